@@ -1,0 +1,324 @@
+"""The one home of the vocabulary: how tokens are spelled, their ranges and units, and their grammar.
+
+A token is ``family-id``; a piece is one line of tokens separated by spaces and ends with ``b-1``.
+Families: ``s`` metre, ``t`` tempo, ``o`` onset position in the bar, ``i`` instrument, ``p`` pitch,
+``d`` duration, ``v`` velocity, ``b`` end of bar. Positions and durations count twelfths of a
+quarter note. Two representations exist::
+
+    six_track   ( t (o (i (p d v)+)+)* b-1 )+      4/4 only, six instruments
+    general     ( s (o t (i (p d v)+)+)* b-1 )+    any metre, any instrument
+
+(REMIGEN2 and REMIGEN of the original system.) Within a bar onsets rise, within an onset the
+instruments come in the representation's order, and the notes of one instrument at one onset fall
+in (pitch, duration, velocity).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+POSITIONS_PER_QUARTER = 12
+POSITIONS_PER_WHOLE = 4 * POSITIONS_PER_QUARTER
+END_OF_BAR = "b-1"
+
+DRUMS = 128  # the instrument id of every drum track; 0-127 are General MIDI programs
+DRUM_PITCH_OFFSET = 128  # pitch ids 128-255 are drum sounds
+VELOCITY_STEP = 4  # MIDI velocities per velocity id
+TEMPO_MIN_BPM, TEMPO_MAX_BPM, TEMPO_STEPS_PER_OCTAVE = 16, 256, 12
+DURATION_CELLS, DURATION_OCTAVES = 12, 8
+MAX_DURATION_ID = DURATION_CELLS * DURATION_OCTAVES - 1
+MAX_VELOCITY_ID = 31
+MAX_TEMPO_ID = 48
+MAX_PITCH_ID = 255
+_HIGHEST_NOTE = (MAX_PITCH_ID, MAX_DURATION_ID, MAX_VELOCITY_ID)
+METRE_DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
+
+DEFAULT_TEMPO_BPM = 120.0
+DEFAULT_METRE = (4, 4)
+
+
+class TokenError(ValueError):
+    """A token line that is misspelled or breaks the grammar; the message is a whole sentence."""
+
+
+METRES = tuple((n, d) for d in METRE_DENOMINATORS for n in range(1, 2 * d + 1))
+_METRE_IDS = {metre: index for index, metre in enumerate(METRES)}
+
+
+def metre_id(numerator: int, denominator: int) -> int:
+    """Id of a metre: denominators 1, 2, 4 ... 64, numerators 1 ... 2*denominator (4/4 is 9).
+
+    Raises KeyError when the metre is not representable.
+    """
+    return _METRE_IDS[numerator, denominator]
+
+
+def bar_length(numerator: int, denominator: int) -> int:
+    """Length of a bar in positions (twelfths of a quarter), rounded down."""
+    return numerator * POSITIONS_PER_WHOLE // denominator
+
+
+# Metres whose bar is shorter than one position: nothing can sound in it.
+UNPLAYABLE = frozenset(f"s-{i}" for i, metre in enumerate(METRES) if bar_length(*metre) == 0)
+
+
+def duration_id(duration: int) -> int:
+    """Id of a duration in positions: 8 octaves of 12 cells, octave i from 12*(2^i - 1) with cells 2^i wide.
+
+    Durations past the last cell take its id.
+    """
+    octave = (duration // DURATION_CELLS + 1).bit_length() - 1
+    if octave >= DURATION_OCTAVES:
+        return MAX_DURATION_ID
+    cell = (duration - DURATION_CELLS * (2**octave - 1)) >> octave
+    return DURATION_CELLS * octave + cell
+
+
+def duration_of(id_: int) -> int:
+    """Left edge of a duration cell in positions, at least 1."""
+    octave, cell = divmod(id_, DURATION_CELLS)
+    return max(1, DURATION_CELLS * (2**octave - 1) + (cell << octave))
+
+
+def tempo_id(bpm: float) -> int:
+    """round(12 * log2(bpm / 16)), with bpm clipped to 16-256."""
+    bpm = min(max(bpm, TEMPO_MIN_BPM), TEMPO_MAX_BPM)
+    return round(TEMPO_STEPS_PER_OCTAVE * math.log2(bpm / TEMPO_MIN_BPM))
+
+
+def tempo_of(id_: int) -> float:
+    """Beats per minute of a tempo id."""
+    return TEMPO_MIN_BPM * 2 ** (id_ / TEMPO_STEPS_PER_OCTAVE)
+
+
+def velocity_id(velocity: int) -> int:
+    """Id of a MIDI velocity 0-127."""
+    return velocity // VELOCITY_STEP
+
+
+def velocity_of(id_: int) -> int:
+    """MIDI velocity at the middle of a velocity cell."""
+    return VELOCITY_STEP * id_ + VELOCITY_STEP // 2
+
+
+@dataclass(frozen=True)
+class Representation:
+    """One of the two token representations.
+
+    ``families`` gives the dictionary in order, as (family, ids); ``<c>`` and the like stand as
+    (symbol, ()). ``instruments`` is the order of instruments at one onset. ``successors`` maps a
+    family to the families that may follow it; ``bar_start`` is the family that opens every bar.
+    """
+
+    name: str
+    families: tuple[tuple[str, tuple[int, ...]], ...]
+    instruments: tuple[int, ...]
+    successors: Mapping[str, frozenset[str]]
+    bar_start: str
+
+    @property
+    def has_metre(self) -> bool:
+        """Whether bars open with their metre; without it every bar is 4/4."""
+        return self.bar_start == "s"
+
+    def symbols(self) -> list[str]:
+        """All dictionary entries in order, without fairseq's own four."""
+        return [
+            symbol
+            for family, ids in self.families
+            for symbol in ([f"{family}-{i}" for i in ids] if ids else [family])
+        ]
+
+    def dict_txt(self) -> str:
+        """The text of ``dict.txt``: one ``symbol count`` line per entry (fairseq ignores the counts)."""
+        return "".join(f"{symbol} 0\n" for symbol in self.symbols())
+
+
+def _successors(chain: str) -> dict[str, frozenset[str]]:
+    """``chain`` lists the families from bar start to velocity, for example "toipdv"."""
+    follows = {a: {b} for a, b in zip(chain, chain[1:])}
+    follows["v"] = {"p", "i", "o", "b"}
+    follows[chain[0]].add("b")
+    follows["b"] = {chain[0]}
+    return {family: frozenset(after) for family, after in follows.items()}
+
+
+def _ids(count: int) -> tuple[int, ...]:
+    return tuple(range(count))
+
+
+SIX_TRACK = Representation(
+    name="six_track",
+    families=(
+        ("b", _ids(2)),
+        ("o", _ids(64)),
+        ("i", (0, 25, 43, 48, 80, DRUMS)),
+        ("p", _ids(256)),
+        ("d", _ids(128)),
+        ("v", _ids(32)),
+        ("t", _ids(49)),
+        ("<c>", ()),
+        ("</c>", ()),
+        ("u", _ids(17)),
+    ),
+    instruments=(80, DRUMS, 43, 25, 0, 48),
+    successors=_successors("toipdv"),
+    bar_start="t",
+)
+GENERAL = Representation(
+    name="general",
+    families=(
+        ("b", _ids(2)),
+        ("o", _ids(128)),
+        ("i", _ids(129)),
+        ("p", _ids(256)),
+        ("d", _ids(128)),
+        ("v", _ids(32)),
+        ("s", _ids(254)),
+        ("t", _ids(49)),
+        ("e", _ids(2)),
+        ("u", _ids(40)),
+    ),
+    instruments=_ids(129),
+    successors=_successors("sotipdv"),
+    bar_start="s",
+)
+REPRESENTATIONS = {r.name: r for r in (SIX_TRACK, GENERAL)}
+
+
+def representation_of(symbols: Iterable[str]) -> Representation:
+    """The representation whose dictionary is exactly ``symbols``, in order.
+
+    Raises TokenError naming the first difference to the closer of the two.
+    """
+    symbols = list(symbols)
+    best: tuple[int, Representation] | None = None
+    for representation in REPRESENTATIONS.values():
+        expected = representation.symbols()
+        if symbols == expected:
+            return representation
+        same = next(
+            (n for n, (a, b) in enumerate(zip(symbols, expected)) if a != b),
+            min(len(symbols), len(expected)),
+        )
+        if best is None or same > best[0]:
+            best = (same, representation)
+    same, closest = best
+    expected = closest.symbols()
+    found = repr(symbols[same]) if same < len(symbols) else "the end of the dictionary"
+    wanted = repr(expected[same]) if same < len(expected) else "the end of the dictionary"
+    raise TokenError(
+        f"the dictionary is neither six_track nor general: entry {same + 1} is {found} where "
+        f"{closest.name} has {wanted}; use the dict.txt that data_prep.make_splits writes"
+    )
+
+
+def split_token(token: str) -> tuple[str, int]:
+    """``"p-64"`` -> ``("p", 64)``. Raises TokenError when it is not spelled ``family-id``."""
+    family, dash, number = token.partition("-")
+    if not dash or not number.isascii() or not number.isdigit():
+        raise TokenError(f"{token!r} is not a token of the form family-id")
+    return family, int(number)
+
+
+class GrammarState:
+    """Where a piece stands in its grammar: which tokens may come next.
+
+    ``bounds()`` maps each family that may come next to the inclusive range of its allowed ids (``i``
+    counts in ranks of ``representation.instruments``, every other family in ids); ``advance``
+    consumes one token. A bar is never left without a way to go on.
+    """
+
+    def __init__(self, representation: Representation) -> None:
+        self.representation = representation
+        self.family = "b"  # a piece begins as if a bar had just ended
+        self.bar_length = POSITIONS_PER_WHOLE  # of the metre in force
+        self.onset = -1  # the last onset position of this bar
+        self.rank = -1  # the last instrument of this onset
+        self.note = _HIGHEST_NOTE  # the last (pitch, duration, velocity) of this instrument
+        self._pitch = self._duration = 0  # of the note being spelled
+        self._ranks = {instrument: rank for rank, instrument in enumerate(representation.instruments)}
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the piece may end here: only between bars."""
+        return self.family == "b"
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Allowed ids of every family that may come next, as inclusive (low, high)."""
+        candidates = {
+            "s": (0, len(METRES) - 1),
+            "t": (0, MAX_TEMPO_ID),
+            "o": (self.onset + 1, self.bar_length - 1),
+            "i": (self.rank + 1, len(self._ranks) - 1),
+            "p": self._pitch_bounds(),
+            "d": (0, self._limit(1, (self._pitch,), MAX_DURATION_ID)),
+            "v": (0, self._limit(2, (self._pitch, self._duration), MAX_VELOCITY_ID)),
+            "b": (1, 1),
+        }
+        following = self.representation.successors[self.family]
+        return {
+            family: (low, high)
+            for family, (low, high) in candidates.items()
+            if family in following and low <= high
+        }
+
+    def _pitch_bounds(self) -> tuple[int, int]:
+        drums = self.representation.instruments[self.rank] == DRUMS
+        low, high = (DRUM_PITCH_OFFSET, MAX_PITCH_ID) if drums else (0, DRUM_PITCH_OFFSET - 1)
+        return low, min(high, self.note[0])
+
+    def _limit(self, part: int, spelled: tuple[int, ...], highest: int) -> int:
+        """Notes fall in (pitch, duration, velocity): equal so far, this part may not rise."""
+        return min(highest, self.note[part]) if self.note[:part] == spelled else highest
+
+    def advance(self, token: str) -> None:
+        """Consume ``token``. Raises TokenError, saying what may come instead, when it is not allowed."""
+        family, id_ = split_token(token)
+        value = self._ranks.get(id_, -1) if family == "i" else id_
+        low, high = self.bounds().get(family, (0, -1))
+        if not low <= value <= high or token in UNPLAYABLE:
+            raise TokenError(f"{token} may not come here; allowed are {self._describe()}")
+        self.family = family
+        if family == "b":
+            self.onset = -1
+        elif family == "s":
+            self.bar_length = bar_length(*METRES[id_])
+        elif family == "o":
+            self.onset, self.rank = id_, -1
+        elif family == "i":
+            self.rank, self.note = value, _HIGHEST_NOTE
+        elif family == "p":
+            self._pitch = id_
+        elif family == "d":
+            self._duration = id_
+        elif family == "v":
+            self.note = (self._pitch, self._duration, id_)
+
+    def _describe(self) -> str:
+        described = []
+        for family, (low, high) in self.bounds().items():
+            if family == "i":
+                names = (f"i-{i}" for i in self.representation.instruments[low : high + 1])
+                described.append(" ".join(names) if high - low < 6 else f"i-{low} to i-{high}")
+            else:
+                described.append(f"{family}-{low}" if low == high else f"{family}-{low} to {family}-{high}")
+        return ", ".join(described)
+
+
+def check_piece(tokens: Iterable[str], representation: Representation, complete: bool = True) -> None:
+    """Raise TokenError, naming the place, when ``tokens`` break the grammar.
+
+    With ``complete=False`` the piece may stop anywhere, as a prompt does.
+    """
+    state = GrammarState(representation)
+    number = 0
+    for number, token in enumerate(tokens, start=1):
+        try:
+            state.advance(token)
+        except TokenError as error:
+            raise TokenError(f"token {number}: {error}") from None
+    if complete and not (number and state.may_end):
+        raise TokenError(f"the piece stops after token {number} without {END_OF_BAR}")
