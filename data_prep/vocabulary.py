@@ -77,8 +77,8 @@ def duration_id(duration: int) -> int:
 
 
 def duration_of(id_: int) -> int:
-    """Left edge of a duration cell in positions, at least 1."""
-    octave, cell = divmod(id_, DURATION_CELLS)
+    """Left edge of a duration cell in positions, at least 1; ids past the last cell (95) take its edge."""
+    octave, cell = divmod(min(id_, MAX_DURATION_ID), DURATION_CELLS)
     return max(1, DURATION_CELLS * (2**octave - 1) + (cell << octave))
 
 
@@ -238,7 +238,7 @@ class GrammarState:
         self.onset = -1  # the last onset position of this bar
         self.rank = -1  # the last instrument of this onset
         self.note = _HIGHEST_NOTE  # the last (pitch, duration, velocity) of this instrument
-        self._pitch = self._duration = 0  # of the note being spelled
+        self.pitch = self.duration = 0  # of the note being spelled
         self._ranks = {instrument: rank for rank, instrument in enumerate(representation.instruments)}
 
     @property
@@ -254,8 +254,8 @@ class GrammarState:
             "o": (self.onset + 1, self.bar_length - 1),
             "i": (self.rank + 1, len(self._ranks) - 1),
             "p": self._pitch_bounds(),
-            "d": (0, self._limit(1, (self._pitch,), MAX_DURATION_ID)),
-            "v": (0, self._limit(2, (self._pitch, self._duration), MAX_VELOCITY_ID)),
+            "d": (0, self._limit(1, (self.pitch,), MAX_DURATION_ID)),
+            "v": (0, self._limit(2, (self.pitch, self.duration), MAX_VELOCITY_ID)),
             "b": (1, 1),
         }
         following = self.representation.successors[self.family]
@@ -291,11 +291,11 @@ class GrammarState:
         elif family == "i":
             self.rank, self.note = value, _HIGHEST_NOTE
         elif family == "p":
-            self._pitch = id_
+            self.pitch = id_
         elif family == "d":
-            self._duration = id_
+            self.duration = id_
         elif family == "v":
-            self.note = (self._pitch, self._duration, id_)
+            self.note = (self.pitch, self.duration, id_)
 
     def _describe(self) -> str:
         described = []
