@@ -126,9 +126,7 @@ class Representation:
     def symbols(self) -> list[str]:
         """All dictionary entries in order, without fairseq's own four."""
         return [
-            symbol
-            for family, ids in self.families
-            for symbol in ([f"{family}-{i}" for i in ids] if ids else [family])
+            symbol for family, ids in self.families for symbol in ([f"{family}-{i}" for i in ids] if ids else [family])
         ]
 
     def dict_txt(self) -> str:
@@ -260,9 +258,7 @@ class GrammarState:
         }
         following = self.representation.successors[self.family]
         return {
-            family: (low, high)
-            for family, (low, high) in candidates.items()
-            if family in following and low <= high
+            family: (low, high) for family, (low, high) in candidates.items() if family in following and low <= high
         }
 
     def _pitch_bounds(self) -> tuple[int, int]:

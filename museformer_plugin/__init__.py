@@ -1,0 +1,17 @@
+"""Museformer for fairseq: what ``--user-dir`` points at.
+
+Bar: a measure. Onset position: 1/12 of a quarter note. Structure bars: the earlier bars, at fixed
+distances, that repetition makes likely to matter (paper: 1, 2, 4, 8, 12, 16, 24, 32). Fine-grained
+attention: to the tokens of the structure bars and of the own bar so far. Coarse-grained attention:
+to one summary vector per other complete bar. Prefix: the begin token, outside every bar. Piece: one
+song, one training example.
+
+Follow one song: ``dataset`` (pieces with bars and beats) -> ``decoder`` (``embedding``, ``layer``,
+``fc_attention``) -> ``generator`` (sampling under the token grammar). ``task`` and ``model`` hold
+the options.
+"""
+
+from . import model, task  # noqa: F401  (registers both)
+from .errors import install_sentences
+
+install_sentences()

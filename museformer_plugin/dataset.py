@@ -1,0 +1,112 @@
+"""Pieces with their bars and beats, and how they become a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset, data_utils
+from torch import Tensor
+
+from .fc_attention import BarLayout, PieceBars
+from .token_families import TokenFamilies
+
+
+class PieceDataset(FairseqDataset):
+    """One piece an example: input ``</s> t1 ... tn``, target ``t1 ... tn </s>``.
+
+    Args:
+        pieces: int64 [n + 1] each, ``t1 ... tn </s>``, as ``fairseq-preprocess`` writes them.
+        sizes: their lengths.
+        families: bars and beats of tokens.
+        max_tokens: keep only this many tokens of each piece; 0 keeps whole pieces.
+        lay_out: makes the batch's bar layout here, in the data workers; without it the model does.
+        prompt_bars: how many bars of each piece ``fairseq-generate`` continues; None is all of it.
+        shuffle: whether pieces of equal length come in random order.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[Tensor],
+        sizes: np.ndarray,
+        families: TokenFamilies,
+        max_tokens: int = 0,
+        lay_out: Callable[[Sequence[PieceBars]], BarLayout] | None = None,
+        prompt_bars: int | None = None,
+        shuffle: bool = True,
+    ) -> None:
+        super().__init__()
+        self.pieces = pieces
+        self.families = families
+        self.max_tokens = max_tokens
+        self.sizes = np.minimum(sizes, max_tokens) if max_tokens else np.asarray(sizes)
+        self.lay_out = lay_out
+        self.prompt_bars = prompt_bars
+        self.shuffle = shuffle
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        target = self.pieces[index]
+        return {"id": index, "target": target[: self.max_tokens] if self.max_tokens else target}
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def num_tokens(self, index: int) -> int:
+        """Length of a piece, for batching by ``--max-tokens``."""
+        return int(self.sizes[index])
+
+    def size(self, index: int) -> int:
+        """Length of a piece, for filtering."""
+        return int(self.sizes[index])
+
+    def ordered_indices(self) -> np.ndarray:
+        """Pieces by length, so that batches hold little padding."""
+        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        return order[np.argsort(self.sizes[order], kind="stable")]
+
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """What fairseq calls a sample: ``id`` [B], ``target`` [B, L], ``ntokens``, ``net_input``.
+
+        ``net_input``: ``src_tokens`` int64 [B, L], padded on the right, ``src_lengths`` [B],
+        ``layout`` and ``beat_ids`` (int64 [T]) of the pieces end to end, and for generation
+        ``prompt_lengths`` [B], how many source tokens are given.
+        """
+        if not samples:
+            return {}
+        dictionary = self.families.dictionary
+        targets = [sample["target"].long() for sample in samples]
+        begin = targets[0].new_tensor([dictionary.eos()])
+        sources = [torch.cat([begin, target[:-1]]) for target in targets]
+        arrays = [source.numpy() for source in sources]
+        bars = [self.families.piece_bars(tokens) for tokens in arrays]
+        net_input = {
+            "src_tokens": data_utils.collate_tokens(sources, dictionary.pad()),
+            "src_lengths": torch.tensor([len(source) for source in sources]),
+            "beat_ids": np.concatenate([self.families.beat_ids(tokens) for tokens in arrays]),
+        }
+        if self.lay_out is not None:
+            net_input["layout"] = self.lay_out(bars)
+        return {
+            "id": torch.tensor([sample["id"] for sample in samples]),
+            "nsentences": len(samples),
+            "ntokens": sum(len(target) for target in targets),
+            "net_input": net_input,
+            "target": data_utils.collate_tokens(targets, dictionary.pad()),
+            "prompt_lengths": torch.tensor([self._prompt_length(piece) for piece in bars]),
+        }
+
+    def _prompt_length(self, piece: PieceBars) -> int:
+        if self.prompt_bars is None or self.prompt_bars >= len(piece.starts):
+            return piece.num_tokens
+        return int(piece.starts[self.prompt_bars])
+
+    @property
+    def supports_prefetch(self) -> bool:
+        """As the underlying data do."""
+        return getattr(self.pieces, "supports_prefetch", False)
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Read pieces ahead, where the underlying data can."""
+        self.pieces.prefetch(indices)

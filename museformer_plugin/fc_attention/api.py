@@ -1,0 +1,60 @@
+"""The one public call: ``fc_attention``.
+
+Letters: T tokens of a batch laid end to end, N summaries (complete bars), H heads, Dh head width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .layout import BarLayout
+from .ragged import ragged_attention
+
+
+def fc_attention(
+    tokens: tuple[Tensor, Tensor, Tensor],
+    summaries: tuple[Tensor, Tensor, Tensor] | None,
+    summary_kv_weight: Tensor | None,
+    layout: BarLayout,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor | None]:
+    """Fine- and coarse-grained attention (Museformer, section 3; arXiv 2210.10349)::
+
+        s' = Attention(q_s, [k_s ; k_x], [v_s ; v_x])     a summary sees itself and its bar
+        x' = Attention(q_x, [K2 s' ; k_x], [V2 s' ; v_x]) a token sees, in one softmax, its piece's
+                                                          prefix, its own bar so far, its structure
+                                                          bars, and the summaries of the other bars
+
+    Args:
+        tokens: q, k, v of the tokens, each [T, H, Dh].
+        summaries: q, k, v of the summaries, each [N, H, Dh]; None when ``layout`` is not coarse.
+        summary_kv_weight: K2 above V2, [2 * H * Dh, H * Dh]; None when ``layout`` is not coarse.
+        layout: where the bars lie; T and N are its ``num_tokens`` and ``num_summaries``.
+        dropout: rate of dropout on the attention weights of both steps; the caller passes 0 in
+            evaluation. The seed comes from PyTorch's generator.
+
+    Returns x' [T, H, Dh] and s' [N, H, Dh] (None when not coarse), in the dtype of the tokens.
+
+    Raises ValueError when a shape does not fit the layout.
+    """
+    _check("tokens", tokens, layout.num_tokens)
+    q_x, k_x, v_x = tokens
+    if not layout.coarse:
+        return ragged_attention(q_x, k_x, v_x, layout.token_plan, dropout), None
+    if summaries is None or summary_kv_weight is None:
+        raise ValueError("a coarse layout needs summaries and summary_kv_weight")
+    _check("summaries", summaries, layout.num_summaries)
+    q_s, k_s, v_s = summaries
+    keys, values = torch.cat([k_s, k_x]), torch.cat([v_s, v_x])
+    s = ragged_attention(q_s, keys, values, layout.summary_plan, dropout)
+    k2, v2 = F.linear(s.flatten(1), summary_kv_weight).view(len(s), 2, *s.shape[1:]).unbind(1)
+    x = ragged_attention(q_x, torch.cat([k2, k_x]), torch.cat([v2, v_x]), layout.token_plan, dropout)
+    return x, s
+
+
+def _check(name: str, qkv: tuple[Tensor, Tensor, Tensor], rows: int) -> None:
+    for part, tensor in zip("qkv", qkv):
+        if tensor.dim() != 3 or tensor.shape[0] != rows or tensor.shape != qkv[0].shape:
+            raise ValueError(f"{name}: {part} has shape {tuple(tensor.shape)}, expected [{rows}, heads, head width]")

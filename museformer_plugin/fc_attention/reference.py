@@ -1,0 +1,75 @@
+"""FC-attention by its definition, with dense masks: the specification every fast path is held to.
+
+For checking only: it builds (N + T) x (N + T) tensors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .layout import BarLayout
+
+
+def dense_masks(layout: BarLayout) -> tuple[Tensor, Tensor]:
+    """Who may attend to whom, True where allowed.
+
+    Returns ``token_mask`` bool [T, N + T] and ``summary_mask`` bool [N, N + T]; columns are
+    [summaries | tokens].
+    """
+    num_pieces = len(layout.pieces)
+    piece = np.repeat(np.arange(num_pieces), [p.num_tokens for p in layout.pieces])
+    bar, place = layout.bar_ids, np.arange(layout.num_tokens)
+    complete = [p.num_complete if layout.coarse else 0 for p in layout.pieces]
+    summary_piece = np.repeat(np.arange(num_pieces), complete)
+    summary_bar = layout.summary_bar_ids
+
+    distance = bar[:, None] - bar[None, :]
+    same_piece = piece[:, None] == piece[None, :]
+    in_a_bar = bar > 0
+    own_bar_so_far = (distance == 0) & (place[:, None] >= place[None, :])
+    structure_bar = np.isin(distance, layout.structure_bars) & in_a_bar[None, :]
+    prefix = ~in_a_bar[None, :] & (place[:, None] >= place[None, :])
+    fine = same_piece & (own_bar_so_far | structure_bar | prefix)
+
+    distance = bar[:, None] - summary_bar[None, :]
+    coarse = (piece[:, None] == summary_piece[None, :]) & (distance > 0) & ~np.isin(distance, layout.structure_bars)
+
+    itself = np.eye(layout.num_summaries, dtype=bool)
+    tokens_of_its_bar = (summary_piece[:, None] == piece[None, :]) & (summary_bar[:, None] == bar[None, :])
+    return (
+        torch.from_numpy(np.concatenate([coarse, fine], axis=1)),
+        torch.from_numpy(np.concatenate([itself, tokens_of_its_bar], axis=1)),
+    )
+
+
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float = 0.0) -> Tensor:
+    """softmax(q k^T / sqrt(Dh)) v per head, over the allowed keys.
+
+    q [Q, H, Dh], k and v [K, H, Dh], mask bool [Q, K]; returns [Q, H, Dh].
+    """
+    scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
+    weights = scores.masked_fill(~mask.to(q.device), float("-inf")).softmax(dim=-1)
+    return torch.einsum("hqk,khd->qhd", F.dropout(weights, dropout), v)
+
+
+def fc_attention_reference(
+    tokens: tuple[Tensor, Tensor, Tensor],
+    summaries: tuple[Tensor, Tensor, Tensor],
+    summary_kv_weight: Tensor,
+    layout: BarLayout,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """The same call as ``fc_attention``, by the definition:
+
+    s' = Attention(q_s, [k_s ; k_x], [v_s ; v_x])
+    x' = Attention(q_x, [K2 s' ; k_x], [V2 s' ; v_x])
+    """
+    token_mask, summary_mask = dense_masks(layout)
+    (q_x, k_x, v_x), (q_s, k_s, v_s) = tokens, summaries
+    s = masked_attention(q_s, torch.cat([k_s, k_x]), torch.cat([v_s, v_x]), summary_mask, dropout)
+    k2, v2 = F.linear(s.flatten(1), summary_kv_weight).view(len(s), 2, *s.shape[1:]).unbind(1)
+    x = masked_attention(q_x, torch.cat([k2, k_x]), torch.cat([v2, v_x]), token_mask, dropout)
+    return x, s

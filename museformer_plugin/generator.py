@@ -1,0 +1,203 @@
+"""Writing pieces: prompts read at once, then one token of every stream a step, under the grammar.
+
+fairseq's own generator copies all tokens and reorders all state at every step, which pieces of
+20,000 tokens cannot afford; this one stands in its place with the same call and the same result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.models import FairseqModel
+from torch import Tensor
+from tqdm import tqdm
+
+from data_prep.vocabulary import GrammarState, TokenError
+
+from .decoder import MuseformerDecoder, Streams
+from .errors import UserError
+from .grammar import StreamGrammar
+from .sampling import SamplingOptions, choose_tokens
+
+logger = logging.getLogger(__name__)
+
+# From any place of the grammar a bar can be ended and the piece closed within this many tokens:
+# after an onset come tempo, instrument, pitch, duration, velocity, the bar's end and </s>.
+TOKENS_TO_CLOSE = 7
+
+
+@dataclass
+class _Piece:
+    """One stream's tokens, without the begin token."""
+
+    example: int
+    tokens: list[int]
+    scores: list[float] = field(default_factory=list)  # of the tokens written, not of the prompt
+
+    def hypothesis(self) -> dict[str, Any]:
+        """In fairseq's form; the prompt's tokens score 0."""
+        positional = torch.zeros(len(self.tokens))
+        if self.scores:
+            positional[-len(self.scores) :] = torch.tensor(self.scores)
+        return {
+            "tokens": torch.tensor(self.tokens),
+            "score": positional.sum() / max(1, len(self.scores)),
+            "attention": None,
+            "alignment": torch.empty(0),
+            "positional_scores": positional,
+        }
+
+
+class MuseformerGenerator:
+    """Stands where fairseq expects a ``SequenceGenerator``.
+
+    Args:
+        decoder: the model's decoder, in evaluation mode.
+        options: how tokens are chosen.
+        streams_per_prompt: independent pieces for every prompt (``--beam``).
+        min_len, max_len: bounds of a piece's tokens, the prompt and ``</s>`` included.
+        grammar: whether to keep to the token grammar, so that every piece decodes.
+    """
+
+    def __init__(
+        self,
+        decoder: MuseformerDecoder,
+        options: SamplingOptions,
+        streams_per_prompt: int,
+        min_len: int,
+        max_len: int,
+        grammar: bool,
+    ) -> None:
+        self.decoder = decoder
+        self.dictionary = decoder.dictionary
+        self.options = options
+        self.streams_per_prompt = streams_per_prompt
+        self.min_len, self.max_len = min_len, max_len
+        self.grammar = grammar
+        self.symbols_to_strip_from_output = {self.dictionary.eos()}
+        device = next(decoder.parameters()).device
+        self.random = torch.Generator(device).manual_seed(torch.initial_seed())
+        logger.info("sampling with seed %d", torch.initial_seed())
+
+    @torch.no_grad()
+    def generate(
+        self,
+        models: Sequence[FairseqModel],
+        sample: dict[str, Any],
+        prefix_tokens: Tensor | None = None,
+        **unused: Any,
+    ) -> list[list[dict[str, Any]]]:
+        """Continue every example of ``sample``; fairseq's list of hypotheses per example.
+
+        The prompt is ``prefix_tokens`` [B, n] (``--prefix-size``) where given, else the first
+        ``prompt_lengths`` source tokens, else all of them. Raises UserError for a prompt that breaks
+        the grammar or leaves no room.
+        """
+        prompts = self._prompts(sample, prefix_tokens)
+        copies = [example for example in range(len(prompts)) for _ in range(self.streams_per_prompt)]
+        states = [self._read_grammar(number, prompt) for number, prompt in enumerate(prompts)]
+        logits, streams = self.decoder.read_prompts(prompts)
+        streams.select(copies)
+        logits = torch.stack([logits[example][-1] for example in copies])
+        pieces = [_Piece(example, prompts[example].tolist()[1:]) for example in copies]
+        grammar = StreamGrammar(self.decoder.families, [states[example] for example in copies], logits.device)
+        self._write(pieces, logits, streams, grammar)
+        hypotheses: list[list[dict[str, Any]]] = [[] for _ in prompts]
+        for piece in pieces:
+            hypotheses[piece.example].append(piece.hypothesis())
+        return [sorted(found, key=lambda h: -h["score"]) for found in hypotheses]
+
+    def _prompts(self, sample: dict[str, Any], prefix_tokens: Tensor | None) -> list[Tensor]:
+        source = sample["net_input"]["src_tokens"]
+        if prefix_tokens is not None:
+            begin = source.new_full((len(source), 1), self.dictionary.eos())
+            source = torch.cat([begin, prefix_tokens], dim=1)
+        lengths = (source != self.dictionary.pad()).sum(dim=1)
+        if prefix_tokens is None and "prompt_lengths" in sample:
+            lengths = sample["prompt_lengths"]
+        prompts = [row[:length] for row, length in zip(source, lengths.tolist())]
+        longest = max(len(prompt) for prompt in prompts)
+        if longest - 1 + TOKENS_TO_CLOSE > self.max_len:
+            raise UserError(
+                f"A prompt of {longest - 1} tokens leaves no room in pieces of at most {self.max_len} tokens: "
+                f"raise --max-len-b or give fewer bars with --prompt-bars."
+            )
+        return prompts
+
+    def _read_grammar(self, number: int, prompt: Tensor) -> GrammarState:
+        state = GrammarState(self.decoder.families.representation)
+        if not self.grammar:
+            return state
+        for place, token in enumerate(prompt.tolist()[1:], start=1):
+            try:
+                state.advance(self.dictionary[token])
+            except TokenError as error:
+                raise UserError(
+                    f"Prompt {number + 1} breaks the grammar at token {place}: {error}. "
+                    f"Mend the prompt, or pass --no-grammar to write without the grammar."
+                ) from None
+        return state
+
+    def _write(self, pieces: list[_Piece], logits: Tensor, streams: Streams, grammar: StreamGrammar) -> None:
+        """Go on until every piece has ended; streams leave the batch as they do."""
+        writing = list(pieces)
+        most = sum(self.max_len - len(piece.tokens) for piece in pieces)
+        end_of_bar = self.decoder.families.end_of_bar
+        bars = 0
+        with tqdm(total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True) as progress:
+            while True:
+                tokens, scores = choose_tokens(
+                    logits, self._allowed(writing, grammar, logits), self.options, self.random
+                )
+                chosen = tokens.tolist()
+                for piece, token, score in zip(writing, chosen, scores.tolist()):
+                    piece.tokens.append(token)
+                    piece.scores.append(score)
+                bars += chosen.count(end_of_bar)
+                progress.update(len(chosen))
+                progress.set_postfix(bars=bars, streams=len(writing), refresh=False)
+                going_on = [
+                    n
+                    for n, piece in enumerate(writing)
+                    if chosen[n] != self.dictionary.eos() and len(piece.tokens) < self.max_len
+                ]
+                if not going_on:
+                    return
+                if len(going_on) < len(writing):
+                    writing = [writing[n] for n in going_on]
+                    kept = torch.tensor(going_on, device=tokens.device)
+                    streams.select(going_on)
+                    grammar.select(kept)
+                    tokens = tokens[kept]
+                if self.grammar:
+                    grammar.advance(tokens)
+                logits = self.decoder.step(tokens, streams)
+
+    def _allowed(self, writing: list[_Piece], grammar: StreamGrammar, logits: Tensor) -> Tensor:
+        """bool [B, V]: what each stream may write next."""
+        eos = self.dictionary.eos()
+        lengths = torch.tensor([len(piece.tokens) for piece in writing], device=logits.device)
+        if not self.grammar:
+            allowed = torch.ones_like(logits, dtype=torch.bool)
+            allowed[:, [self.dictionary.bos(), self.dictionary.pad(), self.dictionary.unk()]] = False
+            allowed[:, eos] = lengths + 1 >= self.min_len
+            last = lengths + 1 >= self.max_len
+            return torch.where(last[:, None], self._only(eos, allowed), allowed)
+        allowed = grammar.allowed()
+        # an empty piece has no bar and does not decode
+        allowed[:, eos] &= (lengths > 0) & (lengths + 1 >= self.min_len)
+        closing = lengths + TOKENS_TO_CLOSE >= self.max_len
+        end_bar = closing & grammar.may_end_bar()
+        allowed = torch.where(end_bar[:, None], self._only(self.decoder.families.end_of_bar, allowed), allowed)
+        end_piece = closing & grammar.at_bar_end() & (lengths > 0)
+        return torch.where(end_piece[:, None], self._only(eos, allowed), allowed)
+
+    @staticmethod
+    def _only(entry: int, like: Tensor) -> Tensor:
+        only = torch.zeros_like(like)
+        only[:, entry] = True
+        return only

@@ -1,0 +1,119 @@
+"""One Museformer layer: FC-attention and feed-forward, shared between tokens and summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .fc_attention import BarCache, BarLayout, fc_attention
+
+
+class _Projections(nn.Module):
+    """Query, key and value matrices shared by tokens and summaries, with biases of their own."""
+
+    def __init__(self, width: int, coarse: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(3 * width, width))
+        self.token_bias = nn.Parameter(torch.zeros(3 * width))
+        self.summary_bias = nn.Parameter(torch.zeros(3 * width)) if coarse else None
+        self.summary_kv_weight = nn.Parameter(torch.empty(2 * width, width)) if coarse else None
+        for matrix in (*self.weight.chunk(3), *(self.summary_kv_weight.chunk(2) if coarse else ())):
+            nn.init.xavier_uniform_(matrix.data, gain=2**-0.5)
+
+
+def linear(in_width: int, out_width: int) -> nn.Linear:
+    """A linear layer with Xavier weights and a zero bias."""
+    layer = nn.Linear(in_width, out_width)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class MuseformerLayer(nn.Module):
+    """Pre-norm FC-attention and feed-forward.
+
+    Args:
+        width: model width D; ``heads`` divides it.
+        ffn_width: inner width of the feed-forward.
+        dropout: rate on both residual branches; ``attention_dropout``: on the attention weights.
+        coarse: whether there are summaries.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        ffn_width: int,
+        dropout: float,
+        attention_dropout: float,
+        coarse: bool,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.attention_norm = nn.LayerNorm(width)
+        self.projections = _Projections(width, coarse)
+        self.out_proj = linear(width, width)
+        self.ffn_norm = nn.LayerNorm(width)
+        self.ffn_in = linear(width, ffn_width)
+        self.ffn_out = linear(ffn_width, width)
+
+    def forward(
+        self,
+        x: Tensor,
+        s: Tensor | None,
+        layout: BarLayout,
+        keep: Callable[[Tensor, Tensor | None], None] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens x [T, D] and summaries s [N, D] (None without coarse-grained attention) -> the same.
+
+        ``keep`` receives the rows that incremental decoding needs: keys and values of the tokens
+        [T, 2, H, Dh], and K2 s' and V2 s' of the summaries [N, 2, H, Dh] or None.
+        """
+        token_qkv = self._qkv(x, self.projections.token_bias)
+        summary_qkv = None if s is None else self._qkv(s, self.projections.summary_bias)
+        x_attended, s_attended = fc_attention(
+            token_qkv.unbind(1),
+            None if summary_qkv is None else summary_qkv.unbind(1),
+            self.projections.summary_kv_weight,
+            layout,
+            self.attention_dropout if self.training else 0.0,
+        )
+        if keep is not None:
+            keep(token_qkv[:, 1:], None if s is None else self.summary_rows(s_attended))
+        return self._finish(x, x_attended), None if s is None else self._finish(s, s_attended)
+
+    def step(self, x: Tensor, cache: BarCache, layer: int) -> Tensor:
+        """One new token of every stream, x [B, D] -> [B, D]; ``layer`` is this layer's place in ``cache``."""
+        q, k, v = self._qkv(x, self.projections.token_bias).unbind(1)
+        return self._finish(x, cache.attend(layer, q, k, v))
+
+    def summarise(self, s: Tensor, bar_rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The summary step of one bar: s [1, D], keys and values of its tokens [2, H, n, Dh].
+
+        Returns the new s [1, D] and K2 s', V2 s' [2, H, 1, Dh].
+        """
+        q, k, v = self._qkv(s, self.projections.summary_bias).permute(1, 2, 0, 3)  # each [H, 1, Dh]
+        keys, values = torch.cat([k, bar_rows[0]], dim=1), torch.cat([v, bar_rows[1]], dim=1)
+        attended = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0].transpose(0, 1)
+        return self._finish(s, attended), self.summary_rows(attended).permute(1, 2, 0, 3)
+
+    def summary_rows(self, s_attended: Tensor) -> Tensor:
+        """K2 s' and V2 s' [N, 2, H, Dh] of s' [N, H, Dh]."""
+        rows = F.linear(s_attended.flatten(1), self.projections.summary_kv_weight)
+        return rows.view(len(rows), 2, *s_attended.shape[1:])
+
+    def _qkv(self, rows: Tensor, bias: Tensor) -> Tensor:
+        qkv = F.linear(self.attention_norm(rows), self.projections.weight, bias)
+        return qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads)
+
+    def _finish(self, residual: Tensor, attended: Tensor) -> Tensor:
+        rows = residual + self._drop(self.out_proj(attended.flatten(1)))
+        return rows + self._drop(self.ffn_out(F.gelu(self.ffn_in(self.ffn_norm(rows)))))
+
+    def _drop(self, rows: Tensor) -> Tensor:
+        return F.dropout(rows, self.dropout, self.training)

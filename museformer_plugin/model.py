@@ -1,0 +1,110 @@
+"""The model as fairseq registers it: options and presets around ``MuseformerDecoder``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass, field
+
+from fairseq import utils
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import FairseqLanguageModel, register_model, register_model_architecture
+from fairseq.tasks import FairseqTask
+
+from .decoder import MuseformerDecoder
+from .errors import UserError
+
+_PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
+
+
+@dataclass
+class MuseformerConfig(FairseqDataclass):
+    """Options of the model; the defaults are the paper's size."""
+
+    structure_bars: str = field(
+        default=_PAPER_STRUCTURE_BARS,
+        metadata={
+            "help": "distances, in bars, of the earlier bars attended to token by token, comma-separated; "
+            "empty for none"
+        },
+    )
+    no_coarse_attention: bool = field(
+        default=False,
+        metadata={"help": "do not attend to summaries: bars other than the structure bars are not seen"},
+    )
+    decoder_layers: int = field(default=4, metadata={"help": "number of layers"})
+    decoder_embed_dim: int = field(default=512, metadata={"help": "width of the model"})
+    decoder_attention_heads: int = field(default=8, metadata={"help": "attention heads; they divide the width"})
+    decoder_ffn_embed_dim: int = field(default=2048, metadata={"help": "inner width of the feed-forward"})
+    token_embed_dim: int = field(default=512, metadata={"help": "width of the token embedding"})
+    bar_embed_dim: int = field(default=256, metadata={"help": "width of the sinusoidal bar embedding; even"})
+    beat_embed_dim: int = field(default=128, metadata={"help": "width of the sinusoidal beat embedding; even"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and residual branches"})
+    attention_dropout: float = field(default=0.1, metadata={"help": "dropout on attention weights"})
+    checkpoint_activations: bool = field(
+        default=False, metadata={"help": "recompute layers in the backward: less memory, a third more time"}
+    )
+
+
+def parse_structure_bars(text: str) -> tuple[int, ...]:
+    """ "1,2,4" -> (1, 2, 4), rising and without repeats.
+
+    Raises UserError unless every part is a whole number from 1 up.
+    """
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts):
+        raise UserError(
+            f"--structure-bars takes distances in bars from 1 up, separated by commas, such as "
+            f"{_PAPER_STRUCTURE_BARS}, not {text!r}."
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _check(cfg: MuseformerConfig) -> None:
+    sizes = {
+        "--decoder-layers": cfg.decoder_layers,
+        "--decoder-embed-dim": cfg.decoder_embed_dim,
+        "--decoder-attention-heads": cfg.decoder_attention_heads,
+        "--decoder-ffn-embed-dim": cfg.decoder_ffn_embed_dim,
+        "--token-embed-dim": cfg.token_embed_dim,
+    }
+    for option, size in sizes.items():
+        if size < 1:
+            raise UserError(f"{option} must be at least 1, not {size}.")
+    if cfg.decoder_embed_dim % cfg.decoder_attention_heads:
+        raise UserError(
+            f"--decoder-attention-heads {cfg.decoder_attention_heads} does not divide "
+            f"--decoder-embed-dim {cfg.decoder_embed_dim}."
+        )
+    for option, width in (("--bar-embed-dim", cfg.bar_embed_dim), ("--beat-embed-dim", cfg.beat_embed_dim)):
+        if width < 4 or width % 2:
+            raise UserError(f"{option} must be even and at least 4, not {width}: it is half sines, half cosines.")
+    for option, rate in (("--dropout", cfg.dropout), ("--attention-dropout", cfg.attention_dropout)):
+        if not 0 <= rate < 1:
+            raise UserError(f"{option} must be from 0 to below 1, not {rate}.")
+
+
+@register_model("museformer", dataclass=MuseformerConfig)
+class MuseformerLanguageModel(FairseqLanguageModel):
+    """Museformer (Yu et al., NeurIPS 2022, arXiv 2210.10349)."""
+
+    @classmethod
+    def build_model(cls, cfg: MuseformerConfig, task: FairseqTask) -> MuseformerLanguageModel:
+        """Build the model; raises UserError for sizes that do not fit together."""
+        _check(cfg)
+        return cls(MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), task.target_dictionary))
+
+
+@register_model_architecture("museformer", "museformer_tiny")
+def museformer_tiny(args: Namespace) -> None:
+    """A size for CPUs and for trying things out."""
+    small = {
+        "decoder_layers": 2,
+        "decoder_embed_dim": 128,
+        "decoder_attention_heads": 4,
+        "decoder_ffn_embed_dim": 512,
+        "token_embed_dim": 128,
+        "bar_embed_dim": 64,
+        "beat_embed_dim": 32,
+    }
+    for name, size in small.items():
+        setattr(args, name, utils.safe_getattr(args, name, size))

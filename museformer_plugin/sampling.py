@@ -1,0 +1,52 @@
+"""Choosing the next token of every stream from its logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """fairseq's ``--sampling``, ``--sampling-topk``, ``--sampling-topp`` and ``--temperature``.
+
+    Without ``sampling`` the likeliest allowed token is taken; ``topk`` and ``topp`` are off below 1
+    and at 0 or less.
+    """
+
+    sampling: bool
+    topk: int
+    topp: float
+    temperature: float
+
+
+def choose_tokens(
+    logits: Tensor, allowed: Tensor, options: SamplingOptions, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Sample among the allowed entries.
+
+    logits [B, V], allowed bool [B, V] with at least one True a row. Returns tokens int64 [B] and
+    their log-probabilities [B] under the model at this temperature, before anything is masked.
+    """
+    log_probs = torch.log_softmax(logits.float() / options.temperature, dim=-1)
+    masked = log_probs.masked_fill(~allowed, float("-inf"))
+    if not options.sampling:
+        tokens = masked.argmax(dim=-1)
+    elif options.topk > 0:
+        values, entries = masked.topk(min(options.topk, masked.shape[-1]), dim=-1)
+        tokens = entries.gather(1, _draw(values, generator)).squeeze(1)
+    elif options.topp > 0:
+        values, entries = masked.sort(dim=-1, descending=True)
+        probs = values.softmax(dim=-1)
+        # the smallest set that reaches topp, and always the first
+        values[probs.cumsum(dim=-1) - probs >= options.topp] = float("-inf")
+        tokens = entries.gather(1, _draw(values, generator)).squeeze(1)
+    else:
+        tokens = _draw(masked, generator).squeeze(1)
+    return tokens, log_probs.gather(1, tokens[:, None]).squeeze(1)
+
+
+def _draw(log_weights: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.multinomial(log_weights.softmax(dim=-1), 1, generator=generator)

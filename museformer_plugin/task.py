@@ -1,0 +1,303 @@
+"""The task: fairseq's commands over pieces of tokens."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq import utils
+from fairseq.data import Dictionary, FairseqDataset, data_utils
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import FairseqModel
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II
+from torch import Tensor
+
+from data_prep.vocabulary import TokenError, check_piece
+
+from .dataset import PieceDataset
+from .decoder import MuseformerDecoder
+from .errors import UserError
+from .fc_attention import BarLayout
+from .generator import TOKENS_TO_CLOSE, MuseformerGenerator
+from .sampling import SamplingOptions
+from .token_families import TokenFamilies
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class MuseformerTaskConfig(FairseqDataclass):
+    """Options of the task."""
+
+    data: str = field(
+        default="",
+        metadata={"help": "folder that fairseq-preprocess wrote; for fairseq-interactive one with dict.txt"},
+    )
+    truncate_train: int = field(
+        default=0, metadata={"help": "keep the first N tokens of each training piece; 0 keeps whole pieces"}
+    )
+    truncate_valid: int = field(default=0, metadata={"help": "the same for validation pieces"})
+    truncate_test: int = field(default=0, metadata={"help": "the same for test pieces"})
+    prompt_bars: int = field(
+        default=0,
+        metadata={"help": "fairseq-generate continues the first N bars of each example; 0 writes from scratch"},
+    )
+    no_grammar: bool = field(default=False, metadata={"help": "let data and generated pieces leave the token grammar"})
+    dataset_impl: Any = II("dataset.dataset_impl")
+
+
+@register_task("museformer_language_modeling", dataclass=MuseformerTaskConfig)
+class MuseformerLanguageModelingTask(FairseqTask):
+    """Language modelling over pieces of bar-aware tokens."""
+
+    cfg: MuseformerTaskConfig
+
+    def __init__(self, cfg: MuseformerTaskConfig, dictionary: Dictionary) -> None:
+        super().__init__(cfg)
+        self.dictionary = dictionary
+        self.families = TokenFamilies(dictionary)
+        self._lay_out: Callable[..., BarLayout] | None = None
+
+    @classmethod
+    def setup_task(cls, cfg: MuseformerTaskConfig, **unused: Any) -> MuseformerLanguageModelingTask:
+        """Load the dictionary; raises UserError when it is missing or foreign, or an option is off."""
+        for option in ("truncate_train", "truncate_valid", "truncate_test", "prompt_bars"):
+            if getattr(cfg, option) < 0:
+                raise UserError(f"--{option.replace('_', '-')} must be 0 or more, not {getattr(cfg, option)}.")
+        return cls(cfg, _load_dictionary(Path(_first_folder(cfg)) / "dict.txt"))
+
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqModel:
+        """Build the model, and remember its bars so that the data workers can lay batches out."""
+        model = super().build_model(cfg, from_checkpoint)
+        decoder = model.decoder
+        self._lay_out = partial(BarLayout.build, structure_bars=decoder.structure_bars, coarse=decoder.coarse)
+        return model
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **unused: Any) -> None:
+        """Load ``split`` from the data folder; folders joined by ``:`` are taken in turn, one an epoch.
+
+        Raises UserError when the split is missing or a piece breaks the grammar.
+        """
+        folders = utils.split_paths(self.cfg.data)
+        path = str(Path(folders[(epoch - 1) % len(folders)]) / split)
+        pieces = data_utils.load_indexed_dataset(path, self.dictionary, self.cfg.dataset_impl, combine=combine)
+        if pieces is None:
+            raise UserError(
+                f"There is no {split!r} data at {path}: run fairseq-preprocess --only-source with "
+                f"--{split}pref, or name another split."
+            )
+        if not self.cfg.no_grammar:
+            self._check_pieces(pieces, split)
+        self.datasets[split] = PieceDataset(
+            pieces,
+            np.asarray(pieces.sizes),
+            self.families,
+            max_tokens=self._truncation(split),
+            lay_out=self._lay_out,
+            prompt_bars=self.cfg.prompt_bars,
+        )
+
+    def _truncation(self, split: str) -> int:
+        for kind in ("train", "valid", "test"):
+            if split.startswith(kind):
+                return getattr(self.cfg, f"truncate_{kind}")
+        return 0
+
+    def _check_pieces(self, pieces: Sequence[Tensor], split: str) -> None:
+        for number in range(len(pieces)):
+            tokens = pieces[number].numpy()[:-1]  # the last is </s>
+            if not self.families.is_piece(tokens):
+                words = [self.dictionary[token] for token in tokens]
+                raise UserError(
+                    f"Piece {number + 1} of {split!r} breaks the grammar of {self.families.representation.name}: "
+                    f"{_what_is_wrong(words, self.families)}. Make the data with data_prep.make_splits and "
+                    f"preprocess it with its dict.txt, or pass --no-grammar."
+                )
+
+    def filter_indices_by_size(
+        self,
+        indices: np.ndarray,
+        dataset: FairseqDataset,
+        max_positions: int | None = None,
+        ignore_invalid_inputs: bool = False,
+    ) -> np.ndarray:
+        """As fairseq does, but what does not fit is told in a sentence (UserError)."""
+        kept, ignored = dataset.filter_indices_by_size(indices, max_positions)
+        if ignored:
+            longest = max(dataset.size(index) for index in ignored)
+            sentence = (
+                f"{len(ignored)} pieces are longer than the {max_positions} tokens that --max-tokens allows, the "
+                f"longest has {longest}; raise --max-tokens or shorten them with --truncate-train/-valid/-test"
+            )
+            if not ignore_invalid_inputs:
+                raise UserError(f"{sentence}; --skip-invalid-size-inputs-valid-test leaves them out.")
+            logger.warning("%s; they are left out.", sentence)
+        return kept
+
+    def get_interactive_tokens_and_lengths(
+        self, lines: Sequence[str], encode_fn: Callable[[str], str]
+    ) -> tuple[list[Tensor], list[int]]:
+        """Typed prompts, ``t1 ... tn </s>`` each; an empty line asks for a piece from scratch.
+
+        Raises UserError for a line that is not spelled or built by the grammar.
+        """
+        pieces = []
+        for number, line in enumerate(lines, start=1):
+            words = encode_fn(line).split()
+            self._check_prompt(number, words)
+            entries = [self.dictionary.index(word) for word in words]
+            pieces.append(torch.tensor([*entries, self.dictionary.eos()]))
+        return pieces, [len(piece) for piece in pieces]
+
+    def _check_prompt(self, number: int, words: list[str]) -> None:
+        try:
+            if not self.cfg.no_grammar:
+                check_piece(words, self.families.representation, complete=False)
+        except TokenError as error:
+            raise UserError(f"Input line {number} breaks the grammar: {error}.") from None
+        for place, word in enumerate(words, start=1):
+            if self.dictionary.index(word) == self.dictionary.unk():
+                raise UserError(f"Input line {number}, token {place}: {word!r} is not in the dictionary.")
+
+    def build_dataset_for_inference(
+        self,
+        src_tokens: Sequence[Tensor],
+        src_lengths: Sequence[int],
+        constraints: Tensor | None = None,
+        **unused: Any,
+    ) -> PieceDataset:
+        """Prompts for ``fairseq-interactive``, in the form of ``get_interactive_tokens_and_lengths``."""
+        if constraints is not None:
+            raise UserError(
+                "--constraints is not offered: the next token depends on its bar, not on lexical constraints."
+            )
+        return PieceDataset(src_tokens, np.array(src_lengths), self.families, lay_out=self._lay_out, shuffle=False)
+
+    def eval_lm_dataloader(
+        self,
+        dataset: FairseqDataset,
+        max_tokens: int | None = 36000,
+        batch_size: int | None = None,
+        max_positions: int | None = None,
+        num_shards: int = 1,
+        shard_id: int = 0,
+        num_workers: int = 1,
+        data_buffer_size: int = 10,
+        context_window: int = 0,
+    ) -> Any:
+        """Batches for ``fairseq-eval-lm``: whole pieces, so there is no context window."""
+        if context_window > 0:
+            raise UserError("--context-window is not offered: pieces are evaluated whole, with all their context.")
+        return self.get_batch_iterator(
+            dataset=dataset,
+            max_tokens=max_tokens,
+            max_sentences=batch_size,
+            max_positions=utils.resolve_max_positions(max_positions, max_tokens),
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            data_buffer_size=data_buffer_size,
+        ).next_epoch_itr(shuffle=False)
+
+    def build_generator(
+        self,
+        models: Sequence[FairseqModel],
+        args: Namespace,
+        extra_gen_cls_kwargs: dict | None = None,
+        **unused: Any,
+    ) -> Any:
+        """The generator behind ``fairseq-generate`` and ``fairseq-interactive``.
+
+        ``--beam n --nbest n`` writes n pieces for every prompt. Raises UserError for options of
+        fairseq's search that have no meaning here.
+        """
+        if args.score_reference:
+            return super().build_generator(models, args)
+        _check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
+        options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature)
+        decoder: MuseformerDecoder = models[0].decoder
+        return MuseformerGenerator(decoder, options, args.beam, args.min_len, args.max_len_b, not self.cfg.no_grammar)
+
+    def max_positions(self) -> None:
+        """Pieces may be of any length."""
+        return
+
+    @property
+    def source_dictionary(self) -> Dictionary:
+        """The dictionary."""
+        return self.dictionary
+
+    @property
+    def target_dictionary(self) -> Dictionary:
+        """The dictionary."""
+        return self.dictionary
+
+
+def _first_folder(cfg: MuseformerTaskConfig) -> str:
+    if not cfg.data:
+        raise UserError("Name the data folder that fairseq-preprocess wrote (the first argument).")
+    return utils.split_paths(cfg.data)[0]
+
+
+def _load_dictionary(path: Path) -> Dictionary:
+    if not path.is_file():
+        raise UserError(f"There is no dictionary at {path}: name a folder that fairseq-preprocess wrote.")
+    try:
+        dictionary = Dictionary.load(str(path))
+    except (ValueError, RuntimeError, UnicodeError) as error:
+        raise UserError(f"{path} is not a fairseq dictionary: {' '.join(str(error).split())}") from None
+    logger.info("dictionary: %d types", len(dictionary))
+    return dictionary
+
+
+def _what_is_wrong(words: list[str], families: TokenFamilies) -> str:
+    if not words:
+        return "it is empty"
+    try:
+        check_piece(words, families.representation)
+    except TokenError as error:
+        return str(error)
+    return "it is not a sequence of bars"
+
+
+def _check_generation(models: Sequence[FairseqModel], args: Namespace, lm_model: FairseqModel | None) -> None:
+    """Refuse, in words, what is not offered."""
+    if len(models) > 1:
+        raise UserError("Several checkpoints in --path are not offered: name one.")
+    if args.beam > 1 and not args.sampling:
+        raise UserError(
+            "Beam search is not offered: pass --sampling --sampling-topk 8 --beam 1 "
+            "--nbest 1, or --beam 1 alone for the likeliest token at each step."
+        )
+    if args.max_len_a:
+        raise UserError(
+            "--max-len-a is not offered: the length of a piece does not follow from its prompt; use --max-len-b."
+        )
+    if args.temperature <= 0:
+        raise UserError(f"--temperature must be positive, not {args.temperature}.")
+    if not 0 <= args.min_len <= args.max_len_b or args.max_len_b < TOKENS_TO_CLOSE:
+        raise UserError(
+            f"--min-len {args.min_len} and --max-len-b {args.max_len_b} must satisfy 0 <= min <= max, and max be at "
+            f"least {TOKENS_TO_CLOSE}."
+        )
+    not_offered = {
+        "--constraints": args.constraints,
+        "--diverse-beam-groups": args.diverse_beam_groups > 0,
+        "--diversity-rate": args.diversity_rate > -1,
+        "--match-source-len": args.match_source_len,
+        "--no-repeat-ngram-size": args.no_repeat_ngram_size > 0,
+        "--print-alignment": args.print_alignment,
+        "--print-step": args.print_step,
+        "--lm-path": lm_model is not None,
+    }
+    for option, given in not_offered.items():
+        if given:
+            raise UserError(f"{option} is not offered with this task.")

@@ -1,0 +1,97 @@
+"""What the model needs to know of a token: whether it ends a bar, and its beat.
+
+Read off the fairseq dictionary once; the spelling and the families come from
+``data_prep.vocabulary``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from fairseq.data import Dictionary
+
+from data_prep.vocabulary import END_OF_BAR, Representation, TokenError, representation_of, split_token
+
+from .errors import UserError
+from .fc_attention import PieceBars
+
+_CARRIES_LATEST = -1
+
+
+class TokenFamilies:
+    """Bars and beats of token sequences of one dictionary.
+
+    A sequence is int [n] with the begin token first (the prefix, bar 0, beat 0).
+    """
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        self.dictionary = dictionary
+        self.representation = _representation_of(dictionary)
+        self.end_of_bar = dictionary.index(END_OF_BAR)
+        self._follows, self._family = self._succession()
+        self._beat_of_token = np.array([self._beat_of(s) for s in dictionary.symbols], dtype=np.int64)
+
+    def _beat_of(self, symbol: str) -> int:
+        """0 for specials, bar ends and the token that opens a bar; position + 1 for onsets."""
+        try:
+            family, number = split_token(symbol)
+        except TokenError:
+            return 0
+        if family == "o":
+            return number + 1
+        return 0 if family in ("b", self.representation.bar_start) else _CARRIES_LATEST
+
+    def _succession(self) -> tuple[np.ndarray, np.ndarray]:
+        """bool [F, F], whether a family may follow another, and the family of each token, int64 [V]."""
+        successors = self.representation.successors
+        names = sorted(successors)
+        follows = np.zeros((len(names) + 1, len(names) + 1), dtype=bool)  # the last: not in the grammar
+        for first, after in successors.items():
+            follows[names.index(first), [names.index(second) for second in after]] = True
+        family = np.array([names.index(f) if f in names else -1 for f in map(_family, self.dictionary.symbols)])
+        family[self.dictionary.index("b-0")] = -1
+        return follows, family
+
+    def is_piece(self, tokens: np.ndarray) -> bool:
+        """Whether the families of ``tokens`` (without ``</s>``) make a sequence of complete bars.
+
+        A quick look at a whole corpus; ``data_prep.vocabulary.check_piece`` looks at every id.
+        """
+        if not len(tokens) or tokens[-1] != self.end_of_bar:
+            return False
+        family = self._family[np.concatenate([[self.end_of_bar], tokens])]
+        return bool(self._follows[family[:-1], family[1:]].all())
+
+    def piece_bars(self, tokens: np.ndarray) -> PieceBars:
+        """Where the bars of ``tokens`` start, and how many are complete."""
+        ends = np.flatnonzero(tokens == self.end_of_bar)
+        starts = np.concatenate([[1], ends + 1]) if len(tokens) > 1 else np.empty(0, dtype=np.int64)
+        return PieceBars(len(tokens), starts[starts < len(tokens)], len(ends))
+
+    def beat_ids(self, tokens: np.ndarray) -> np.ndarray:
+        """Beat id of each token: its own, or the latest before it (not reset at bars)."""
+        own = self._beat_of_token[tokens]
+        last_onset = np.maximum.accumulate(np.where(own > 0, np.arange(len(tokens)), 0))
+        # where no onset has been yet, place 0 is the begin token, whose beat is 0
+        return np.where(own == _CARRIES_LATEST, own[last_onset], own)
+
+    def latest_beat(self, tokens: np.ndarray) -> int:
+        """The beat in force after ``tokens``."""
+        onsets = self._beat_of_token[tokens]
+        onsets = onsets[onsets > 0]
+        return int(onsets[-1]) if len(onsets) else 0
+
+    def next_beats(self, tokens: np.ndarray, latest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Beat ids of one more token of each stream, and the beats in force after it; int64 [B] each."""
+        own = self._beat_of_token[tokens]
+        return np.where(own == _CARRIES_LATEST, latest, own), np.where(own > 0, own, latest)
+
+
+def _family(symbol: str) -> str:
+    return symbol.partition("-")[0]
+
+
+def _representation_of(dictionary: Dictionary) -> Representation:
+    try:
+        return representation_of(dictionary.symbols[dictionary.nspecial :])
+    except TokenError as error:
+        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
