@@ -111,9 +111,7 @@ def bars_of(song: Song) -> Bars:
         count = -(-(end - next_start) // length)
         total += count
         if total > MAX_BARS:
-            raise SongError(
-                f"too long: it spans more than {MAX_BARS} bars, most of them silent; cut the silence out"
-            )
+            raise SongError(f"too long: it spans more than {MAX_BARS} bars, most of them silent; cut the silence out")
         starts.append(next_start + length * np.arange(count))
         ids.append(np.full(count, metre_id(numerator, denominator)))
         next_start += count * length
@@ -170,9 +168,7 @@ def _ordered_notes(song: Song, representation: Representation, normalise_key: bo
     return np.column_stack([onsets, instruments, pitch_ids, duration_ids, velocity_ids])[written]
 
 
-def _tokens(
-    song: Song, bars: Bars, first_bar: int, notes: np.ndarray, representation: Representation
-) -> Iterator[str]:
+def _tokens(song: Song, bars: Bars, first_bar: int, notes: np.ndarray, representation: Representation) -> Iterator[str]:
     """Walk bars and notes side by side."""
     note_bars = np.searchsorted(bars.starts, notes[:, 0], side="right") - 1
     note_tempos = _tempo_ids(song, notes[:, 0])

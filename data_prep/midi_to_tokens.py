@@ -88,9 +88,7 @@ def output_names(files: Sequence[Path], taken: set[str]) -> dict[Path, Path]:
             return names
 
 
-def encode_folder(
-    midi_dir: Path, folder: TokenFolder, options: EncodingOptions, workers: int, limits: Limits
-) -> None:
+def encode_folder(midi_dir: Path, folder: TokenFolder, options: EncodingOptions, workers: int, limits: Limits) -> None:
     """Encode what ``folder`` does not hold yet, file by file. Raises CommandError and OSError."""
     unlisted: list[OSError] = []
     files = find_files(midi_dir, MIDI_SUFFIXES, unlisted.append)
@@ -153,9 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(REPRESENTATIONS),
         help="six_track: 4/4 and the instruments 0, 25, 43, 48, 80 and drums only; general: any song",
     )
-    parser.add_argument(
-        "--original-key", action="store_true", help="do not shift songs to C major or A minor"
-    )
+    parser.add_argument("--original-key", action="store_true", help="do not shift songs to C major or A minor")
     parser.add_argument("--keep-empty-bars", action="store_true", help="keep the bars before the first note")
     parser.add_argument(
         "--workers",
@@ -177,9 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MIB",
         help="reject a file that takes more memory (default: %(default)s)",
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with an interrupted run with the same options"
-    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run with the same options")
     return parser
 
 

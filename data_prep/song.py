@@ -123,9 +123,7 @@ def _positions(ticks: np.ndarray, ticks_per_quarter: int) -> np.ndarray:
     return np.rint(ticks * POSITIONS_PER_QUARTER / ticks_per_quarter).astype(np.int64)
 
 
-def _changes(
-    changes: Iterable[tuple[int, Value]], ticks_per_quarter: int, last_onset: int
-) -> list[tuple[int, Value]]:
+def _changes(changes: Iterable[tuple[int, Value]], ticks_per_quarter: int, last_onset: int) -> list[tuple[int, Value]]:
     """At each position before the last onset the last change that falls on it, positions rising."""
     kept: dict[int, Value] = {}
     for tick, value in changes:

@@ -45,8 +45,7 @@ class TokenFolder:
         filled = root.is_dir() and any(root.iterdir())
         if filled and not resume:
             raise CommandError(
-                f"{root} already holds files; name an empty folder, or add --resume to go on with an "
-                "interrupted run."
+                f"{root} already holds files; name an empty folder, or add --resume to go on with an interrupted run."
             )
         self._settings_path = root / "settings.json"
         if filled:
@@ -83,9 +82,7 @@ class TokenFolder:
         """Write a piece and note it. Raises OSError; CommandError when another text lies at ``output``."""
         target, content = self.root / output, to_bytes(line + "\n")
         if target.exists() and target.read_bytes() != content:
-            raise CommandError(
-                f"{target} exists with other content than {file} gives; move it away and add --resume."
-            )
+            raise CommandError(f"{target} exists with other content than {file} gives; move it away and add --resume.")
         write_whole(target, content)
         name = one_line(str(file))
         self.encoded[name] = EncodedRow(str(output), tokens, dropped_notes)

@@ -1,0 +1,174 @@
+"""Decode token lines to MIDI files, one a piece, at 480 ticks per quarter note.
+
+    python -m data_prep.tokens_to_midi generate-test.txt songs
+
+Inputs are token files (one piece a line), folders of them (.txt and .tokens, at any depth), and the output of
+``fairseq-generate`` or ``fairseq-interactive``. The representation is detected. Nothing is overwritten.
+Exit status 0 when every line gave a MIDI file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.decode import decode, midi_bytes
+from data_prep.files import CommandError, find_files, sentence_of, write_whole
+from data_prep.token_files import TokenLine, read_token_lines
+from data_prep.vocabulary import TokenError
+
+__all__ = ["decode", "main", "midi_bytes"]
+
+TOKEN_SUFFIXES = (".txt", ".tokens")
+MELODIC_CHANNELS = 15  # a MIDI file has sixteen channels, one of them for drums
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file to read and the folder, relative to OUT_DIR, that its pieces go to."""
+
+    path: Path
+    folder: Path
+
+
+@dataclass
+class _Totals:
+    """What became of the lines."""
+
+    written: int = 0
+    rejected: int = 0
+    skipped_tokens: int = 0
+
+
+def _sources(inputs: Sequence[Path]) -> Iterator[_Source]:
+    for path in inputs:
+        if not path.is_dir():
+            yield _Source(path, Path())
+            continue
+        unlisted: list[OSError] = []
+        names = find_files(path, TOKEN_SUFFIXES, unlisted.append)
+        if unlisted:
+            raise unlisted[0]
+        if not names:
+            raise CommandError(f"{path} holds no token files (.txt or .tokens) at any depth.")
+        yield from (_Source(path / name, name.parent) for name in names)
+
+
+def _plan(sources: Sequence[_Source], out_dir: Path) -> int:
+    """The number of pieces. Raises CommandError when two would get one name or a file would be overwritten."""
+    wanted: dict[str, Path] = {}
+    for source in sources:
+        for line in read_token_lines(source.path):
+            target = _target(out_dir, source, line)
+            other = wanted.setdefault(str(target).casefold(), source.path)
+            if other is not source.path:
+                raise CommandError(
+                    f"{other} and {source.path} would both become {target}; decode them to different folders."
+                )
+            if target.exists():
+                raise CommandError(f"{target} exists already; move it away or name another folder.")
+    return len(wanted)
+
+
+def _target(out_dir: Path, source: _Source, line: TokenLine) -> Path:
+    return out_dir / source.folder / f"{line.name}.mid"
+
+
+def decode_line(line: str, strict: bool) -> tuple[bytes, list[str]]:
+    """A line of tokens as (MIDI file, warnings). Raises TokenError when it holds no note or, if strict, a fault."""
+    tokens = line.split()
+    if not tokens:
+        raise TokenError("the line is empty")
+    decoded = decode(tokens, strict=strict)
+    if not decoded.midi.instruments:
+        first = f"; {decoded.skipped[0]}" if decoded.skipped else ""
+        raise TokenError(f"there is no complete note{first}")
+    melodic = sum(not track.is_drum for track in decoded.midi.instruments)
+    if melodic > MELODIC_CHANNELS:
+        _logger.warning(
+            "%d instruments share the %d channels of a MIDI file; many players mix them up.",
+            melodic,
+            MELODIC_CHANNELS,
+        )
+    return midi_bytes(decoded.midi), decoded.skipped
+
+
+def _decode_all(sources: Sequence[_Source], out_dir: Path, pieces: int, strict: bool) -> _Totals:
+    totals = _Totals()
+    with tqdm(total=pieces, disable=None) as bar:
+        for source in sources:
+            for line in read_token_lines(source.path):
+                place = f"{source.path}, line {line.number}"
+                try:
+                    content, skipped = decode_line(line.text, strict)
+                except TokenError as error:
+                    _logger.error("%s: not decoded: %s.", place, error)
+                    totals.rejected += 1
+                else:
+                    write_whole(_target(out_dir, source, line), content)
+                    totals.written += 1
+                    totals.skipped_tokens += len(skipped)
+                    if skipped:
+                        _logger.warning("%s: %d tokens skipped, first %s.", place, len(skipped), skipped[0])
+                bar.update()
+    return totals
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.tokens_to_midi",
+        description="Decode token files, folders of them, or fairseq-generate output to MIDI files.",
+    )
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        type=Path,
+        help="a token file (one piece a line), a folder of .txt and .tokens files, or what fairseq printed",
+    )
+    parser.add_argument("out_dir", metavar="OUT_DIR", type=Path, help="folder for the MIDI files")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="reject a line that breaks the grammar anywhere, instead of skipping what cannot be understood",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = _parser().parse_args(arguments)
+    try:
+        if args.out_dir.exists() and not args.out_dir.is_dir():
+            raise CommandError(f"{args.out_dir} is a file; the last argument names the folder to write to.")
+        sources = list(_sources(args.inputs))
+        totals = _decode_all(sources, args.out_dir, _plan(sources, args.out_dir), args.strict)
+    except CommandError as error:
+        _logger.error("%s", error)
+        return 1
+    except OSError as error:
+        _logger.error("%s.", sentence_of(error))
+        return 1
+    except KeyboardInterrupt:
+        _logger.error("Interrupted.")
+        return 130
+    _logger.info(
+        "%d MIDI files in %s; %d lines not decoded; %d tokens skipped",
+        totals.written,
+        args.out_dir,
+        totals.rejected,
+        totals.skipped_tokens,
+    )
+    return 0 if totals.written and not totals.rejected else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
