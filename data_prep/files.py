@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _TEMPORARY_SUFFIX = ".part"
 
 
-class CommandError(Exception):
-    """The command cannot do what it was asked to; the message is a sentence for the user."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A stream to a temporary name that is moved to ``path`` at the end, so that nobody sees half a file.
 
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` under a temporary name and move it to ``path``, so that nobody sees half a file.
-
-    Raises OSError, with ``path`` untouched and nothing left behind, when it cannot be written.
+    On any exception ``path`` stays as it was and nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + _TEMPORARY_SUFFIX)
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as stream:
+            yield stream
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` through ``whole_file``. Raises OSError."""
+    with whole_file(path) as stream:
+        stream.write(content)
 
 
 def find_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None]) -> list[Path]:
@@ -61,8 +67,3 @@ def to_bytes(text: str) -> bytes:
 def from_bytes(content: bytes) -> str:
     """The inverse of ``to_bytes``."""
     return content.decode("utf-8", "surrogateescape")
-
-
-def sentence_of(error: OSError) -> str:
-    """An OSError in words, such as ``No space left on device: tokens/a.txt``."""
-    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_prep.command import CommandError, run_command
 from data_prep.encode import check_encodable, encode
-from data_prep.files import CommandError, find_files, one_line, sentence_of
+from data_prep.files import find_files, one_line
 from data_prep.limited_workers import Failure, Limits, run_limited
 from data_prep.song import SongError, read_song
 from data_prep.token_folder import TokenFolder
@@ -177,27 +178,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _run(args: argparse.Namespace) -> int:
+    if not args.midi_dir.is_dir():
+        raise CommandError(f"{args.midi_dir} is not a folder; name the folder that holds the MIDI files.")
+    options = EncodingOptions(args.representation, args.original_key, args.keep_empty_bars)
+    folder = TokenFolder(args.token_dir, vars(options), args.resume)
+    limits = Limits(args.time_limit, args.memory_limit)
+    encode_folder(args.midi_dir, folder, options, args.workers, limits)
+    return _summarise(folder)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = _parser().parse_args(arguments)
-    options = EncodingOptions(args.representation, args.original_key, args.keep_empty_bars)
-    try:
-        if not args.midi_dir.is_dir():
-            raise CommandError(f"{args.midi_dir} is not a folder; name the folder that holds the MIDI files.")
-        folder = TokenFolder(args.token_dir, vars(options), args.resume)
-        limits = Limits(args.time_limit, args.memory_limit)
-        encode_folder(args.midi_dir, folder, options, args.workers, limits)
-    except CommandError as error:
-        _logger.error("%s", error)
-        return 1
-    except OSError as error:
-        _logger.error("%s.", sentence_of(error))
-        return 1
-    except KeyboardInterrupt:
-        _logger.error("Interrupted; --resume goes on from here.")
-        return 130
-    return _summarise(folder)
+    return run_command(lambda: _run(args), "Interrupted; --resume goes on from here.")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.files import CommandError, from_bytes
+from data_prep.command import CommandError
+from data_prep.files import from_bytes
 
 # H-<sample id> TAB <score> TAB <tokens>
 _HYPOTHESIS = re.compile(rb"H-(\d+)\t[^\t]*\t(.*)")

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.files import CommandError, from_bytes, one_line, to_bytes, write_whole
+from data_prep.command import CommandError
+from data_prep.files import from_bytes, one_line, to_bytes, write_whole
 
 # Faults that another run, with other limits, may not meet: a resumed run tries these files again.
 RETRIED_FAULTS = ("crash:", "too slow:", "too large:")

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_prep.command import CommandError, run_command
 from data_prep.decode import decode, midi_bytes
-from data_prep.files import CommandError, find_files, sentence_of, write_whole
+from data_prep.files import find_files, write_whole
 from data_prep.token_files import TokenLine, read_token_lines
 from data_prep.vocabulary import TokenError
 
@@ -142,24 +143,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args = _parser().parse_args(arguments)
-    try:
-        if args.out_dir.exists() and not args.out_dir.is_dir():
-            raise CommandError(f"{args.out_dir} is a file; the last argument names the folder to write to.")
-        sources = list(_sources(args.inputs))
-        totals = _decode_all(sources, args.out_dir, _plan(sources, args.out_dir), args.strict)
-    except CommandError as error:
-        _logger.error("%s", error)
-        return 1
-    except OSError as error:
-        _logger.error("%s.", sentence_of(error))
-        return 1
-    except KeyboardInterrupt:
-        _logger.error("Interrupted.")
-        return 130
+def _run(args: argparse.Namespace) -> int:
+    if args.out_dir.exists() and not args.out_dir.is_dir():
+        raise CommandError(f"{args.out_dir} is a file; the last argument names the folder to write to.")
+    sources = list(_sources(args.inputs))
+    totals = _decode_all(sources, args.out_dir, _plan(sources, args.out_dir), args.strict)
     _logger.info(
         "%d MIDI files in %s; %d lines not decoded; %d tokens skipped",
         totals.written,
@@ -168,6 +156,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         totals.skipped_tokens,
     )
     return 0 if totals.written and not totals.rejected else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    args = _parser().parse_args(arguments)
+    return run_command(lambda: _run(args), "Interrupted; the files written so far are whole.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""Which pieces the names of a published split mean."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from data_prep.command import CommandError
+from data_prep.files import from_bytes
+
+_SUFFIXES = (".txt", ".mid", ".midi")
+
+
+def read_song_list(path: Path) -> list[str]:
+    """The names in a list, one a line, each once. Raises CommandError when there is no such list."""
+    if not path.is_file():
+        raise CommandError(f"{path} is missing; a folder of lists holds train.txt, valid.txt and test.txt.")
+    names = (line.strip() for line in from_bytes(path.read_bytes()).splitlines())
+    return list(dict.fromkeys(name for name in names if name))
+
+
+class SongFinder:
+    """Finds token files by the names people list: with or without folders in front, .txt, .mid or .midi.
+
+    ``files`` are relative paths of token files. Where both sides have folders, the shorter path must be
+    the tail of the longer one.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        for file in files:
+            self._by_name[file.stem].append(file)
+
+    def find(self, name: str) -> list[Path]:
+        """The files that ``name`` may mean: none, one, or several when it is ambiguous."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        for stem in _stems(path.name):
+            folders = [part for part in path.parts[:-1] if part not in ("/", ".")]
+            files = [file for file in self._by_name[stem] if _tails_agree(folders, file.parts[:-1])]
+            # A name that gives the whole path means just that file, whatever else ends alike.
+            exact = [file for file in files if list(file.parts[:-1]) == folders]
+            if files:
+                return exact or files
+        return []
+
+
+def _stems(name: str) -> list[str]:
+    """``name`` as it is, then without its suffix: ``a.mid`` may mean ``a.mid.txt`` before ``a.txt``."""
+    suffix = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
+    return [name, name[: -len(suffix)]] if suffix else [name]
+
+
+def _tails_agree(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    return all(a == b for a, b in zip(reversed(ours), reversed(theirs)))
