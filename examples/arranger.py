@@ -20,8 +20,8 @@ _HIT_LENGTH = QUARTER // 4
 _LOWEST_BASS = 28  # low E of the double bass; roots lie in the octave above
 _LOW_E_STRING = 40
 _LEFT_HAND, _STRING_BASS = 40, 36  # lowest roots of the piano's left hand and of the string basses
-_RIGHT_HAND_CENTRE, _STRINGS_CENTRE = 64, 60
-_MELODY_CENTRE = (66, 77)  # where the melody's middle pitch is put
+_RIGHT_HAND_CENTRE, _STRINGS_CENTRE = 62, 60
+_MELODY_CENTRE = (69, 80)  # where the melody's middle pitch is put
 _FINAL_BAR = {BASS: "R - - -", GUITAR: "v - - -", PIANO: "L* - - -", STRINGS: "R* - - -"}
 
 

@@ -1,0 +1,1 @@
+"""Look at songs and measure them: pictures, and statistics on MIDI files and token files."""
