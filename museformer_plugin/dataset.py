@@ -10,6 +10,7 @@ import torch
 from fairseq.data import FairseqDataset, data_utils
 from torch import Tensor
 
+from .errors import UserError
 from .fc_attention import BarLayout, PieceBars
 from .token_families import TokenFamilies
 
@@ -65,6 +66,27 @@ class PieceDataset(FairseqDataset):
         """Pieces by length, so that batches hold little padding."""
         order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
         return order[np.argsort(self.sizes[order], kind="stable")]
+
+    def batch_by_size(
+        self,
+        indices: np.ndarray,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[np.ndarray]:
+        """Batches of indices; raises UserError when a piece alone is over ``max_tokens``.
+
+        ``required_batch_size_multiple`` is not followed: fairseq would drop the last batch, which
+        holds the longest pieces, where it is no multiple (8 by default), and pieces laid end to end
+        gain nothing by it.
+        """
+        longest = int(self.sizes[indices].max(initial=0))
+        if max_tokens is not None and longest > max_tokens:
+            raise UserError(
+                f"A piece of {longest} tokens does not fit into batches of {max_tokens}: raise --max-tokens, or "
+                f"shorten pieces with --truncate-train, --truncate-valid or --truncate-test."
+            )
+        return super().batch_by_size(indices, max_tokens, max_sentences)
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """What fairseq calls a sample: ``id`` [B], ``target`` [B, L], ``ntokens``, ``net_input``.

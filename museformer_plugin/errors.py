@@ -18,6 +18,10 @@ def sentence_for(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"No space is left on the device: {error.filename or 'free some and resume'}."
+    if isinstance(error, OSError):
+        return f"{error}."
+    if isinstance(error, AssertionError) and str(error).startswith("--"):
+        return f"{error}."  # fairseq asserts that options go together
     if isinstance(error, pickle.UnpicklingError):
         return (
             "The checkpoint holds more than tensors and plain values and is not loaded, because loading "

@@ -1,6 +1,6 @@
 """The model as fairseq registers it: options and presets around ``MuseformerDecoder``."""
 
-from __future__ import annotations
+# No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
 from argparse import Namespace
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ class MuseformerLanguageModel(FairseqLanguageModel):
     """Museformer (Yu et al., NeurIPS 2022, arXiv 2210.10349)."""
 
     @classmethod
-    def build_model(cls, cfg: MuseformerConfig, task: FairseqTask) -> MuseformerLanguageModel:
+    def build_model(cls, cfg: MuseformerConfig, task: FairseqTask) -> "MuseformerLanguageModel":
         """Build the model; raises UserError for sizes that do not fit together."""
         _check(cfg)
         return cls(MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), task.target_dictionary))

@@ -1,6 +1,6 @@
 """The task: fairseq's commands over pieces of tokens."""
 
-from __future__ import annotations
+# No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
 import logging
 from argparse import Namespace
@@ -67,7 +67,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         self._lay_out: Callable[..., BarLayout] | None = None
 
     @classmethod
-    def setup_task(cls, cfg: MuseformerTaskConfig, **unused: Any) -> MuseformerLanguageModelingTask:
+    def setup_task(cls, cfg: MuseformerTaskConfig, **unused: Any) -> "MuseformerLanguageModelingTask":
         """Load the dictionary; raises UserError when it is missing or foreign, or an option is off."""
         for option in ("truncate_train", "truncate_valid", "truncate_test", "prompt_bars"):
             if getattr(cfg, option) < 0:
