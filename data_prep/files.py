@@ -23,8 +23,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("wb") as stream:
             yield stream
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is only noticed by a write, which knows no name
         raise
 
 

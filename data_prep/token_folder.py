@@ -117,8 +117,13 @@ class TokenFolder:
         return f"{file}\t{self.rejected[file]}\n"
 
     def _append(self, table: str, line: str) -> None:
-        with (self.root / table).open("ab") as stream:
-            stream.write(to_bytes(line))
+        path = self.root / table
+        try:
+            with path.open("ab") as stream:
+                stream.write(to_bytes(line))
+        except OSError as error:
+            error.filename = str(path)
+            raise
 
 
 def _rows(path: Path, columns: int) -> list[list[str]]:
