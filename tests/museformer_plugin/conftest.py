@@ -1,0 +1,153 @@
+"""What the tests of the plugin share: dictionaries, random pieces, small models, commands."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary
+
+from data_prep.vocabulary import REPRESENTATIONS, UNPLAYABLE, GrammarState
+from museformer_plugin.convert_checkpoint import convert_options, convert_parameters, read_original
+from museformer_plugin.decoder import MuseformerDecoder
+from museformer_plugin.model import MuseformerConfig, parse_structure_bars
+from museformer_plugin.token_families import TokenFamilies
+
+TINY = {
+    "structure_bars": "1,2,4",
+    "decoder_layers": 2,
+    "decoder_embed_dim": 16,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_embed_dim": 32,
+    "token_embed_dim": 12,
+    "bar_embed_dim": 8,
+    "beat_embed_dim": 6,
+}
+
+
+def _dictionary_of(name):
+    dictionary = Dictionary()
+    for symbol in REPRESENTATIONS[name].symbols():
+        dictionary.add_symbol(symbol)
+    return dictionary
+
+
+def _write_piece(name, bars, seed, notes_a_bar=3):
+    """A piece of ``bars`` random bars, all kinds of tokens in it, as words."""
+    chance = random.Random(f"{name} {bars} {seed}")
+    state, words = GrammarState(REPRESENTATIONS[name]), []
+    instruments = REPRESENTATIONS[name].instruments
+    for _ in range(bars):
+        room = chance.randrange(2 * notes_a_bar + 1)
+        while True:
+            bounds = state.bounds()
+            if room <= 0 and "b" in bounds:
+                bounds = {"b": bounds["b"]}
+            elif len(bounds) > 1:
+                bounds.pop("b", None)
+            family = chance.choice(sorted(bounds))
+            id_ = chance.randint(*bounds[family])
+            if family == "s":
+                id_ = chance.choice([8, 9, 19])  # 3/4, 4/4, 6/8
+            elif family == "o":  # leave room for more
+                id_ = min(id_, bounds[family][0] + chance.randrange(12))
+            elif family == "i":
+                id_ = instruments[id_]
+            word = f"{family}-{id_}"
+            assert word not in UNPLAYABLE
+            state.advance(word)
+            words.append(word)
+            room -= family == "v"
+            if family == "b":
+                break
+    return words
+
+
+@pytest.fixture(scope="session")
+def dictionary_of():
+    """A function from the name of a representation to its fairseq dictionary."""
+    return _dictionary_of
+
+
+@pytest.fixture(scope="session")
+def families_of():
+    """A function from the name of a representation to the families of its tokens."""
+    return lambda name: TokenFamilies(_dictionary_of(name))
+
+
+@pytest.fixture(scope="session")
+def write_piece():
+    """A function (representation, bars, seed) to the words of a random piece that keeps to the grammar."""
+    return _write_piece
+
+
+@pytest.fixture(scope="session")
+def read_piece():
+    """A function (representation, bars, seed) to such a piece as the model reads it: int64, ``</s>`` first."""
+
+    def read(name, bars, seed, notes_a_bar=3):
+        dictionary = _dictionary_of(name)
+        words = _write_piece(name, bars, seed, notes_a_bar)
+        return torch.tensor([dictionary.eos(), *(dictionary.index(word) for word in words)])
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def build_decoder():
+    """A function from a representation and options to a small decoder with random weights."""
+
+    def build(name="six_track", seed=0, dtype=torch.float64, **options):
+        torch.manual_seed(seed)
+        cfg = MuseformerConfig(**{**TINY, **options})
+        decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), _dictionary_of(name)).to(dtype)
+        for parameter in decoder.parameters():  # biases are made 0, which would hide what is done with them
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.5)
+        return decoder.eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def load_original():
+    """A function from an original checkpoint and its representation to a decoder with its parameters."""
+
+    def load(path, name, dtype=torch.float64):
+        args, parameters = read_original(path)
+        options = convert_options(args, len(parameters["decoder.embed_regular_tokens.weight"]))
+        converted = convert_parameters(parameters, options["decoder_layers"], not options["no_coarse_attention"])
+        cfg = MuseformerConfig(**options)
+        decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), _dictionary_of(name))
+        decoder.load_state_dict({key.removeprefix("decoder."): value for key, value in converted.items()})
+        return decoder.to(dtype).eval()
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def golden_case():
+    """A function that reads a golden ``.npz`` of the model as a dictionary of arrays."""
+
+    def read(path):
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in arrays}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def run_command():
+    """A function that runs a command of this Python environment and returns the finished process."""
+
+    def run(*command, timeout=300, **keywords):
+        name, *arguments = map(str, command)
+        program = Path(sys.executable).parent / name
+        keywords.setdefault("env", {**os.environ, "OMP_NUM_THREADS": "1"})
+        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=timeout, **keywords)
+
+    return run

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from museformer_plugin.fc_attention import BarLayout, PieceBars
+
+PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
+
+
+def _piece_of(bar_lengths, last_is_complete=True):
+    lengths = np.array(bar_lengths, dtype=np.int64)
+    starts = 1 + np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else lengths
+    incomplete = int(bool(len(lengths)) and not last_is_complete)
+    return PieceBars(1 + int(lengths.sum()), starts, len(lengths) - incomplete)
+
+
+def _many_bars(count, seed):
+    return np.random.default_rng(seed).integers(1, 8, count).tolist()
+
+
+# name -> (pieces as (bar lengths, last is complete), structure bars, coarse)
+LAYOUTS = {
+    "odd_bars": ([([3, 7, 5, 1, 9], True)], (1, 2), True),
+    "one_token_bars": ([([1] * 7, True)], (2,), True),
+    "one_bar": ([([6], True)], PAPER, True),
+    "one_incomplete_bar": ([([6], False)], PAPER, True),
+    "prefix_alone": ([([], True)], PAPER, True),
+    "incomplete_last_bar": ([([4, 2, 5, 3], False)], (1, 3), True),
+    "paper_44_bars": ([(_many_bars(44, 0), False)], PAPER, True),
+    "unequal_pieces": (
+        [([3, 1, 4], True), ([], True), ([2] * 9, False), ([5], True), (_many_bars(20, 1), True)],
+        (1, 2, 4),
+        True,
+    ),
+    "no_structure_bars": ([([3, 2, 4, 1], True), ([2, 2], False)], (), True),
+    "all_structure_bars": ([([3, 2, 4, 1, 3], True)], tuple(range(1, 9)), True),
+    "no_coarse": ([([3, 1, 4, 2], True), ([2, 3, 3], False)], (1, 3), False),
+    "own_bar_only": ([([3, 1, 4, 2], True)], (), False),
+}
+
+
+@pytest.fixture(scope="session")
+def piece_of():
+    """A function from bar lengths, and whether the last bar is complete, to the bars of a piece."""
+    return _piece_of
+
+
+@pytest.fixture(scope="session", params=LAYOUTS.values(), ids=LAYOUTS.keys())
+def layout(request):
+    """One of many layouts: every awkward shape of bars, pieces and structure bars."""
+    pieces, structure_bars, coarse = request.param
+    return BarLayout.build([_piece_of(*piece) for piece in pieces], structure_bars, coarse)
+
+
+@pytest.fixture(scope="session")
+def unequal_layout():
+    pieces, structure_bars, coarse = LAYOUTS["unequal_pieces"]
+    return BarLayout.build([_piece_of(*piece) for piece in pieces], structure_bars, coarse)
+
+
+@pytest.fixture(scope="session")
+def draw_inputs():
+    """A function from a layout to random leaves (tokens, summaries, summary_kv_weight) for fc_attention."""
+
+    def draw(layout, heads=2, head_width=4, dtype=torch.float64, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+
+        def leaf(*shape, scale=1.0):
+            values = torch.randn(*shape, dtype=torch.float64, generator=generator) * scale
+            return values.to(dtype).requires_grad_()
+
+        width = heads * head_width
+        tokens = tuple(leaf(layout.num_tokens, heads, head_width) for _ in "qkv")
+        summaries = tuple(leaf(layout.num_summaries, heads, head_width) for _ in "qkv")
+        return tokens, summaries, leaf(2 * width, width, scale=width**-0.5)
+
+    return draw

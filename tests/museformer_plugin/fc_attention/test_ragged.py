@@ -1,0 +1,216 @@
+"""The path in plain PyTorch against the reference: outputs, gradients, precision, dropout, memory."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from museformer_plugin.fc_attention import BarLayout, fc_attention
+from museformer_plugin.fc_attention.reference import dense_masks, fc_attention_reference
+
+
+def call(inputs, layout, dropout=0.0):
+    tokens, summaries, weight = inputs
+    if not layout.coarse:
+        summaries = weight = None
+    return fc_attention(tokens, summaries, weight, layout, dropout)
+
+
+def leaves(inputs):
+    tokens, summaries, weight = inputs
+    return [*tokens, *summaries, weight]
+
+
+def cotangents(layout, inputs, seed=1):
+    """What the loss weighs x' and s' with."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = inputs[0][0].shape[1:]
+    return [
+        torch.randn(rows, *shape, dtype=torch.float64, generator=generator)
+        for rows in (layout.num_tokens, layout.num_summaries)
+    ]
+
+
+def loss(outputs, weights):
+    return sum((out.double() * weight).sum() for out, weight in zip(outputs, weights) if out is not None)
+
+
+def outputs_and_gradients(function, inputs, layout):
+    outputs = function(inputs, layout)
+    grads = torch.autograd.grad(loss(outputs, cotangents(layout, inputs)), leaves(inputs), allow_unused=True)
+    return [*outputs, *grads]
+
+
+def reference(inputs, layout):
+    x, s = fc_attention_reference(*inputs, layout)
+    return x, s if layout.coarse else None
+
+
+def test_outputs_and_gradients_are_those_of_the_reference(layout, draw_inputs):
+    inputs = draw_inputs(layout)
+    ours = outputs_and_gradients(call, inputs, layout)
+    theirs = outputs_and_gradients(reference, inputs, layout)
+    for found, expected in zip(ours, theirs):
+        if found is None:  # no part in a layout without coarse-grained attention
+            assert expected is None or not expected.any()
+        else:
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_error_is_at_most_twice_that_of_eager_code(layout, draw_inputs, dtype):
+    low = draw_inputs(layout, heads=4, head_width=16, dtype=dtype)
+    exact = tuple(
+        tuple(part.detach().double().requires_grad_() for part in parts)
+        if isinstance(parts, tuple)
+        else parts.detach().double().requires_grad_()
+        for parts in low
+    )
+    truth = outputs_and_gradients(reference, exact, layout)
+    ours = outputs_and_gradients(call, low, layout)
+    eager = outputs_and_gradients(reference, low, layout)
+    for found, coarse, expected in zip(ours, eager, truth):
+        if found is None or not found.numel():
+            continue
+        error, allowed = ((part.double() - expected).abs().max() for part in (found, coarse))
+        # where eager code happens to be exact: sums of 16 terms accumulated in float32
+        rounding = 16 * torch.finfo(torch.float32).eps * max(1.0, expected.abs().max())
+        assert error <= 2 * allowed + rounding
+
+
+def test_gradcheck(piece_of, draw_inputs):
+    layout = BarLayout.build([piece_of([2, 1, 2]), piece_of([1, 2], last_is_complete=False)], (1,))
+    inputs = draw_inputs(layout, heads=2, head_width=2)
+
+    def flat(*tensors):
+        return call((tensors[:3], tensors[3:6], tensors[6]), layout)
+
+    assert torch.autograd.gradcheck(flat, leaves(inputs))
+
+
+def test_gradcheck_with_dropout(piece_of, draw_inputs):
+    layout = BarLayout.build([piece_of([2, 1, 2])], (1,))
+    inputs = draw_inputs(layout, heads=2, head_width=2)
+
+    def flat(*tensors):
+        torch.manual_seed(5)
+        return call((tensors[:3], tensors[3:6], tensors[6]), layout, dropout=0.4)
+
+    assert torch.autograd.gradcheck(flat, leaves(inputs))
+
+
+def test_dropout_repeats_with_the_seed(unequal_layout, draw_inputs):
+    inputs = draw_inputs(unequal_layout)
+    torch.manual_seed(1)
+    first, _ = call(inputs, unequal_layout, dropout=0.3)
+    second, _ = call(inputs, unequal_layout, dropout=0.3)
+    torch.manual_seed(1)
+    again, _ = call(inputs, unequal_layout, dropout=0.3)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_dropout_keeps_the_mean(piece_of, draw_inputs):
+    """Over the values alone, in which x' is linear; through s' the softmax is not."""
+    layout = BarLayout.build([piece_of([3, 2, 4])], (1, 2), coarse=False)
+    inputs = draw_inputs(layout)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        samples = torch.stack([call(inputs, layout, dropout=0.25)[0] for _ in range(2000)])
+        expected, _ = call(inputs, layout)
+    standard_error = samples.std(dim=0) / len(samples) ** 0.5
+    assert ((samples.mean(dim=0) - expected).abs() <= 5 * standard_error + 1e-12).all()
+
+
+def test_dropout_drops_weights_at_its_rate(piece_of):
+    """With the rows of the identity as values, x' is the weights themselves."""
+    layout = BarLayout.build([piece_of([15])], (), coarse=False)
+    size = layout.num_tokens
+    uniform = torch.zeros(size, 1, size, dtype=torch.float64)
+    values = torch.eye(size, dtype=torch.float64).unsqueeze(1)
+    mask = dense_masks(layout)[0]
+    share = mask.double() / mask.sum(dim=1, keepdim=True)
+    torch.manual_seed(0)
+    dropped = 0
+    for _ in range(200):
+        weights = fc_attention((uniform, uniform, values), None, None, layout, dropout=0.3)[0].squeeze(1)
+        kept = weights != 0
+        torch.testing.assert_close(weights[kept], (share / 0.7)[kept])
+        assert not (kept & ~mask).any()
+        dropped += (mask & ~kept).sum().item()
+    assert dropped / (200 * mask.sum().item()) == pytest.approx(0.3, abs=0.01)
+
+
+def test_heads_and_segments_do_not_share_their_dropout(piece_of):
+    layout = BarLayout.build([piece_of([8, 8])], (), coarse=False)
+    size = layout.num_tokens
+    uniform = torch.zeros(size, 2, size)
+    values = torch.eye(size).unsqueeze(1).expand(size, 2, size)
+    torch.manual_seed(0)
+    weights, _ = fc_attention((uniform, uniform, values), None, None, layout, dropout=0.5)
+    kept = weights != 0
+    assert not torch.equal(kept[:, 0], kept[:, 1])
+    assert not torch.equal(kept[1:9, 0, 1:9], kept[9:17, 0, 9:17])
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the number of elements of the largest tensor made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        sizes = [
+            leaf.untyped_storage().nbytes() // leaf.element_size()
+            for leaf in tree_leaves(made)
+            if torch.is_tensor(leaf)
+        ]
+        self.elements = max([self.elements, *sizes])
+        return made
+
+
+def largest_tensor(piece_of, draw_inputs, num_bars):
+    lengths = np.random.default_rng(0).integers(20, 40, num_bars).tolist()
+    layout = BarLayout.build([piece_of(lengths)], (1, 2, 4, 8))
+    inputs = draw_inputs(layout, heads=1, head_width=4, dtype=torch.float32)
+    with LargestTensor() as largest:
+        outputs_and_gradients(call, inputs, layout)
+    return largest.elements, layout.num_tokens
+
+
+def test_no_tensor_is_quadratic_in_the_tokens(piece_of, draw_inputs):
+    elements, num_tokens = largest_tensor(piece_of, draw_inputs, 200)
+    assert num_tokens > 5000
+    # rows of keys and values with their summaries, or the scores of one bar
+    assert elements < 10 * num_tokens
+
+
+@pytest.mark.parametrize(
+    ("part", "shape", "message"),
+    [
+        (0, (5, 2, 4), r"tokens: q has shape \(5, 2, 4\), expected \[6,"),
+        (1, (6, 2, 3), r"tokens: k has shape \(6, 2, 3\), expected \[6,"),
+        (2, (6, 8), r"tokens: v has shape \(6, 8\), expected \[6,"),
+    ],
+    ids=["rows", "width", "dimensions"],
+)
+def test_shapes_that_do_not_fit_are_refused(piece_of, part, shape, message):
+    layout = BarLayout.build([piece_of([3, 2])], (1,), coarse=False)
+    tokens = [torch.zeros(6, 2, 4) for _ in "qkv"]
+    tokens[part] = torch.zeros(shape)
+    with pytest.raises(ValueError, match=message):
+        fc_attention(tuple(tokens), None, None, layout)
+
+
+def test_summaries_that_do_not_fit_are_refused(piece_of):
+    layout = BarLayout.build([piece_of([3, 2])], (1,))
+    tokens = tuple(torch.zeros(6, 2, 4) for _ in "qkv")
+    with pytest.raises(ValueError, match=r"summaries: q has shape \(3, 2, 4\), expected \[2,"):
+        fc_attention(tokens, tuple(torch.zeros(3, 2, 4) for _ in "qkv"), torch.zeros(16, 8), layout)
+
+
+def test_a_coarse_layout_needs_summaries(piece_of):
+    layout = BarLayout.build([piece_of([3, 2])], (1,))
+    with pytest.raises(ValueError, match="needs summaries"):
+        fc_attention(tuple(torch.zeros(6, 2, 4) for _ in "qkv"), None, None, layout)
