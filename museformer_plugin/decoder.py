@@ -19,6 +19,7 @@ from .layer import MuseformerLayer
 from .token_families import TokenFamilies
 
 _STATE = "museformer_streams"
+_NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
 
 
 class Streams:
@@ -93,17 +94,17 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         read before are, and their logits returned.
         """
         if incremental_state is not None:
-            return self._read_on(prev_output_tokens, incremental_state), {}
+            return self._read_on(prev_output_tokens, incremental_state), _NO_ATTENTION
         is_token = prev_output_tokens != self.dictionary.pad()
         if layout is None or beat_ids is None:
             layout, beat_ids = self.lay_out([row[keep] for row, keep in zip(prev_output_tokens, is_token)])
         features = self.extract_features(prev_output_tokens[is_token], layout, beat_ids)
         logits = self.output_projection(features)
         if layout.num_tokens == prev_output_tokens.numel():
-            return logits.view(*prev_output_tokens.shape, -1), {}
+            return logits.view(*prev_output_tokens.shape, -1), _NO_ATTENTION
         padded = logits.new_zeros(*prev_output_tokens.shape, logits.shape[-1])
         padded[is_token] = logits
-        return padded, {}
+        return padded, _NO_ATTENTION
 
     def lay_out(self, pieces: Sequence[Tensor]) -> tuple[BarLayout, np.ndarray]:
         """Bars and beat ids (int64 [T]) of token sequences without padding, begin token first."""

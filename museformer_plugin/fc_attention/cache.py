@@ -84,7 +84,7 @@ class BarCache:
             stream.recent_bars.append(token_rows[:, :, :, start:end].clone())
         stream.num_bars = piece.num_complete
         if summary_rows is not None:
-            stream.summaries = [row.clone() for row in summary_rows.split(1, dim=3)]
+            stream.summaries = [summary_rows[:, :, :, bar : bar + 1].clone() for bar in range(piece.num_complete)]
         self._streams.append(stream)
         own_start = edges[piece.num_complete] if piece.num_tokens > 1 else 1
         self._gather(len(self._streams) - 1, token_rows[:, :, :, own_start:])
