@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Makes .venv from requirements.txt; at once when that is done already.
+# PYTHON=python3.12 ./setup.sh chooses the interpreter.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+installed=.venv/requirements.installed
+if cmp -s requirements.txt "$installed"; then
+    exit 0
+fi
+
+supported() {
+    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+        if supported "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "setup.sh: needs Python 3.10, 3.11 or 3.12 (NumPy 1.26 has no build for others);" \
+        "install one and name it: PYTHON=/path/to/python3.12 ./setup.sh" >&2
+    return 1
+}
+
+install() {
+    .venv/bin/python -m pip install --disable-pip-version-check --quiet "$@" >>.venv/setup.log 2>&1 || {
+        tail -n 15 .venv/setup.log >&2
+        echo "setup.sh: pip failed; the whole log is in .venv/setup.log" >&2
+        exit 1
+    }
+}
+
+python=$(find_python)
+echo "Setting up .venv with $("$python" --version), once; fairseq is built from source, about 4 minutes."
+rm -f "$installed"
+"$python" -m venv .venv
+: >.venv/setup.log
+if .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 11))'; then
+    install 'pip<24.1' # omegaconf 2.0.6, which fairseq 0.12.2 wants, has metadata that later ones refuse
+fi
+grep -v '^fairseq' requirements.txt >.venv/requirements.without-fairseq
+install -r .venv/requirements.without-fairseq
+grep '^fairseq' requirements.txt >.venv/requirements.fairseq
+install --no-deps --no-build-isolation -r .venv/requirements.fairseq
+cp requirements.txt "$installed"
+echo "Done: .venv"

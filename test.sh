@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Sets up what is missing, checks the style and runs all tests. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+./setup.sh
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+exec .venv/bin/python -m pytest "$@"
