@@ -24,7 +24,7 @@ class SongFinder:
     """Finds token files by the names people list: with or without folders in front, .txt, .mid or .midi.
 
     ``files`` are relative paths of token files. Where both sides have folders, the shorter path must be
-    the tail of the longer one.
+    the tail of the longer one; of several such files those that share most folders are meant.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
@@ -41,7 +41,8 @@ class SongFinder:
             # A name that gives the whole path means just that file, whatever else ends alike.
             exact = [file for file in files if list(file.parts[:-1]) == folders]
             if files:
-                return exact or files
+                shared = max(min(len(folders), len(file.parts) - 1) for file in files)
+                return exact or [file for file in files if len(file.parts) > shared]
         return []
 
 

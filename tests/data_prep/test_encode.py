@@ -64,6 +64,18 @@ def test_six_track_puts_the_melody_and_drums_first(build_midi):
     check_piece(tokens, SIX_TRACK)
 
 
+def test_the_other_bass_of_the_original_stands_beside_its_first(build_midi):
+    midi = build_midi([(instrument, 0, 12, 60, 64) for instrument in (25, 32, 43, 128)])
+    tokens = encode(song_of(midi), "six_track")
+    assert [token for token in tokens if token.startswith("i")] == ["i-128", "i-43", "i-32", "i-25"]
+
+
+def test_notes_of_one_onset_fall_in_pitch_duration_and_velocity(build_midi):
+    midi = build_midi([(0, 0, 3, 60, 40), (0, 0, 9, 60, 20), (0, 0, 3, 60, 80), (0, 0, 1, 67, 4)])
+    tokens = encode(song_of(midi), "general", normalise_key=False)
+    assert " ".join(tokens[4:-1]) == "p-67 d-1 v-1 p-60 d-9 v-5 p-60 d-3 v-20 p-60 d-3 v-10"
+
+
 def test_duplicates_stay_and_tracks_of_one_program_merge(build_midi):
     midi = build_midi([(7, 0, 12, 60, 64), (7, 0, 12, 60, 64)])
     midi.instruments.append(build_midi([(7, 0, 12, 72, 64)]).instruments[0])

@@ -133,7 +133,7 @@ def test_resume_does_only_what_is_missing_and_gives_the_same(songs, tmp_path, mo
     (tokens / "jig.txt").unlink()
     rows = whole["encoded.tsv"].splitlines(keepends=True)
     (tokens / "encoded.tsv").write_bytes(b"".join(row for row in rows if not row.startswith(b"a/b")) + b"a/b/ba")
-    (tokens / "rejected.tsv").write_bytes(b"")
+    (tokens / "rejected.tsv").write_bytes(b"a/silent.mid\tno no")
     (tokens / "a" / "b" / "band.txt.part").write_bytes(b"s-9 o")
     read = []
     monkeypatch.setattr(midi_to_tokens, "run_limited", recording(midi_to_tokens.run_limited, read))
