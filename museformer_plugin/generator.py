@@ -193,7 +193,9 @@ class MuseformerGenerator:
         closing = lengths + TOKENS_TO_CLOSE >= self.max_len
         end_bar = closing & grammar.may_end_bar()
         allowed = torch.where(end_bar[:, None], self._only(self.decoder.families.end_of_bar, allowed), allowed)
-        end_piece = closing & grammar.at_bar_end() & (lengths > 0)
+        # a piece that would be too short takes an empty bar more, where there is room for one and </s>
+        long_enough = (lengths + 1 >= self.min_len) | (lengths + 3 > self.max_len)
+        end_piece = closing & grammar.at_bar_end() & (lengths > 0) & long_enough
         return torch.where(end_piece[:, None], self._only(eos, allowed), allowed)
 
     @staticmethod
