@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from fairseq.data import Dictionary
+
+from data_prep.vocabulary import REPRESENTATIONS
+from museformer_plugin.errors import UserError
+from museformer_plugin.token_families import TokenFamilies
+
+
+def entries(families, text):
+    """``</s>`` and the tokens of ``text``."""
+    dictionary = families.dictionary
+    return np.array([dictionary.eos(), *(dictionary.index(word) for word in text.split())])
+
+
+SIX_TRACK_LINE = "t-30 o-0 i-80 p-60 d-5 v-20 o-12 i-80 p-62 d-5 v-20 b-1 t-31 o-6 i-0 p-60 d-5 v-20 b-1"
+GENERAL_LINE = "s-9 o-0 t-30 i-80 p-60 d-5 v-20 o-12 t-31 i-80 p-62 d-5 v-20 b-1 s-8 o-6 t-30 i-0 p-60 d-5 v-20 b-1"
+
+
+def test_six_track_beats_by_hand(families_of):
+    families = families_of("six_track")
+    found = families.beat_ids(entries(families, SIX_TRACK_LINE))
+    # t is 0 in six_track; o-k is k + 1; the rest carries
+    assert found.tolist() == [0, 0, 1, 1, 1, 1, 1, 13, 13, 13, 13, 13, 0, 0, 7, 7, 7, 7, 7, 0]
+
+
+def test_general_beats_by_hand(families_of):
+    families = families_of("general")
+    found = families.beat_ids(entries(families, GENERAL_LINE))
+    # s is 0 in general, t carries
+    assert found.tolist() == [0, 0, *[1] * 6, *[13] * 6, 0, 0, *[7] * 6, 0]
+
+
+def test_beats_are_carried_over_bars(families_of):
+    families = families_of("six_track")
+    assert families.beat_ids(entries(families, "t-3 o-5 i-80 b-1 t-3 i-80")).tolist() == [0, 0, 6, 6, 0, 0, 6]
+
+
+def test_beats_before_the_first_onset_are_zero(families_of):
+    families = families_of("six_track")
+    assert families.beat_ids(entries(families, "t-3 i-80 p-60")).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["six_track", "general"])
+def test_beats_one_by_one_are_those_of_the_whole(families_of, read_piece, name):
+    families = families_of(name)
+    tokens = read_piece(name, bars=8, seed=0).numpy()
+    whole = families.beat_ids(tokens)
+    for start in (1, 5, 20):
+        latest = np.array([families.latest_beat(tokens[:start])])
+        for place in range(start, len(tokens)):
+            found, latest = families.next_beats(tokens[place : place + 1], latest)
+            assert found.tolist() == [whole[place]]
+
+
+@pytest.mark.parametrize(
+    ("text", "starts", "num_complete"),
+    [
+        ("", [], 0),
+        ("t-3", [1], 0),
+        ("t-3 b-1", [1], 1),
+        ("t-3 b-1 t-3", [1, 3], 1),
+        ("t-3 b-1 t-3 o-0 b-1 t-3 b-1", [1, 3, 6], 3),
+    ],
+    ids=["begin_token_alone", "incomplete", "complete", "one_and_a_piece", "three"],
+)
+def test_piece_bars(families_of, text, starts, num_complete):
+    families = families_of("six_track")
+    tokens = entries(families, text)
+    piece = families.piece_bars(tokens)
+    assert piece.starts.tolist() == starts
+    assert (piece.num_tokens, piece.num_complete) == (len(tokens), num_complete)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("six_track", "t-30 o-0 i-80 p-60 d-5 v-20 b-1 t-31 o-6 i-0 p-60 d-5 v-20 b-1"),
+        ("general", "s-9 o-0 t-30 i-80 p-60 d-5 v-20 b-1 s-8 o-6 t-31 i-0 p-60 d-5 v-20 b-1"),
+    ],
+    ids=["six_track", "general"],
+)
+def test_pieces_are_told_from_other_sequences(families_of, write_piece, name, line):
+    families = families_of(name)
+
+    def is_piece(words):
+        return families.is_piece(entries(families, " ".join(words))[1:])
+
+    words = line.split()
+    assert is_piece(words)
+    assert is_piece(write_piece(name, 20, seed=0))
+    assert not is_piece([])
+    assert not is_piece(words[:-1])
+    assert not is_piece(words[1:])
+    for place in range(len(words)):
+        assert not is_piece(words[:place] + words[place + 1 :]), f"without {words[place]}"
+        assert not is_piece([*words[:place], "b-0", *words[place + 1 :]])
+        assert not is_piece([*words[:place], "u-1", *words[place:]])
+
+
+def dictionary_with(symbols):
+    dictionary = Dictionary()
+    for symbol in symbols:
+        dictionary.add_symbol(symbol)
+    return dictionary
+
+
+def test_a_foreign_dictionary_is_refused():
+    with pytest.raises(UserError, match="neither six_track nor general: entry 1 is 'hello'"):
+        TokenFamilies(dictionary_with(["hello", "world"]))
+
+
+def test_a_dictionary_that_lacks_an_entry_is_refused():
+    symbols = REPRESENTATIONS["six_track"].symbols()
+    with pytest.raises(UserError, match="entry 501 is .* where six_track has"):
+        TokenFamilies(dictionary_with(symbols[:500] + symbols[501:]))
+
+
+def test_a_reordered_dictionary_is_refused():
+    symbols = REPRESENTATIONS["general"].symbols()
+    with pytest.raises(UserError, match="entry 1 is"):
+        TokenFamilies(dictionary_with(symbols[::-1]))
