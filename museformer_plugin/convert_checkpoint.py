@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,10 @@ def checkpoint_of(model: dict[str, Tensor], options: dict[str, Any]) -> dict[str
     parser = fairseq_options.get_training_parser()
     argv = ["", "--user-dir", user_dir, "--task", "museformer_language_modeling", "--arch", "museformer"]
     parsed = fairseq_options.parse_args_and_arch(parser, argv)
-    cfg = OmegaConf.to_container(convert_namespace_to_omegaconf(parsed), resolve=True, enum_to_str=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fairseq calls Hydra by its old names
+        composed = convert_namespace_to_omegaconf(parsed)
+    cfg = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     cfg["common"]["user_dir"] = None  # the command that loads the checkpoint names its own
     cfg["model"] = {**cfg["model"], **options}
     return {
@@ -234,8 +238,12 @@ def convert(original: Path, out: Path) -> None:
     options = convert_options(args, num_symbols)
     model = convert_parameters(parameters, options["decoder_layers"], not options["no_coarse_attention"])
     partial_file = out.with_name(out.name + ".partial")
-    torch.save(checkpoint_of(model, options), partial_file)
-    partial_file.replace(out)
+    try:
+        with partial_file.open("wb") as stream:
+            torch.save(checkpoint_of(model, options), stream)
+        partial_file.replace(out)
+    finally:
+        partial_file.unlink(missing_ok=True)
     logger.info(
         "%s: %d parameters, structure bars %s",
         out,
@@ -250,7 +258,8 @@ def main() -> int:
     parser.add_argument("original", type=Path, help="checkpoint of the original system")
     parser.add_argument("out", type=Path, help="checkpoint to write, for fairseq's --path")
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)  # fairseq has its own
+    logger.setLevel(logging.INFO)
     try:
         convert(arguments.original, arguments.out)
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 import sys
+import traceback
 from types import TracebackType
 
 
@@ -16,26 +17,58 @@ def sentence_for(error: BaseException) -> str | None:
     """What to tell the user of an error that their input caused; None for a defect of the program."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"No space is left on the device: {error.filename or 'free some and resume'}."
+    full = _full_device(error)
+    if full is not None:
+        return f"No space is left on the device: {full}."
     if isinstance(error, OSError):
         return f"{error}."
     if isinstance(error, AssertionError) and str(error).startswith("--"):
         return f"{error}."  # fairseq asserts that options go together
+    if _is_broken_checkpoint(error):
+        return "The checkpoint is truncated or not a checkpoint; copy or train it again."
     if isinstance(error, pickle.UnpicklingError):
         return (
             "The checkpoint holds more than tensors and plain values and is not loaded, because loading "
             "it could run code; checkpoints of the original system go through "
             "python -m museformer_plugin.convert_checkpoint first."
         )
-    if isinstance(error, (EOFError, RuntimeError)) and _is_broken_archive(error):
-        return "The checkpoint is truncated or not a checkpoint; copy or train it again."
+    if _is_other_model(error):
+        return "The checkpoint is of a model with other options or another dictionary than the one it is loaded into."
     return None
 
 
-def _is_broken_archive(error: BaseException) -> bool:
+def _full_device(error: BaseException) -> str | None:
+    """The file that did not fit, or what to do; None for another error.
+
+    PyTorch's writer loses the cause on its way, and fairseq closes the file while it unwinds.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return cause.filename or "free some and resume"
+        if isinstance(cause, RuntimeError) and any(sign in str(cause) for sign in _WRITER_FAILED):
+            return "free some and resume"
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+_WRITER_FAILED = ("iostream error", "PytorchStreamWriter failed writing")
+
+
+def _is_broken_checkpoint(error: BaseException) -> bool:
     text = str(error)
-    return isinstance(error, EOFError) or "PytorchStreamReader" in text or "failed finding central" in text
+    if isinstance(error, pickle.UnpicklingError):
+        return "Unsupported operand" in text or "truncated" in text
+    if isinstance(error, (EOFError, RuntimeError)):
+        return isinstance(error, EOFError) or "PytorchStreamReader" in text or "failed finding central" in text
+    # any error at all may come of reading bytes that are no pickle
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.endswith("_weights_only_unpickler.py")
+
+
+def _is_other_model(error: BaseException) -> bool:
+    text = str(error)
+    return "loading state_dict for Museformer" in text or text.startswith("Cannot load model parameters")
 
 
 def install_sentences() -> None:
@@ -45,10 +78,10 @@ def install_sentences() -> None:
     """
     previous = sys.excepthook
 
-    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sentence = sentence_for(error)
         if sentence is None:
-            previous(kind, error, traceback)
+            previous(kind, error, trace)
         else:
             print(f"museformer: {sentence}", file=sys.stderr)
 
