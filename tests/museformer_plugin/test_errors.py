@@ -1,0 +1,53 @@
+import errno
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from museformer_plugin.errors import UserError, sentence_for
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (UserError("Do this."), "Do this."),
+        (OSError(errno.ENOSPC, "No space left on device", "x.pt"), "No space is left on the device: x.pt."),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space is left on the device: free some and resume."),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x.pt"), "[Errno 2] No such file: 'x.pt'."),
+        (AssertionError("--max-tokens must be given"), "--max-tokens must be given."),
+        (pickle.UnpicklingError("global posix.system"), "holds more than tensors and plain values"),
+        (EOFError("Ran out of input"), "truncated or not a checkpoint"),
+        (RuntimeError("PytorchStreamReader failed finding central directory"), "truncated or not a checkpoint"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_users_mistake_is_told_in_a_sentence(error, sentence):
+    assert sentence in sentence_for(error)
+    assert "\n" not in sentence_for(error)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shape mismatch"), ValueError("x"), AssertionError(), AssertionError("a != b")], ids=repr
+)
+def test_a_defect_of_the_program_keeps_its_traceback(error):
+    assert sentence_for(error) is None
+
+
+def run_with_hook(statement, repository):
+    program = f"from museformer_plugin.errors import UserError, install_sentences\ninstall_sentences()\n{statement}"
+    return subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True)
+
+
+def test_the_interpreter_ends_with_the_sentence_alone(repository):
+    done = run_with_hook("raise UserError('Name another folder.')", repository)
+    assert done.returncode == 1
+    assert done.stderr.endswith("museformer: Name another folder.\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_interpreter_shows_where_a_defect_is(repository):
+    done = run_with_hook("raise ValueError('oh')", repository)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ValueError: oh" in done.stderr

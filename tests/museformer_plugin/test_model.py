@@ -1,0 +1,62 @@
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from museformer_plugin.errors import UserError
+from museformer_plugin.model import MuseformerConfig, MuseformerLanguageModel, parse_structure_bars
+
+
+@pytest.mark.parametrize(
+    ("text", "bars"),
+    [("1,2,4", (1, 2, 4)), (" 8, 1 ,8", (1, 8)), ("", ()), ("  ", ()), ("100", (100,))],
+)
+def test_structure_bars(text, bars):
+    assert parse_structure_bars(text) == bars
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1,x", "1,,2", "1.5", "1;2", "²", ","])
+def test_structure_bars_that_are_none(text):
+    with pytest.raises(UserError, match="--structure-bars takes distances in bars from 1 up"):
+        parse_structure_bars(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"decoder_attention_heads": 7}, "--decoder-attention-heads 7 does not divide --decoder-embed-dim 512"),
+        ({"decoder_attention_heads": 0}, "--decoder-attention-heads must be at least 1, not 0"),
+        ({"decoder_layers": 0}, "--decoder-layers must be at least 1, not 0"),
+        ({"token_embed_dim": -4}, "--token-embed-dim must be at least 1, not -4"),
+        ({"bar_embed_dim": 7}, "--bar-embed-dim must be even and at least 4, not 7"),
+        ({"beat_embed_dim": 2}, "--beat-embed-dim must be even and at least 4, not 2"),
+        ({"dropout": 1.0}, "--dropout must be from 0 to below 1, not 1.0"),
+        ({"attention_dropout": -0.1}, "--attention-dropout must be from 0 to below 1, not -0.1"),
+        ({"structure_bars": "1,x"}, "--structure-bars takes distances"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_sizes_that_do_not_fit_are_told(dictionary_of, options, sentence):
+    task = SimpleNamespace(target_dictionary=dictionary_of("six_track"))
+    with pytest.raises(UserError, match=sentence):
+        MuseformerLanguageModel.build_model(MuseformerConfig(**options), task)
+
+
+def test_the_smallest_sizes_make_a_model(dictionary_of):
+    sizes = {
+        "decoder_layers": 1,
+        "decoder_embed_dim": 1,
+        "decoder_attention_heads": 1,
+        "decoder_ffn_embed_dim": 1,
+        "token_embed_dim": 1,
+        "bar_embed_dim": 4,
+        "beat_embed_dim": 4,
+    }
+    task = SimpleNamespace(target_dictionary=dictionary_of("general"))
+    model = MuseformerLanguageModel.build_model(MuseformerConfig(structure_bars="", **sizes), task)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+
+
+def test_every_option_has_help():
+    for option in dataclasses.fields(MuseformerConfig):
+        assert option.name == "_name" or option.metadata.get("help"), option.name
