@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Longer bars are cut into segments of this many queries, so that what is computed at a time is bounded.
+LONGEST_SEGMENT = 512
+
 
 @dataclass(frozen=True)
 class PieceBars:
@@ -162,8 +165,11 @@ class _PieceRows:
         """The prefix and every bar, each with its keys; query rows count tokens only."""
         prefix = (self.token_start, self.token_start + 1)
         segments = [(prefix, [prefix], True)]
-        for bar, rows in enumerate(self.bars):
-            segments.append((rows, self._keys_of(bar, prefix), True))
+        for bar, (start, end) in enumerate(self.bars):
+            keys = self._keys_of(bar, prefix)
+            for first in range(start, end, LONGEST_SEGMENT):
+                last = min(first + LONGEST_SEGMENT, end)
+                segments.append(((first, last), [*keys[:-1], (keys[-1][0], last)], True))
         return [((a - num_summaries, b - num_summaries), keys, causal) for (a, b), keys, causal in segments]
 
     def _keys_of(self, bar: int, prefix: tuple[int, int]) -> list[tuple[int, int]]:

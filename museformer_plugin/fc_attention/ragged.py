@@ -1,8 +1,9 @@
 """Attention over ranges of rows in plain PyTorch, with its own backward: no T x T tensor.
 
-One segment of queries at a time (a bar, a prefix, a summary): its keys are gathered once, scored in
-one product, and the backward scores them again from the saved log-sum-exp. Memory is linear in the
-number of rows. Softmax and accumulation run in float32 (float64 stays float64).
+One segment of queries at a time (a bar, a prefix, a summary): its keys and values are gathered
+once, scored in one product a group of heads, and scored again in the backward, so that nothing but
+q, k and v is kept. Memory is linear in the number of rows. Softmax and accumulation run in float32
+(float64 stays float64).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from .layout import AttentionPlan
 
+_MAX_SCORES = 1 << 24  # scores held at a time, all heads of a group together
+
 
 class _Segment(NamedTuple):
     queries: slice
@@ -23,108 +26,147 @@ class _Segment(NamedTuple):
 
 
 def _segments(plan: AttentionPlan) -> Iterator[_Segment]:
-    first, ranges = plan.first_key_range.tolist(), plan.key_ranges.tolist()
+    first, ranges, causal = plan.first_key_range.tolist(), plan.key_ranges.tolist(), plan.causal.tolist()
     for number, (start, end) in enumerate(plan.query_ranges.tolist()):
-        yield _Segment(slice(start, end), ranges[first[number] : first[number + 1]], bool(plan.causal[number]))
+        yield _Segment(slice(start, end), ranges[first[number] : first[number + 1]], causal[number])
 
 
 def _gather(rows: Tensor, ranges: list[list[int]]) -> Tensor:
-    """Rows [H, K, Dh] of the given ranges, laid end to end."""
-    if len(ranges) == 1:
-        return rows[:, ranges[0][0] : ranges[0][1]]
-    return torch.cat([rows[:, start:end] for start, end in ranges], dim=1)
+    """The rows of the given ranges laid end to end, heads first: [R, H, Dh] -> [H, K, Dh], for computing."""
+    parts = [rows[start:end] for start, end in ranges]
+    return _computed(parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
 
 
 def _scatter_add(total: Tensor, part: Tensor, ranges: list[list[int]]) -> None:
-    """Add ``part`` [H, K, Dh] to the rows of ``total`` that ``_gather`` took."""
+    """Add ``part`` [H, K, Dh] to the rows of ``total`` [R, H, Dh] that ``_gather`` took."""
+    part = part.transpose(0, 1)
     place = 0
     for start, end in ranges:
-        total[:, start:end] += part[:, place : place + end - start]
+        total[start:end] += part[place : place + end - start]
         place += end - start
 
 
+def _computed(rows: Tensor) -> Tensor:
+    """In the dtype of softmax and accumulation."""
+    return rows if rows.dtype == torch.float64 else rows.float()
+
+
+class _Scratch:
+    """One block of memory that all segments compute in: blocks of this size are dear to allocate."""
+
+    def __init__(self, plan: AttentionPlan, heads: int, like: Tensor) -> None:
+        lengths = plan.key_ranges[:, 1] - plan.key_ranges[:, 0]
+        keys = [lengths[a:b].sum() for a, b in zip(plan.first_key_range, plan.first_key_range[1:])]
+        queries = plan.query_ranges[:, 1] - plan.query_ranges[:, 0]
+        largest = int(max((n * k for n, k in zip(queries, keys)), default=0))
+        self._block = like.new_empty(max(largest, min(largest * heads, _MAX_SCORES)))
+
+    def head_groups(self, heads: int, queries: int, keys: int) -> Iterator[tuple[slice, Tensor]]:
+        """Groups of heads as large as fit, each with room for its scores [heads, queries, keys]."""
+        size = max(1, len(self._block) // (queries * keys))
+        for first in range(0, heads, size):
+            group = slice(first, min(first + size, heads))
+            count = group.stop - group.start
+            yield group, self._block[: count * queries * keys].view(count, queries, keys)
+
+
 class _Dropout:
-    """Attention dropout that the backward can draw again: one generator per call, rewound by its seed."""
+    """Attention dropout that the backward can draw again: one generator a call, rewound by its seed.
+
+    Sixteen random bits decide a weight, four weights a draw.
+    """
 
     def __init__(self, rate: float, seed: int, device: torch.device) -> None:
-        self.rate = rate
-        self.generator = torch.Generator(device).manual_seed(seed) if rate > 0 else None
+        self.rate = round(rate * 2**16) / 2**16
+        self.scale = 1 / (1 - self.rate)  # of what is kept
+        self._generator = torch.Generator(device).manual_seed(seed)
 
-    def scaled_mask(self, like: Tensor) -> Tensor:
-        """1 / (1 - rate) where a weight stays, 0 where it is dropped."""
-        keep = 1 - self.rate
-        return torch.empty_like(like).bernoulli_(keep, generator=self.generator).div_(keep)
-
-
-def _heads_first(rows: Tensor) -> Tensor:
-    """[R, H, Dh] -> contiguous [H, R, Dh] in the dtype of accumulation."""
-    dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
-    return rows.transpose(0, 1).to(dtype).contiguous()
-
-
-def _future(plan: AttentionPlan, like: Tensor) -> Tensor:
-    """-inf above the diagonal, 0 elsewhere, as large as the longest causal segment."""
-    lengths = (plan.query_ranges[:, 1] - plan.query_ranges[:, 0])[plan.causal]
-    longest = int(lengths.max()) if len(lengths) else 0
-    return like.new_full((longest, longest), float("-inf")).triu(1)
+    def drop(self, weights: Tensor, *more: Tensor) -> None:
+        """Zero the same weights, drawn anew, of every tensor given."""
+        draws = torch.empty((weights.numel() + 3) // 4, dtype=torch.int64, device=weights.device)
+        draws.random_(-(2**63), None, generator=self._generator)
+        bits = draws.view(torch.int16)[: weights.numel()].view_as(weights)
+        kept = (bits >= round(self.rate * 2**16) - 2**15).to(weights.dtype)  # a product with bool is slow
+        for tensor in (weights, *more):
+            tensor *= kept
 
 
-def _scores(q: Tensor, k: Tensor, causal: bool, future: Tensor) -> Tensor:
-    """Scores [H, n, K] of scaled queries q [H, n, Dh] with keys k [H, K, Dh]."""
-    scores = torch.bmm(q, k.transpose(1, 2))
-    if causal:
-        n = q.shape[1]
-        scores[:, :, -n:] += future[:n, :n]
-    return scores
+class _Softmax:
+    """Attention weights of a segment, computed alike in the forward and the backward."""
+
+    def __init__(self, plan: AttentionPlan, like: Tensor) -> None:
+        lengths = (plan.query_ranges[:, 1] - plan.query_ranges[:, 0])[plan.causal]
+        longest = int(lengths.max()) if len(lengths) else 0
+        self._future = like.new_full((longest, longest), float("-inf")).triu(1)
+
+    def __call__(self, q: Tensor, k: Tensor, causal: bool, out: Tensor) -> None:
+        """softmax(q k^T) into ``out`` [h, n, K]; q [h, n, Dh] is scaled, k [h, K, Dh]."""
+        torch.bmm(q, k.transpose(1, 2), out=out)
+        if causal:
+            n = q.shape[1]
+            out[:, :, -n:] += self._future[:n, :n]
+        torch.softmax(out, -1, out=out)
 
 
 class _RaggedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
-        queries, keys, values = _heads_first(q * q.shape[-1] ** -0.5), _heads_first(k), _heads_first(v)
-        future = _future(plan, queries)
-        out = torch.empty_like(queries)
-        log_sum_exp = queries.new_empty(queries.shape[:2])
-        drop = _Dropout(dropout, seed, q.device)
+        out = torch.empty_like(q)
+        heads, like = q.shape[1], _computed(q[:0])
+        softmax, scratch = _Softmax(plan, like), _Scratch(plan, heads, like)
+        drop = _Dropout(dropout, seed, q.device) if dropout > 0 else None
         for segment in _segments(plan):
-            scores = _scores(queries[:, segment.queries], _gather(keys, segment.key_ranges), segment.causal, future)
-            log_sum_exp[:, segment.queries] = scores.logsumexp(dim=-1)
-            weights = scores.sub_(log_sum_exp[:, segment.queries, None]).exp_()
-            if dropout > 0:
-                weights *= drop.scaled_mask(weights)
-            torch.bmm(weights, _gather(values, segment.key_ranges), out=out[:, segment.queries])
-        ctx.save_for_backward(q, k, v, out, log_sum_exp)
+            queries = _scaled(q[segment.queries])
+            keys, values = _gather(k, segment.key_ranges), _gather(v, segment.key_ranges)
+            for group, weights in scratch.head_groups(heads, queries.shape[1], keys.shape[1]):
+                softmax(queries[group], keys[group], segment.causal, weights)
+                if drop:
+                    drop.drop(weights)
+                attended = torch.bmm(weights, values[group])
+                out[segment.queries, group] = (attended.mul_(drop.scale) if drop else attended).transpose(0, 1)
+        ctx.save_for_backward(q, k, v)
         ctx.plan, ctx.dropout, ctx.seed = plan, dropout, seed
-        return out.transpose(0, 1).to(q.dtype)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, out, log_sum_exp = ctx.saved_tensors
-        plan, scale = ctx.plan, q.shape[-1] ** -0.5
-        queries, keys, values = _heads_first(q * scale), _heads_first(k), _heads_first(v)
-        grad_out = _heads_first(grad_out)
-        # sum over keys of weight * its gradient, for every query (FlashAttention's D)
-        delta = (grad_out * out).sum(dim=-1)
-        future = _future(plan, queries)
-        grad_q, grad_k, grad_v = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
-        drop = _Dropout(ctx.dropout, ctx.seed, q.device)
+        q, k, v = ctx.saved_tensors
+        plan, heads = ctx.plan, q.shape[1]
+        like = _computed(q[:0])
+        grad_q = torch.empty_like(q)
+        grad_k, grad_v = (torch.zeros_like(rows, dtype=like.dtype) for rows in (k, v))
+        softmax = _Softmax(plan, like)
+        scratch, grad_scratch = _Scratch(plan, heads, like), _Scratch(plan, heads, like)
+        drop = _Dropout(ctx.dropout, ctx.seed, q.device) if ctx.dropout > 0 else None
         for segment in _segments(plan):
-            segment_k = _gather(keys, segment.key_ranges)
-            segment_q, segment_grad = queries[:, segment.queries], grad_out[:, segment.queries]
-            weights = _scores(segment_q, segment_k, segment.causal, future)
-            weights.sub_(log_sum_exp[:, segment.queries, None]).exp_()
-            grad_weights = torch.bmm(segment_grad, _gather(values, segment.key_ranges).transpose(1, 2))
-            dropped = weights
-            if ctx.dropout > 0:
-                mask = drop.scaled_mask(weights)
-                dropped = weights * mask
-                grad_weights *= mask
-            _scatter_add(grad_v, torch.bmm(dropped.transpose(1, 2), segment_grad), segment.key_ranges)
-            grad_scores = grad_weights.sub_(delta[:, segment.queries, None]).mul_(weights)
-            torch.bmm(grad_scores, segment_k, out=grad_q[:, segment.queries])
-            _scatter_add(grad_k, torch.bmm(grad_scores.transpose(1, 2), segment_q), segment.key_ranges)
-        grads = (grad_q.mul_(scale), grad_k, grad_v)
-        return *(g.transpose(0, 1).to(q.dtype) for g in grads), None, None, None
+            queries, grads = _scaled(q[segment.queries]), _computed(grad_out[segment.queries]).transpose(0, 1)
+            if drop:
+                grads = grads * drop.scale
+            keys, values = _gather(k, segment.key_ranges), _gather(v, segment.key_ranges)
+            segment_grad_k, segment_grad_v = torch.empty_like(keys), torch.empty_like(values)
+            sizes = (heads, queries.shape[1], keys.shape[1])
+            for (group, weights), (_, grad_scores) in zip(
+                scratch.head_groups(*sizes), grad_scratch.head_groups(*sizes)
+            ):
+                softmax(queries[group], keys[group], segment.causal, weights)
+                torch.bmm(grads[group], values[group].transpose(1, 2), out=grad_scores)
+                dropped = weights
+                if drop:
+                    dropped = weights.clone()
+                    drop.drop(dropped, grad_scores)
+                segment_grad_v[group] = torch.bmm(dropped.transpose(1, 2), grads[group])
+                torch._softmax_backward_data(grad_scores, weights, -1, like.dtype, grad_input=grad_scores)
+                segment_grad_k[group] = torch.bmm(grad_scores.transpose(1, 2), queries[group])
+                group_grad_q = torch.bmm(grad_scores, keys[group]).mul_(q.shape[-1] ** -0.5)
+                grad_q[segment.queries, group] = group_grad_q.transpose(0, 1)
+            _scatter_add(grad_k, segment_grad_k, segment.key_ranges)
+            _scatter_add(grad_v, segment_grad_v, segment.key_ranges)
+        return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None, None
+
+
+def _scaled(queries: Tensor) -> Tensor:
+    """[n, H, Dh] -> [H, n, Dh], times 1 / sqrt(Dh)."""
+    return (_computed(queries) * queries.shape[-1] ** -0.5).transpose(0, 1)
 
 
 def ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float = 0.0) -> Tensor:
