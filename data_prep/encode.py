@@ -152,11 +152,16 @@ def _instrument_ranks(song: Song, order: Sequence[int], name: str) -> np.ndarray
     return ranks
 
 
+def normalising_shift(song: Song) -> int:
+    """Semitones that bring ``song`` to C major or A minor; see ``key_shift``."""
+    return key_shift(song.notes[song.notes[:, 4] != DRUMS, 2])
+
+
 def _ordered_notes(song: Song, representation: Representation, normalise_key: bool) -> np.ndarray:
     """int64 [N, 5] in writing order: onset, instrument, and the ids of pitch, duration, velocity."""
     onsets, durations, pitches, velocities, instruments = song.notes.T
     drums = instruments == DRUMS
-    shift = key_shift(pitches[~drums]) if normalise_key else 0
+    shift = normalising_shift(song) if normalise_key else 0
     pitch_ids = pitches + np.where(drums, DRUM_PITCH_OFFSET, shift)
     duration_ids = _DURATION_IDS[np.minimum(durations, _LONGEST_TABLED_DURATION)]
     velocity_ids = velocity_id(velocities)

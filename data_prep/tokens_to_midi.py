@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from miditoolkit import MidiFile
 from tqdm import tqdm
 
 from data_prep.command import CommandError, run_command
@@ -82,8 +83,11 @@ def _target(out_dir: Path, source: _Source, line: TokenLine) -> Path:
     return out_dir / source.folder / f"{line.name}.mid"
 
 
-def decode_line(line: str, strict: bool) -> tuple[bytes, list[str]]:
-    """A line of tokens as (MIDI file, warnings). Raises TokenError when it holds no note or, if strict, a fault."""
+def decode_line(line: str, strict: bool, transpose: int = 0) -> tuple[bytes, list[str]]:
+    """A line of tokens as (MIDI file, warnings), ``transpose`` semitones higher.
+
+    Raises TokenError when it holds no note or, if strict, a fault.
+    """
     tokens = line.split()
     if not tokens:
         raise TokenError("the line is empty")
@@ -98,17 +102,26 @@ def decode_line(line: str, strict: bool) -> tuple[bytes, list[str]]:
             melodic,
             MELODIC_CHANNELS,
         )
+    _transpose(decoded.midi, transpose)
     return midi_bytes(decoded.midi), decoded.skipped
 
 
-def _decode_all(sources: Sequence[_Source], out_dir: Path, pieces: int, strict: bool) -> _Totals:
+def _transpose(midi: MidiFile, semitones: int) -> None:
+    """Shift every pitch but the drums'; a note that would leave 0-127 moves by octaves to stay inside."""
+    for track in midi.instruments:
+        for note in track.notes if not track.is_drum else ():
+            note.pitch += semitones
+            note.pitch += 12 * (max(0, -note.pitch + 11) // 12) - 12 * (max(0, note.pitch - 127 + 11) // 12)
+
+
+def _decode_all(sources: Sequence[_Source], out_dir: Path, pieces: int, args: argparse.Namespace) -> _Totals:
     totals = _Totals()
     with tqdm(total=pieces, disable=None) as bar:
         for source in sources:
             for line in read_token_lines(source.path):
                 place = f"{source.path}, line {line.number}"
                 try:
-                    content, skipped = decode_line(line.text, strict)
+                    content, skipped = decode_line(line.text, args.strict, args.transpose)
                 except TokenError as error:
                     _logger.error("%s: not decoded: %s.", place, error)
                     totals.rejected += 1
@@ -140,6 +153,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="reject a line that breaks the grammar anywhere, instead of skipping what cannot be understood",
     )
+    parser.add_argument(
+        "--transpose",
+        type=int,
+        default=0,
+        metavar="SEMITONES",
+        help="shift all pitches but the drums', to bring a continued song back to its key (default: 0)",
+    )
     return parser
 
 
@@ -147,7 +167,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.out_dir.exists() and not args.out_dir.is_dir():
         raise CommandError(f"{args.out_dir} is a file; the last argument names the folder to write to.")
     sources = list(_sources(args.inputs))
-    totals = _decode_all(sources, args.out_dir, _plan(sources, args.out_dir), args.strict)
+    totals = _decode_all(sources, args.out_dir, _plan(sources, args.out_dir), args)
     _logger.info(
         "%d MIDI files in %s; %d lines not decoded; %d tokens skipped",
         totals.written,

@@ -1,0 +1,76 @@
+"""The first bars of a song as a prompt: one line of tokens for ``fairseq-interactive``.
+
+    python -m data_prep.prompt SONG.mid --dict dict.txt --bars 8
+
+Prints two lines: the semitones that brought the song to C major or A minor, as the training songs are, and
+the tokens. ``tokens_to_midi --transpose`` takes the negative of the first to bring the result back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.command import CommandError, run_command
+from data_prep.encode import check_encodable, encode, normalising_shift
+from data_prep.song import SongError, read_song
+from data_prep.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
+
+
+def prompt_of(song_path: Path, representation: Representation, bars: int) -> tuple[int, list[str]]:
+    """(semitones of the shift, tokens of the first ``bars`` bars; of all where there are fewer).
+
+    Raises SongError saying why the song cannot be encoded.
+    """
+    song = read_song(song_path)
+    check_encodable(song, representation)
+    tokens = encode(song, representation)
+    ends = [place for place, token in enumerate(tokens, start=1) if token == END_OF_BAR]
+    return normalising_shift(song), tokens[: ends[min(bars, len(ends)) - 1]]
+
+
+def read_representation(dict_path: Path) -> Representation:
+    """The representation that ``dict.txt`` spells. Raises CommandError when it is missing or foreign."""
+    if not dict_path.is_file():
+        raise CommandError(f"There is no dictionary at {dict_path}.")
+    lines = dict_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        return representation_of(line.rpartition(" ")[0] for line in lines)
+    except TokenError as error:
+        raise CommandError(f"{dict_path}: {error}.") from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _run(args: argparse.Namespace) -> int:
+    representation = read_representation(args.dict)
+    if not args.song.is_file():
+        raise CommandError(f"There is no MIDI file at {args.song}.")
+    try:
+        shift, tokens = prompt_of(args.song, representation, args.bars)
+    except SongError as error:
+        raise CommandError(f"{args.song} cannot be a prompt: {error}") from None
+    print(shift)
+    print(" ".join(tokens))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep.prompt", description=__doc__.split("\n")[0])
+    parser.add_argument("song", metavar="SONG.mid", type=Path, help="the song to continue")
+    parser.add_argument("--dict", required=True, type=Path, help="the model's dict.txt, which says how to spell tokens")
+    parser.add_argument("--bars", required=True, type=_positive, help="how many bars to take")
+    args = parser.parse_args(arguments)
+    return run_command(lambda: _run(args), "Interrupted.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

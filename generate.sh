@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Writes songs with a trained model: ./generate.sh CHECKPOINT DICT OUT_DIR [options]
+set -euo pipefail
+
+usage() {
+    cat <<'EOF'
+Usage: ./generate.sh CHECKPOINT DICT OUT_DIR [--pieces N] [--prompt SONG.mid --prompt-bars K]
+
+Writes N MIDI files into OUT_DIR, from scratch or continuing the first K bars of SONG.mid, in the key
+of SONG.mid. DICT is the model's dict.txt, or the folder that holds it. No data set is needed.
+OUT_DIR/generated.txt keeps the tokens and their scores.
+
+  --pieces N          how many songs (default 1)
+  --prompt SONG.mid   continue this song
+  --prompt-bars K     how many of its bars to keep (default 8)
+
+Environment variables and their defaults:
+
+  SEED=1          the same seed gives the same songs
+  TOPK=8          sample among this many likeliest tokens
+  TEMPERATURE=1   above 1 is wilder, below 1 is tamer
+  MAX_LEN=20480   longest song, in tokens, the prompt included
+  MIN_LEN=0       shortest song, in tokens
+  BATCH=32        songs written at a time
+  PRECISION=fp32  fp16 for GPUs
+EOF
+}
+
+fail() {
+    echo "generate.sh: $1" >&2
+    exit "${2:-2}"
+}
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+pieces=1 prompt='' prompt_bars=8 positional=()
+while (($#)); do
+    case $1 in
+        --help | -h) usage && exit ;;
+        --pieces | --prompt | --prompt-bars)
+            (($# > 1)) || fail "$1 needs a value; see ./generate.sh --help."
+            case $1 in
+                --pieces) pieces=$2 ;;
+                --prompt) prompt=$2 ;;
+                --prompt-bars) prompt_bars=$2 ;;
+            esac
+            shift
+            ;;
+        -*) fail "there is no option $1; see ./generate.sh --help." ;;
+        *) positional+=("$1") ;;
+    esac
+    shift
+done
+if ((${#positional[@]} != 3)); then
+    usage >&2
+    exit 2
+fi
+checkpoint=${positional[0]} dict=${positional[1]} out_dir=${positional[2]}
+[[ -d $dict ]] && dict=$dict/dict.txt
+[[ -f $checkpoint ]] || fail "there is no checkpoint at $checkpoint."
+[[ -f $dict ]] || fail "there is no dictionary at $dict."
+[[ -z $prompt || -f $prompt ]] || fail "there is no MIDI file at $prompt."
+[[ $pieces =~ ^[1-9][0-9]*$ ]] || fail "--pieces takes a number from 1 up, not '$pieces'."
+[[ $prompt_bars =~ ^[1-9][0-9]*$ ]] || fail "--prompt-bars takes a number from 1 up, not '$prompt_bars'."
+[[ ! -e $out_dir/generated.txt ]] || fail "$out_dir holds songs already; name another folder."
+case ${PRECISION:=fp32} in
+    fp16) precision=(--fp16) ;;
+    fp32) precision=() ;;
+    *) fail "PRECISION=$PRECISION is not fp16 or fp32." ;;
+esac
+"$here/setup.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp "$dict" "$work/dict.txt"
+export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
+python=$here/.venv/bin/python
+
+transpose=0 tokens=''
+if [[ -n $prompt ]]; then
+    "$python" -m data_prep.prompt "$prompt" --dict "$dict" --bars "$prompt_bars" >"$work/prompt"
+    transpose=$((-$(head -n 1 "$work/prompt")))
+    tokens=$(tail -n 1 "$work/prompt")
+fi
+for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
+
+batch=${BATCH:-32}
+mkdir -p "$out_dir"
+# the log is shown only when something went wrong; progress and sentences come through standard error
+if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive" "$work" \
+    --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
+    --input "$work/prompts.txt" --buffer-size "$pieces" --batch-size "$((batch < pieces ? batch : pieces))" \
+    --sampling --sampling-topk "${TOPK:-8}" --temperature "${TEMPERATURE:-1}" --beam 1 --nbest 1 \
+    --min-len "${MIN_LEN:-0}" --max-len-b "${MAX_LEN:-20480}" --seed "${SEED:-1}" "${precision[@]}" \
+    >"$work/generated.txt"; then
+    fail "nothing was produced: fairseq-interactive failed, see above." 1
+fi
+grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
+"$python" -m data_prep.tokens_to_midi --transpose "$transpose" "$work/generated.txt" "$out_dir"
+mv "$work/generated.txt" "$out_dir/generated.txt"
