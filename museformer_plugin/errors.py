@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import pickle
 import sys
 import traceback
@@ -34,7 +35,7 @@ def sentence_for(error: BaseException) -> str | None:
         )
     if _is_other_model(error):
         return "The checkpoint is of a model with other options or another dictionary than the one it is loaded into."
-    return None
+    return _sentence_of_worker(error) or _sentence_for_fairseq(error)
 
 
 def _full_device(error: BaseException) -> str | None:
@@ -71,6 +72,32 @@ def _is_other_model(error: BaseException) -> bool:
     return "loading state_dict for Museformer" in text or text.startswith("Cannot load model parameters")
 
 
+def _sentence_of_worker(error: BaseException) -> str | None:
+    """What a process that fairseq spawned died of, where it was a ``UserError``; its text is all that is left."""
+    last_line = str(error).strip().rpartition("\n")[2]
+    name, _, sentence = last_line.partition(": ")
+    return sentence if name == f"{UserError.__module__}.{UserError.__qualname__}" else None
+
+
+# What fairseq's errors say when an option cannot be served -> what to tell.
+_NEEDS_GPU = "--fp16 needs a GPU, where fairseq keeps its optimiser; on a CPU train with --bf16 or with neither."
+_SIGNS = {
+    "Torch not compiled with CUDA enabled": _NEEDS_GPU,
+    "Found no NVIDIA driver": _NEEDS_GPU,
+    "No CUDA GPUs are available": _NEEDS_GPU,
+    "tokens_per_sample": "--context-window is not offered: pieces are evaluated whole, with all their context.",
+}
+
+
+def _sentence_for_fairseq(error: BaseException) -> str | None:
+    return next((sentence for sign, sentence in _SIGNS.items() if sign in str(error)), None)
+
+
+def _is_no_traceback(record: logging.LogRecord) -> bool:
+    """fairseq logs the traceback of a checkpoint that it cannot write, and then raises the error."""
+    return not record.getMessage().startswith("Traceback")
+
+
 def install_sentences() -> None:
     """Let the interpreter end with the sentence alone where there is one, with status 1 as always.
 
@@ -86,3 +113,4 @@ def install_sentences() -> None:
             print(f"museformer: {sentence}", file=sys.stderr)
 
     sys.excepthook = hook
+    logging.getLogger("fairseq.checkpoint_utils").addFilter(_is_no_traceback)

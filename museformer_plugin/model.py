@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fairseq import utils
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import FairseqLanguageModel, register_model, register_model_architecture
+from fairseq.models import ARCH_CONFIG_REGISTRY, FairseqLanguageModel, register_model, register_model_architecture
 from fairseq.tasks import FairseqTask
 
 from .decoder import MuseformerDecoder
@@ -94,9 +94,18 @@ class MuseformerLanguageModel(FairseqLanguageModel):
         return cls(MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), task.target_dictionary))
 
 
+def museformer(args: Namespace) -> None:
+    """The paper's size, which the options default to."""
+    args.tpu = False  # fairseq's command line takes --bf16 for a wish to train on TPUs
+
+
+ARCH_CONFIG_REGISTRY["museformer"] = museformer  # register_model has put an empty function there
+
+
 @register_model_architecture("museformer", "museformer_tiny")
 def museformer_tiny(args: Namespace) -> None:
     """A size for CPUs and for trying things out."""
+    museformer(args)
     small = {
         "decoder_layers": 2,
         "decoder_embed_dim": 128,

@@ -252,7 +252,7 @@ def _load_dictionary(path: Path) -> Dictionary:
         raise UserError(f"There is no dictionary at {path}: name a folder that fairseq-preprocess wrote.")
     try:
         dictionary = Dictionary.load(str(path))
-    except (ValueError, RuntimeError, UnicodeError) as error:
+    except Exception as error:  # what fairseq raises for bytes that are no text
         raise UserError(f"{path} is not a fairseq dictionary: {' '.join(str(error).split())}") from None
     logger.info("dictionary: %d types", len(dictionary))
     return dictionary
