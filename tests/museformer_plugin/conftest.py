@@ -151,3 +151,40 @@ def run_command():
         return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=timeout, **keywords)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fairseq_preprocess(run_command):
+    """A function that binarises token lines by split (split -> lines) with fairseq-preprocess."""
+
+    def preprocess(folder, lines_by_split, representation):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "dict.txt").write_text(REPRESENTATIONS[representation].dict_txt())
+        arguments = ["--only-source", "--srcdict", folder / "dict.txt", "--destdir", folder / "bin"]
+        for split, lines in lines_by_split.items():
+            (folder / f"{split}.tokens").write_text("".join(f"{line}\n" for line in lines))
+        for kind in ("train", "valid", "test"):
+            files = [str(folder / f"{split}.tokens") for split in lines_by_split if split.startswith(kind)]
+            if files:
+                arguments += [f"--{kind}pref", ",".join(files)]
+        done = run_command("fairseq-preprocess", *arguments)
+        assert done.returncode == 0, done.stderr
+        return folder / "bin"
+
+    return preprocess
+
+
+@pytest.fixture(scope="session")
+def piece_lines():
+    """Token lines of small six-track data, by split; unequal pieces, 13 for training."""
+    bars = {"train": [2 + n % 5 for n in range(13)], "valid": [3, 5, 4], "test": [4, 2, 6]}
+    return {
+        split: [" ".join(_write_piece("six_track", count, f"{split} {n}")) for n, count in enumerate(counts)]
+        for split, counts in bars.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def data_bin(fairseq_preprocess, piece_lines, tmp_path_factory):
+    """``piece_lines`` as fairseq-preprocess writes them."""
+    return fairseq_preprocess(tmp_path_factory.mktemp("data"), piece_lines, "six_track")

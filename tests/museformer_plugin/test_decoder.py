@@ -296,3 +296,25 @@ def test_positions_have_no_end(build_decoder):
     ends = torch.full((3001,), decoder.families.end_of_bar)
     ends[0] = decoder.dictionary.eos()
     assert logits_of(decoder, ends).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_trains(build_decoder, read_piece, dtype):
+    """As fairseq's --fp16 and --bf16 cast the whole model."""
+    tokens = read_piece("six_track", bars=12, seed=0)
+    exact, half = build_decoder(dtype=torch.float64).train(), build_decoder(dtype=dtype).train()
+    logits = []
+    for decoder in (exact, half):
+        torch.manual_seed(0)
+        decoder.dropout = 0
+        for layer in decoder.layers:
+            layer.dropout = layer.attention_dropout = 0
+        logits.append(decoder(tokens[None])[0])
+        logits[-1].float().square().mean().backward()
+    expected, found = logits
+    assert found.dtype == dtype
+    assert (found.double() - expected).abs().max() < 30 * torch.finfo(dtype).eps * expected.abs().max()
+    for (name, parameter), other in zip(half.named_parameters(), exact.parameters()):
+        assert parameter.grad.isfinite().all(), name
+        error = (parameter.grad.double() - other.grad).norm()
+        assert error < 50 * torch.finfo(dtype).eps * other.grad.norm() + 1e-6, name

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from torch.multiprocessing import ProcessRaisedException
 
 from museformer_plugin.errors import UserError, sentence_for
 
@@ -19,12 +20,28 @@ from museformer_plugin.errors import UserError, sentence_for
         (pickle.UnpicklingError("global posix.system"), "holds more than tensors and plain values"),
         (EOFError("Ran out of input"), "truncated or not a checkpoint"),
         (RuntimeError("PytorchStreamReader failed finding central directory"), "truncated or not a checkpoint"),
+        (RuntimeError("basic_ios::clear: iostream error"), "No space is left on the device"),
+        (RuntimeError("Error(s) in loading state_dict for MuseformerLanguageModel: size mismatch"), "other options"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "--fp16 needs a GPU"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_a_users_mistake_is_told_in_a_sentence(error, sentence):
     assert sentence in sentence_for(error)
     assert "\n" not in sentence_for(error)
+
+
+def test_the_cause_of_a_failed_write_is_found():
+    """PyTorch's writer raises another error while it unwinds."""
+    error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+    error.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    assert sentence_for(error) == "No space is left on the device: free some and resume."
+
+
+def test_the_sentence_of_a_spawned_process_is_found():
+    text = 'Process 1 terminated:\nTraceback ...\n  File "x.py"\nmuseformer_plugin.errors.UserError: Do: this.\n'
+    assert sentence_for(ProcessRaisedException(text, 1, 2)) == "Do: this."
+    assert sentence_for(ProcessRaisedException("Traceback ...\nValueError: oh", 1, 2)) is None
 
 
 @pytest.mark.parametrize(

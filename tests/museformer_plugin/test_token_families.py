@@ -1,8 +1,10 @@
+import random
+
 import numpy as np
 import pytest
 from fairseq.data import Dictionary
 
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.vocabulary import REPRESENTATIONS, TokenError, check_piece
 from museformer_plugin.errors import UserError
 from museformer_plugin.token_families import TokenFamilies
 
@@ -96,6 +98,28 @@ def test_pieces_are_told_from_other_sequences(families_of, write_piece, name, li
         assert not is_piece(words[:place] + words[place + 1 :]), f"without {words[place]}"
         assert not is_piece([*words[:place], "b-0", *words[place + 1 :]])
         assert not is_piece([*words[:place], "u-1", *words[place:]])
+
+
+@pytest.mark.parametrize("name", ["six_track", "general"])
+def test_pieces_are_those_of_the_definition(families_of, write_piece, name):
+    """A piece with one token replaced by another of its family is a piece when ``check_piece`` says so."""
+    families, chance = families_of(name), random.Random(0)
+    ids = {family: ids for family, ids in REPRESENTATIONS[name].families if ids}
+    pieces = 0
+    for seed in range(1500):
+        words = write_piece(name, 3, seed % 50)
+        place = chance.randrange(len(words))
+        family, _, number = words[place].partition("-")
+        near = [id_ for id_ in ids[family] if abs(id_ - int(number)) < 3]
+        words[place] = f"{family}-{chance.choice([chance.choice(ids[family]), chance.choice(near), ids[family][-1]])}"
+        try:
+            check_piece(words, REPRESENTATIONS[name])
+            is_piece = True
+        except TokenError:
+            is_piece = False
+        assert families.is_piece(entries(families, " ".join(words))[1:]) == is_piece, " ".join(words)
+        pieces += is_piece
+    assert 300 < pieces < 1400
 
 
 def dictionary_with(symbols):

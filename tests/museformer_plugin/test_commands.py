@@ -1,0 +1,456 @@
+"""fairseq's own commands with ``--user-dir museformer_plugin``, as a person runs them."""
+
+import math
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq.data import data_utils
+
+from data_prep.token_files import read_token_lines
+from data_prep.tokens_to_midi import decode
+from data_prep.vocabulary import REPRESENTATIONS, check_piece
+from museformer_plugin.convert_checkpoint import convert
+
+SIX_TRACK = REPRESENTATIONS["six_track"]
+PLUGIN = Path(__file__).resolve().parents[2] / "museformer_plugin"
+HAS_GPU = torch.cuda.is_available()
+TASK = ["--user-dir", PLUGIN, "--task", "museformer_language_modeling"]
+SMALL = ["--arch", "museformer_tiny", "--decoder-embed-dim", 16, "--decoder-ffn-embed-dim", 32]
+SMALL += ["--token-embed-dim", 16, "--bar-embed-dim", 8, "--beat-embed-dim", 8]
+TRAIN = [*TASK, *SMALL, "--cpu", "--optimizer", "adam", "--lr", 1e-2, "--log-format", "simple", "--seed", 1]
+TRAIN += ["--num-workers", 0]
+SAMPLE = ["--cpu", "--sampling", "--sampling-topk", 8, "--max-len-b", 250, "--seed", 1]
+
+
+@pytest.fixture(scope="module")
+def train(run_command, data_bin):
+    """A function that trains into a folder and returns the finished process; ``--max-update 6`` or as told."""
+
+    def train(save_dir, *arguments, max_update=6, data=data_bin):
+        command = ["fairseq-train", data, *TRAIN, "--save-dir", save_dir, "--max-update", max_update, *arguments]
+        return run_command(*command)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def trained(train, tmp_path_factory):
+    """The last checkpoint of a short training, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = train(folder, "--batch-size", 4)
+    assert done.returncode == 0, printed(done)
+    return folder / "checkpoint_last.pt", printed(done)
+
+
+def printed(done):
+    return done.stdout + done.stderr
+
+
+def parameters(checkpoint):
+    return torch.load(checkpoint, weights_only=True)["model"]
+
+
+def assert_same_parameters(found, expected, **tolerance):
+    found, expected = parameters(found), parameters(expected)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def number_after(label, text):
+    return float(re.findall(rf"{re.escape(label)}\s*(-?[\d.]+)", text)[-1])
+
+
+def hypotheses(text):
+    """The lines that fairseq printed, as words: kind (S, T or H) -> number of the example -> lines."""
+    lines = {"S": {}, "T": {}, "H": {}}
+    for kind, number, line in re.findall(r"^([STH])-(\d+)\t(.*)$", text, flags=re.MULTILINE):
+        words = line.rpartition("\t")[2]
+        lines[kind].setdefault(int(number), []).append(words.split())
+    return lines
+
+
+# what works
+
+
+def test_preprocessing_keeps_every_token(data_bin, dictionary_of, piece_lines):
+    dictionary = dictionary_of("six_track")
+    for split, lines in piece_lines.items():
+        pieces = data_utils.load_indexed_dataset(str(data_bin / split), dictionary)
+        found = [[dictionary[entry] for entry in piece.tolist()] for piece in pieces]
+        assert found == [[*line.split(), "</s>"] for line in lines]
+
+
+def test_training_learns(train, tmp_path):
+    done = train(tmp_path, "--batch-size", 4, "--log-interval", 1, "--no-save", max_update=12)
+    assert done.returncode == 0, printed(done)
+    losses = [float(loss) for loss in re.findall(r"train_inner .* loss=([\d.]+)", printed(done))]
+    assert len(losses) == 12
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_no_piece_is_lost_in_an_epoch(trained):
+    """13 pieces in batches of 4 are 4 batches, whatever multiple fairseq asks for."""
+    assert "total_num_itrs = 4" in trained[1]
+
+
+def test_checkpoints_hold_plain_values(trained):
+    state = torch.load(trained[0], weights_only=True)
+    assert state["cfg"]["model"]["decoder_embed_dim"] == 16
+    assert state["last_optimizer_state"] is not None
+
+
+def test_validate_and_eval_lm_agree(run_command, data_bin, trained):
+    arguments = [data_bin, *TASK, "--path", trained[0], "--cpu"]
+    validate = run_command("fairseq-validate", *arguments, "--valid-subset", "test", "--batch-size", 2)
+    evaluate = run_command("fairseq-eval-lm", *arguments, "--gen-subset", "test", "--max-tokens", 150)
+    assert validate.returncode == evaluate.returncode == 0, printed(validate) + printed(evaluate)
+    bits = number_after("Loss (base 2):", printed(evaluate))
+    assert bits > 1
+    assert number_after("| loss", printed(validate)) == pytest.approx(bits, abs=0.0006)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("six_track", "six_track__band_1"), ("six_track", "six_track__duo_1"), ("general", "general__any_0")],
+    ids=lambda value: value if "__" in value else "",
+)
+def test_eval_lm_gives_the_originals_loss(
+    run_command, fairseq_preprocess, golden, golden_case, dictionary_of, tmp_path, name, case
+):
+    recorded = golden_case(golden / "model" / f"{case}.npz")
+    dictionary = dictionary_of(name)
+    target = recorded["target"].tolist()
+    words = [dictionary[entry] for entry in target if entry != dictionary.eos()]
+    data = fairseq_preprocess(tmp_path, {"test": [" ".join(words)]}, name)
+    convert(golden / "model" / f"{name}_checkpoint.pt", tmp_path / "ours.pt")
+    # fixtures may be cut inside a bar
+    arguments = ["--no-grammar", "--truncate-test", len(target), "--path", tmp_path / "ours.pt", "--cpu"]
+    done = run_command("fairseq-eval-lm", data, *TASK, *arguments)
+    assert done.returncode == 0, printed(done)
+    bits = float(recorded["nll_sum"]) / len(target) / math.log(2)
+    assert f"Loss (base 2): {bits:.4f}, Perplexity: {2**bits:.2f}" in printed(done)
+
+
+@pytest.mark.parametrize("prompt_bars", [0, 2])
+def test_generate(run_command, data_bin, trained, tmp_path, piece_lines, prompt_bars):
+    arguments = ["--path", trained[0], "--prompt-bars", prompt_bars, "--beam", 2, "--nbest", 2, "--batch-size", 2]
+    done = run_command("fairseq-generate", data_bin, *TASK, *SAMPLE, *arguments, "--results-path", tmp_path)
+    assert done.returncode == 0, printed(done)
+    results = tmp_path / "generate-test.txt"
+    lines = hypotheses(results.read_text())
+    assert sorted(lines["H"]) == [0, 1, 2]
+    for number, pieces in lines["H"].items():
+        example = piece_lines["test"][number].split()
+        prompt = example[: [n for n, word in enumerate(example, 1) if word == "b-1"][1]] if prompt_bars else []
+        assert len(pieces) == 2
+        assert pieces[0] != pieces[1]
+        for words in pieces:
+            check_piece(words, SIX_TRACK)
+            assert words[: len(prompt)] == prompt
+        assert max(map(len, pieces)) > len(prompt)
+    assert len(list(read_token_lines(results))) == 6
+    assert all(decode(line.text.split(), strict=True).skipped == [] for line in read_token_lines(results))
+
+
+def test_generate_repeats_with_its_seed(run_command, data_bin, trained):
+    arguments = [data_bin, *TASK, *SAMPLE, "--path", trained[0], "--beam", 1]
+    first, again = (hypotheses(run_command("fairseq-generate", *arguments).stdout)["H"] for _ in range(2))
+    assert len(first) == 3
+    assert first == again
+
+
+def test_interactive(run_command, data_bin, trained):
+    prompt = "t-37 o-0 i-80 p-60 d-5 v-20 b-1 t-37 o-6"
+    arguments = ["--path", trained[0], *SAMPLE, "--beam", 1, "--batch-size", 3, "--buffer-size", 3]
+    done = run_command("fairseq-interactive", data_bin, *TASK, *arguments, input=f"\n{prompt}\n\n")
+    assert done.returncode == 0, printed(done)
+    pieces = hypotheses(done.stdout)["H"]
+    assert sorted(pieces) == [0, 1, 2]
+    for number, (words,) in pieces.items():
+        check_piece(words, SIX_TRACK)
+        assert words[:9] == prompt.split() or number != 1
+    assert pieces[0] != pieces[2]
+
+
+def test_interactive_needs_a_dictionary_alone(run_command, data_bin, trained, tmp_path):
+    (tmp_path / "dict.txt").write_bytes((data_bin / "dict.txt").read_bytes())
+    done = run_command("fairseq-interactive", tmp_path, *TASK, *SAMPLE, "--path", trained[0], "--beam", 1, input="\n")
+    assert done.returncode == 0, printed(done)
+    check_piece(hypotheses(done.stdout)["H"][0][0], SIX_TRACK)
+
+
+def test_hydra_train(run_command, data_bin, tmp_path, repository):
+    config = [PLUGIN / "config", "--config-name", "museformer_tiny"]
+    overrides = [f"common.user_dir={PLUGIN}", f"task.data={data_bin}", f"checkpoint.save_dir={tmp_path}/ckpt"]
+    overrides += ["optimization.max_update=3", "dataset.batch_size=4", "common.cpu=true"]
+    done = run_command("fairseq-hydra-train", "--config-dir", *config, *overrides, cwd=tmp_path)
+    assert done.returncode == 0, printed(done)
+    state = torch.load(tmp_path / "ckpt" / "checkpoint_last.pt", weights_only=True)
+    assert state["optimizer_history"][-1]["num_updates"] == 3
+    assert state["cfg"]["model"]["structure_bars"] == "1,2,4,8,12,16,24,32"
+
+
+@pytest.mark.parametrize("options", [["--no-coarse-attention"], ["--structure-bars", ""], ["--checkpoint-activations"]])
+def test_variants_train(train, tmp_path, options):
+    done = train(tmp_path, "--batch-size", 8, *options, max_update=2)
+    assert done.returncode == 0, printed(done)
+    assert (tmp_path / "checkpoint_last.pt").is_file()
+
+
+def test_bfloat16(train, run_command, data_bin, trained, tmp_path):
+    """Parameters are near those of float32, but not the same."""
+    done = train(tmp_path, "--batch-size", 4, "--bf16")
+    assert done.returncode == 0, printed(done)
+    checkpoint = tmp_path / "checkpoint_last.pt"
+    found, expected = parameters(checkpoint), parameters(trained[0])
+    name = "decoder.output_projection.weight"
+    assert 0 < (found[name].float() - expected[name]).abs().max() < 0.05
+    assert found[name].dtype == torch.bfloat16
+    done = run_command("fairseq-eval-lm", data_bin, *TASK, "--path", checkpoint, "--cpu", "--gen-subset", "test")
+    assert done.returncode == 0, printed(done)
+
+
+def test_workers_change_nothing(train, trained, tmp_path):
+    done = train(tmp_path, "--batch-size", 4, "--num-workers", 2)
+    assert done.returncode == 0, printed(done)
+    assert_same_parameters(tmp_path / "checkpoint_last.pt", trained[0], rtol=0, atol=0)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def distributed(rank, port):
+    return [
+        *("--distributed-world-size", 2, "--distributed-rank", rank, "--distributed-no-spawn"),
+        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+        *("--distributed-init-method", f"tcp://127.0.0.1:{port}"),
+    ]
+
+
+@pytest.fixture
+def start():
+    """A function that starts a command and returns the running process; it ends with the test."""
+    running = []
+
+    def start(name, *arguments, log=subprocess.DEVNULL):
+        program = Path(sys.executable).parent / name
+        process = subprocess.Popen([program, *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, tmp_path):
+    options = ["--batch-size", 3, "--dropout", 0, "--attention-dropout", 0]
+    done = train(tmp_path / "one", *options, "--update-freq", 2)
+    assert done.returncode == 0, printed(done)
+    port = free_port()
+    command = [data_bin, *TRAIN, "--save-dir", tmp_path / "two", "--max-update", 6, *options]
+    with (tmp_path / "log").open("w") as log:
+        processes = [start("fairseq-train", *command, *distributed(rank, port), log=log) for rank in (0, 1)]
+        assert [process.wait(timeout=300) for process in processes] == [0, 0], (tmp_path / "log").read_text()
+    assert_same_parameters(
+        tmp_path / "two" / "checkpoint_last.pt", tmp_path / "one" / "checkpoint_last.pt", rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path):
+    """Dropout, order of pieces and optimiser go on as if nothing had happened."""
+    options = ["--batch-size", 2, "--save-interval-updates", 5, "--no-epoch-checkpoints"]
+    done = train(tmp_path / "whole", *options, max_update=24)
+    assert done.returncode == 0, printed(done)
+    log = tmp_path / "log"
+    command = [data_bin, *TRAIN, "--save-dir", tmp_path / "killed", *options, "--max-update", 10**6]
+    with log.open("w") as stream:
+        process = start("fairseq-train", *command, log=stream)
+        deadline = time.monotonic() + 120
+        while "Saved checkpoint" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    saved = torch.load(tmp_path / "killed" / "checkpoint_last.pt", weights_only=True)
+    assert saved["optimizer_history"][-1]["num_updates"] < 24
+    done = train(tmp_path / "killed", *options, max_update=24)
+    assert done.returncode == 0, printed(done)
+    assert "Loaded checkpoint" in printed(done)
+    assert_same_parameters(
+        tmp_path / "killed" / "checkpoint_last.pt", tmp_path / "whole" / "checkpoint_last.pt", rtol=0, atol=0
+    )
+
+
+# bad input: one sentence, no traceback, a non-zero exit
+
+
+def assert_one_sentence(done, sentence):
+    text = printed(done)
+    assert done.returncode not in (0, None), text
+    assert sentence in text
+    assert "Traceback" not in text
+    assert text.rstrip().rpartition("\n")[2].startswith("museformer: "), text
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--structure-bars", "1,x"], "--structure-bars takes distances in bars from 1 up"),
+        (["--decoder-attention-heads", 5], "--decoder-attention-heads 5 does not divide --decoder-embed-dim 16"),
+        (["--truncate-train", -1], "--truncate-train must be 0 or more, not -1"),
+        (["--max-tokens", 30], "does not fit into batches of 30"),
+        (["--valid-subset", "nowhere"], "There is no 'nowhere' data at"),
+        pytest.param(["--fp16"], "--fp16 needs a GPU", marks=pytest.mark.skipif(HAS_GPU, reason="there is a GPU")),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, list) else "",
+)
+def test_options_that_cannot_be_served(train, tmp_path, options, sentence):
+    batch = [] if "--max-tokens" in options else ["--batch-size", 4]
+    assert_one_sentence(train(tmp_path, *batch, *options), sentence)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--beam", 2], "Beam search is not offered"),
+        (["--sampling", "--beam", 1, "--temperature", 0], "--temperature must be positive"),
+        (["--sampling", "--beam", 1, "--max-len-b", 5], "--min-len 1 and --max-len-b 5 must satisfy"),
+        (["--sampling", "--beam", 1, "--prompt-bars", 2, "--max-len-b", 20], "leaves no room in pieces of at most 20"),
+        (["--sampling", "--beam", 2, "--nbest", 1], "--sampling requires --nbest to be equal to --beam"),
+    ],
+    ids=["beam_search", "temperature", "max_len", "prompt_without_room", "nbest"],
+)
+def test_generation_that_is_not_offered(run_command, data_bin, trained, options, sentence):
+    done = run_command("fairseq-generate", data_bin, *TASK, "--cpu", "--path", trained[0], *options)
+    assert_one_sentence(done, sentence)
+
+
+def test_a_context_window_is_not_offered(run_command, data_bin, trained):
+    arguments = ["--path", trained[0], "--cpu", "--gen-subset", "test", "--context-window", 5]
+    done = run_command("fairseq-eval-lm", data_bin, *TASK, *arguments)
+    assert_one_sentence(done, "--context-window is not offered")
+
+
+@pytest.mark.parametrize("data", ["nowhere", "no_dictionary", "foreign", "other_representation"])
+def test_data_that_do_not_fit(run_command, trained, tmp_path, data):
+    folder = tmp_path / data
+    if data != "nowhere":
+        folder.mkdir()
+    if data == "foreign":
+        (folder / "dict.txt").write_text("hello 3\nworld 2\n")
+    if data == "other_representation":
+        (folder / "dict.txt").write_text(REPRESENTATIONS["general"].dict_txt())
+    sentences = {
+        "nowhere": "There is no dictionary at",
+        "no_dictionary": "There is no dictionary at",
+        "foreign": "The dictionary is neither six_track nor general: entry 1 is 'hello'",
+        "other_representation": "another dictionary than the one it is loaded into",
+    }
+    arguments = [folder, *TASK, *SAMPLE, "--path", trained[0], "--beam", 1]
+    assert_one_sentence(run_command("fairseq-interactive", *arguments, input="\n"), sentences[data])
+
+
+def test_data_that_break_the_grammar(train, fairseq_preprocess, piece_lines, tmp_path):
+    lines = {"train": [piece_lines["train"][0], "t-30 o-0 p-60 d-5 v-20 b-1"], "valid": piece_lines["valid"]}
+    data = fairseq_preprocess(tmp_path / "data", lines, "six_track")
+    done = train(tmp_path / "save", "--batch-size", 4, data=data)
+    assert_one_sentence(done, "Piece 2 of 'train' breaks the grammar of six_track: token 3: p-60 may not come here")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("t-30 o-0 p-60", "Input line 1 breaks the grammar: token 3: p-60 may not come here"),
+        ("t-30 o-5 i-80 p-60 d-5 v-20 o-3", "token 7: o-3 may not come here"),
+        ("hello", "Input line 1 breaks the grammar: token 1: 'hello' is not a token of the form family-id"),
+    ],
+    ids=["family", "order", "spelling"],
+)
+def test_typed_tokens_that_break_the_grammar(run_command, data_bin, trained, line, sentence):
+    arguments = [data_bin, *TASK, *SAMPLE, "--path", trained[0], "--beam", 1]
+    assert_one_sentence(run_command("fairseq-interactive", *arguments, input=f"{line}\n"), sentence)
+
+
+class Intruder:
+    """Pickles as a call that makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("truncated", "truncated or not a checkpoint"), ("code", "could run code"), ("missing", "Model file not found")],
+)
+def test_checkpoints_that_are_none(run_command, data_bin, trained, tmp_path, kind, sentence):
+    checkpoint = tmp_path / "checkpoint.pt"
+    whole = trained[0].read_bytes()
+    if kind == "truncated":
+        checkpoint.write_bytes(whole[: len(whole) // 2])
+    elif kind == "code":
+        torch.save({**torch.load(trained[0], weights_only=True), "extra": Intruder(tmp_path / "ran")}, checkpoint)
+    arguments = [data_bin, *TASK, "--path", checkpoint, "--cpu", "--gen-subset", "test"]
+    done = run_command("fairseq-eval-lm", *arguments)
+    assert done.returncode != 0
+    assert "Traceback" not in printed(done)
+    assert sentence in printed(done)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "other_size"])
+def test_training_does_not_resume_from_what_does_not_fit(train, trained, tmp_path, kind):
+    whole = trained[0].read_bytes()
+    cut = len(whole) // 2 if kind == "truncated" else len(whole)
+    (tmp_path / "checkpoint_last.pt").write_bytes(whole[:cut])
+    options = ["--decoder-ffn-embed-dim", 48] if kind == "other_size" else []
+    sentence = {"truncated": "truncated or not a checkpoint", "other_size": "a model with other options"}[kind]
+    assert_one_sentence(train(tmp_path, "--batch-size", 4, *options), sentence)
+
+
+def limit_file_size():
+    """As a device that is full after 50 kB."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+
+
+@pytest.mark.slow
+def test_a_full_disk(run_command, data_bin, tmp_path):
+    arguments = [data_bin, *TRAIN, "--save-dir", tmp_path, "--max-update", 1, "--batch-size", 4]
+    done = run_command("fairseq-train", *arguments, preexec_fn=limit_file_size)
+    assert_one_sentence(done, "No space is left on the device")
+    assert not list(tmp_path.glob("*.pt"))
+
+
+@pytest.mark.slow
+def test_a_bad_option_in_two_processes(start, data_bin, tmp_path):
+    """Neither waits for the other, and the sentence is said once or twice."""
+    port = free_port()
+    command = [data_bin, *TRAIN, "--save-dir", tmp_path, "--batch-size", 4, "--structure-bars", "0"]
+    with (tmp_path / "log").open("w") as log:
+        processes = [start("fairseq-train", *command, *distributed(rank, port), log=log) for rank in (0, 1)]
+        statuses = [process.wait(timeout=120) for process in processes]
+    text = (tmp_path / "log").read_text()
+    assert all(statuses), text
+    assert 1 <= text.count("museformer: --structure-bars takes distances") <= 2
+    assert "Traceback" not in text
