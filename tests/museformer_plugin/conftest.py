@@ -104,11 +104,11 @@ def build_decoder():
     def build(name="six_track", seed=0, dtype=torch.float64, **options):
         torch.manual_seed(seed)
         cfg = MuseformerConfig(**{**TINY, **options})
-        decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), _dictionary_of(name)).to(dtype)
+        decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), _dictionary_of(name))
         for parameter in decoder.parameters():  # biases are made 0, which would hide what is done with them
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.5)
-        return decoder.eval()
+        return decoder.to(dtype).eval()
 
     return build
 

@@ -301,16 +301,11 @@ def test_positions_have_no_end(build_decoder):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_trains(build_decoder, read_piece, dtype):
     """As fairseq's --fp16 and --bf16 cast the whole model."""
-    tokens = read_piece("six_track", bars=12, seed=0)
-    exact, half = build_decoder(dtype=torch.float64).train(), build_decoder(dtype=dtype).train()
-    logits = []
-    for decoder in (exact, half):
-        torch.manual_seed(0)
-        decoder.dropout = 0
-        for layer in decoder.layers:
-            layer.dropout = layer.attention_dropout = 0
-        logits.append(decoder(tokens[None])[0])
-        logits[-1].float().square().mean().backward()
+    tokens = read_piece("six_track", bars=12, seed=0)[None]
+    exact, half = (build_decoder(dtype=kind, dropout=0, attention_dropout=0).train() for kind in (torch.float64, dtype))
+    logits = [decoder(tokens)[0] for decoder in (exact, half)]
+    for decoder_logits in logits:
+        decoder_logits.float().square().mean().backward()
     expected, found = logits
     assert found.dtype == dtype
     assert (found.double() - expected).abs().max() < 30 * torch.finfo(dtype).eps * expected.abs().max()
