@@ -11,7 +11,13 @@ Follow one song: ``dataset`` (pieces with bars and beats) -> ``decoder`` (``embe
 the options.
 """
 
+import logging
+import os
+
 from . import model, task  # noqa: F401  (registers both)
 from .errors import install_sentences
 
 install_sentences()
+if "LOGLEVEL" in os.environ:
+    # fairseq's commands mean to follow it, but one of its own task modules sets up logging before them
+    logging.getLogger().setLevel(os.environ["LOGLEVEL"].upper())
