@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention as _attend
 
 from .layout import PieceBars
 
@@ -62,9 +62,12 @@ class BarCache:
         self.coarse = coarse
         self._streams: list[_Stream] = []
         self._rows: Tensor | None = None  # [L, 2, B, H, capacity, Dh]
-        self._mask: Tensor | None = None
+        # of the step under way: where each stream's new row goes, on the host and on the device
+        self._lengths: list[int] = []
         self._longest = 0
+        self._numbers: Tensor | None = None
         self._places: Tensor | None = None
+        self._mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -115,28 +118,33 @@ class BarCache:
 
     def begin_step(self) -> None:
         """Make room for one more token of every stream; what all layers share is computed here."""
-        lengths = [stream.length for stream in self._streams]
-        self._longest = max(lengths) + 1
+        self._lengths = [stream.length for stream in self._streams]
+        self._longest = max(self._lengths) + 1
         self._reserve(self._rows[:, :, 0], self._longest)
         device = self._rows.device
-        self._places = torch.tensor(lengths, device=device)
+        self._numbers = torch.arange(len(self._lengths), device=device)
+        self._places = torch.tensor(self._lengths, device=device)
         self._mask = None
-        if min(lengths) + 1 < self._longest:
+        if min(self._lengths) < max(self._lengths) and device.type != "cpu":
             columns = torch.arange(self._longest, device=device)
             self._mask = (columns <= self._places[:, None])[:, None, None]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         keys, values = self._rows[layer]
-        streams = torch.arange(len(q), device=q.device)
-        keys[streams, :, self._places] = k
-        values[streams, :, self._places] = v
-        return F.scaled_dot_product_attention(
-            q.unsqueeze(2),
-            keys[:, :, : self._longest],
-            values[:, :, : self._longest],
-            attn_mask=self._mask,
-        ).squeeze(2)
+        keys[self._numbers, :, self._places] = k
+        values[self._numbers, :, self._places] = v
+        queries = q.unsqueeze(2)
+        if keys.device.type == "cpu":
+            # bound by reading the keys, so each stream reads its own and no padding
+            return torch.cat(
+                [
+                    _attend(queries[n : n + 1], keys[n : n + 1, :, : length + 1], values[n : n + 1, :, : length + 1])
+                    for n, length in enumerate(self._lengths)
+                ]
+            ).squeeze(2)
+        keys, values = keys[:, :, : self._longest], values[:, :, : self._longest]
+        return _attend(queries, keys, values, attn_mask=self._mask).squeeze(2)
 
     def end_step(self) -> None:
         """Every stream has one more token in its own bar."""
