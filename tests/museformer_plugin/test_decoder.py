@@ -263,13 +263,17 @@ def test_fairseqs_own_generator_finds_the_same_incrementally(build_decoder, beam
 
 def test_checkpointed_activations_give_the_same_gradients(build_decoder, read_piece):
     tokens = read_piece("six_track", bars=6, seed=0)[None]
-    gradients = []
+    gradients, runs = [], []
     for checkpoint_activations in (False, True):
         decoder = build_decoder(checkpoint_activations=checkpoint_activations, dropout=0.2, attention_dropout=0.2)
         decoder.train()
+        count = []
+        decoder.layers[0].ffn_in.register_forward_hook(lambda *_, count=count: count.append(1))
         torch.manual_seed(7)
         decoder(tokens)[0].square().mean().backward()
+        runs.append(len(count))
         gradients.append({name: parameter.grad for name, parameter in decoder.named_parameters()})
+    assert runs == [2, 4]  # for tokens and for summaries; again in the backward
     plain, checkpointed = gradients
     for name, gradient in plain.items():
         assert gradient is not None, name

@@ -5,7 +5,8 @@ import random
 import pytest
 import torch
 
-from data_prep.vocabulary import REPRESENTATIONS, UNPLAYABLE, GrammarState
+from data_prep.grammar import GrammarState
+from data_prep.vocabulary import REPRESENTATIONS, UNPLAYABLE
 from museformer_plugin.grammar import StreamGrammar
 
 NAMES = ["six_track", "general"]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from fairseq.data import Dictionary
 
-from data_prep.vocabulary import REPRESENTATIONS, TokenError, check_piece
+from data_prep.grammar import check_piece
+from data_prep.vocabulary import REPRESENTATIONS, TokenError
 from museformer_plugin.errors import UserError
 from museformer_plugin.token_families import TokenFamilies
 
