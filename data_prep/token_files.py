@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.command import CommandError
-from data_prep.files import from_bytes
+from data_prep.files import find_files, from_bytes
+
+TOKEN_SUFFIXES = (".txt", ".tokens")
 
 # H-<sample id> TAB <score> TAB <tokens>
 _HYPOTHESIS = re.compile(rb"H-(\d+)\t[^\t]*\t(.*)")
@@ -23,6 +25,32 @@ class TokenLine:
     name: str
     number: int
     text: str
+
+
+@dataclass(frozen=True)
+class TokenSource:
+    """A file of pieces; ``folder`` is its place below the folder that was named, empty for a named file."""
+
+    path: Path
+    folder: Path
+
+
+def token_sources(inputs: Sequence[Path]) -> Iterator[TokenSource]:
+    """The named files, and the .txt and .tokens files at any depth of the named folders.
+
+    Raises CommandError for a folder without such files, OSError for one that cannot be listed.
+    """
+    for path in inputs:
+        if not path.is_dir():
+            yield TokenSource(path, Path())
+            continue
+        unlisted: list[OSError] = []
+        names = find_files(path, TOKEN_SUFFIXES, unlisted.append)
+        if unlisted:
+            raise unlisted[0]
+        if not names:
+            raise CommandError(f"{path} holds no token files (.txt or .tokens) at any depth.")
+        yield from (TokenSource(path / name, name.parent) for name in names)
 
 
 def read_token_lines(path: Path) -> Iterator[TokenLine]:

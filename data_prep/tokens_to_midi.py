@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,23 +21,14 @@ from tqdm import tqdm
 
 from data_prep.command import CommandError, run_command
 from data_prep.decode import decode, midi_bytes
-from data_prep.files import find_files, write_whole
-from data_prep.token_files import TokenLine, read_token_lines
+from data_prep.files import write_whole
+from data_prep.token_files import TokenLine, TokenSource, read_token_lines, token_sources
 from data_prep.vocabulary import TokenError
 
 __all__ = ["decode", "main", "midi_bytes"]
 
-TOKEN_SUFFIXES = (".txt", ".tokens")
 MELODIC_CHANNELS = 15  # a MIDI file has sixteen channels, one of them for drums
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A file to read and the folder, relative to OUT_DIR, that its pieces go to."""
-
-    path: Path
-    folder: Path
 
 
 @dataclass
@@ -49,21 +40,7 @@ class _Totals:
     skipped_tokens: int = 0
 
 
-def _sources(inputs: Sequence[Path]) -> Iterator[_Source]:
-    for path in inputs:
-        if not path.is_dir():
-            yield _Source(path, Path())
-            continue
-        unlisted: list[OSError] = []
-        names = find_files(path, TOKEN_SUFFIXES, unlisted.append)
-        if unlisted:
-            raise unlisted[0]
-        if not names:
-            raise CommandError(f"{path} holds no token files (.txt or .tokens) at any depth.")
-        yield from (_Source(path / name, name.parent) for name in names)
-
-
-def _plan(sources: Sequence[_Source], out_dir: Path) -> int:
+def _plan(sources: Sequence[TokenSource], out_dir: Path) -> int:
     """The number of pieces. Raises CommandError when two would get one name or a file would be overwritten."""
     wanted: dict[str, Path] = {}
     for source in sources:
@@ -79,7 +56,7 @@ def _plan(sources: Sequence[_Source], out_dir: Path) -> int:
     return len(wanted)
 
 
-def _target(out_dir: Path, source: _Source, line: TokenLine) -> Path:
+def _target(out_dir: Path, source: TokenSource, line: TokenLine) -> Path:
     return out_dir / source.folder / f"{line.name}.mid"
 
 
@@ -114,7 +91,7 @@ def _transpose(midi: MidiFile, semitones: int) -> None:
             note.pitch += 12 * (max(0, -note.pitch + 11) // 12) - 12 * (max(0, note.pitch - 127 + 11) // 12)
 
 
-def _decode_all(sources: Sequence[_Source], out_dir: Path, pieces: int, args: argparse.Namespace) -> _Totals:
+def _decode_all(sources: Sequence[TokenSource], out_dir: Path, pieces: int, args: argparse.Namespace) -> _Totals:
     totals = _Totals()
     with tqdm(total=pieces, disable=None) as bar:
         for source in sources:
@@ -166,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     if args.out_dir.exists() and not args.out_dir.is_dir():
         raise CommandError(f"{args.out_dir} is a file; the last argument names the folder to write to.")
-    sources = list(_sources(args.inputs))
+    sources = list(token_sources(args.inputs))
     totals = _decode_all(sources, args.out_dir, _plan(sources, args.out_dir), args)
     _logger.info(
         "%d MIDI files in %s; %d lines not decoded; %d tokens skipped",
