@@ -9,9 +9,13 @@ summary.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import torch
+
+from .index_lists import DeviceLists, IndexLists
 
 # Longer bars are cut into segments of this many queries, so that what is computed at a time is bounded.
 LONGEST_SEGMENT = 512
@@ -43,16 +47,30 @@ class AttentionPlan:
     ``query_ranges`` int64 [S, 2], half-open, do not overlap. The keys of segment s are the rows of
     ``key_ranges[first_key_range[s] : first_key_range[s + 1]]`` (int64 [R, 2], half-open), in order.
     Where ``causal`` (bool [S]), the last rows of the keys are the segment's own rows, and a query
-    does not see those after itself.
+    does not see those after itself; no other key of that segment comes behind them. ``num_keys``:
+    all key rows there are, seen or not.
     """
 
     query_ranges: np.ndarray
     key_ranges: np.ndarray
     first_key_range: np.ndarray
     causal: np.ndarray
+    num_keys: int
+    _on_devices: dict[torch.device, DeviceLists] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def index_lists(self) -> IndexLists:
+        """The plan as the GPU kernels walk it; made at the first look, which data workers may take."""
+        return IndexLists.of(self)
+
+    def on(self, device: torch.device) -> DeviceLists:
+        """The index lists on ``device``: copied once, then the same for all layers and passes of a batch."""
+        if device not in self._on_devices:
+            self._on_devices[device] = self.index_lists.to(device)
+        return self._on_devices[device]
 
     @staticmethod
-    def of(segments: Iterable[tuple[tuple[int, int], list[tuple[int, int]], bool]]) -> AttentionPlan:
+    def of(segments: Iterable[tuple[tuple[int, int], list[tuple[int, int]], bool]], num_keys: int) -> AttentionPlan:
         """Collect (query range, key ranges, causal) triples."""
         queries, keys, first, causal = [], [], [0], []
         for query_range, key_ranges, is_causal in segments:
@@ -65,6 +83,7 @@ class AttentionPlan:
             np.array(keys, dtype=np.int64).reshape(-1, 2),
             np.array(first, dtype=np.int64),
             np.array(causal, dtype=bool),
+            num_keys,
         )
 
 
@@ -125,8 +144,8 @@ class BarLayout:
             summary_bar_ids=np.concatenate(
                 [np.arange(1, (piece.num_complete if coarse else 0) + 1) for piece in pieces]
             ),
-            token_plan=AttentionPlan.of(token_segments),
-            summary_plan=AttentionPlan.of(summary_segments),
+            token_plan=AttentionPlan.of(token_segments, token_start),
+            summary_plan=AttentionPlan.of(summary_segments, token_start),
         )
 
 
