@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from miditoolkit import Instrument, MidiFile, Note, TempoChange, TimeSignature
 
+from data_prep.grammar import check_piece
 from data_prep.vocabulary import (
     DEFAULT_METRE,
     DEFAULT_TEMPO_BPM,
@@ -21,7 +22,6 @@ from data_prep.vocabulary import (
     Representation,
     TokenError,
     bar_length,
-    check_piece,
     duration_of,
     split_token,
     tempo_of,

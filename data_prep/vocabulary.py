@@ -1,4 +1,4 @@
-"""The one home of the vocabulary: how tokens are spelled, their ranges and units, and their grammar.
+"""The one home of the vocabulary: how tokens are spelled, their ranges and units.
 
 A token is ``family-id``; a piece is one line of tokens separated by spaces and ends with ``b-1``.
 Families: ``s`` metre, ``t`` tempo, ``o`` onset position in the bar, ``i`` instrument, ``p`` pitch,
@@ -8,9 +8,7 @@ quarter note. Two representations exist::
     six_track   ( t (o (i (p d v)+)+)* b-1 )+      4/4 only, six instruments
     general     ( s (o t (i (p d v)+)+)* b-1 )+    any metre, any instrument
 
-(REMIGEN2 and REMIGEN of the original system.) Within a bar onsets rise, within an onset the
-instruments come in the representation's order, and the notes of one instrument at one onset fall
-in (pitch, duration, velocity).
+(REMIGEN2 and REMIGEN of the original system.) ``grammar`` says what else a piece must obey.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ MAX_DURATION_ID = DURATION_CELLS * DURATION_OCTAVES - 1
 MAX_VELOCITY_ID = 31
 MAX_TEMPO_ID = 48
 MAX_PITCH_ID = 255
-_HIGHEST_NOTE = (MAX_PITCH_ID, MAX_DURATION_ID, MAX_VELOCITY_ID)
 METRE_DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
 
 DEFAULT_TEMPO_BPM = 120.0
@@ -219,102 +216,3 @@ def split_token(token: str) -> tuple[str, int]:
     if not dash or not number.isascii() or not number.isdigit():
         raise TokenError(f"{token!r} is not a token of the form family-id")
     return family, int(number)
-
-
-class GrammarState:
-    """Where a piece stands in its grammar: which tokens may come next.
-
-    ``bounds()`` maps each family that may come next to the inclusive range of its allowed ids (``i``
-    counts in ranks of ``representation.instruments``, every other family in ids); ``advance``
-    consumes one token. A bar is never left without a way to go on.
-    """
-
-    def __init__(self, representation: Representation) -> None:
-        self.representation = representation
-        self.family = "b"  # a piece begins as if a bar had just ended
-        self.bar_length = POSITIONS_PER_WHOLE  # of the metre in force
-        self.onset = -1  # the last onset position of this bar
-        self.rank = -1  # the last instrument of this onset
-        self.note = _HIGHEST_NOTE  # the last (pitch, duration, velocity) of this instrument
-        self.pitch = self.duration = 0  # of the note being spelled
-        self._ranks = {instrument: rank for rank, instrument in enumerate(representation.instruments)}
-
-    @property
-    def may_end(self) -> bool:
-        """Whether the piece may end here: only between bars."""
-        return self.family == "b"
-
-    def bounds(self) -> dict[str, tuple[int, int]]:
-        """Allowed ids of every family that may come next, as inclusive (low, high)."""
-        candidates = {
-            "s": (0, len(METRES) - 1),
-            "t": (0, MAX_TEMPO_ID),
-            "o": (self.onset + 1, self.bar_length - 1),
-            "i": (self.rank + 1, len(self._ranks) - 1),
-            "p": self._pitch_bounds(),
-            "d": (0, self._limit(1, (self.pitch,), MAX_DURATION_ID)),
-            "v": (0, self._limit(2, (self.pitch, self.duration), MAX_VELOCITY_ID)),
-            "b": (1, 1),
-        }
-        following = self.representation.successors[self.family]
-        return {
-            family: (low, high) for family, (low, high) in candidates.items() if family in following and low <= high
-        }
-
-    def _pitch_bounds(self) -> tuple[int, int]:
-        drums = self.representation.instruments[self.rank] == DRUMS
-        low, high = (DRUM_PITCH_OFFSET, MAX_PITCH_ID) if drums else (0, DRUM_PITCH_OFFSET - 1)
-        return low, min(high, self.note[0])
-
-    def _limit(self, part: int, spelled: tuple[int, ...], highest: int) -> int:
-        """Notes fall in (pitch, duration, velocity): equal so far, this part may not rise."""
-        return min(highest, self.note[part]) if self.note[:part] == spelled else highest
-
-    def advance(self, token: str) -> None:
-        """Consume ``token``. Raises TokenError, saying what may come instead, when it is not allowed."""
-        family, id_ = split_token(token)
-        value = self._ranks.get(id_, -1) if family == "i" else id_
-        low, high = self.bounds().get(family, (0, -1))
-        if not low <= value <= high or token in UNPLAYABLE:
-            raise TokenError(f"{token} may not come here; allowed are {self._describe()}")
-        self.family = family
-        if family == "b":
-            self.onset = -1
-        elif family == "s":
-            self.bar_length = bar_length(*METRES[id_])
-        elif family == "o":
-            self.onset, self.rank = id_, -1
-        elif family == "i":
-            self.rank, self.note = value, _HIGHEST_NOTE
-        elif family == "p":
-            self.pitch = id_
-        elif family == "d":
-            self.duration = id_
-        elif family == "v":
-            self.note = (self.pitch, self.duration, id_)
-
-    def _describe(self) -> str:
-        described = []
-        for family, (low, high) in self.bounds().items():
-            if family == "i":
-                names = (f"i-{i}" for i in self.representation.instruments[low : high + 1])
-                described.append(" ".join(names) if high - low < 6 else f"i-{low} to i-{high}")
-            else:
-                described.append(f"{family}-{low}" if low == high else f"{family}-{low} to {family}-{high}")
-        return ", ".join(described)
-
-
-def check_piece(tokens: Iterable[str], representation: Representation, complete: bool = True) -> None:
-    """Raise TokenError, naming the place, when ``tokens`` break the grammar.
-
-    With ``complete=False`` the piece may stop anywhere, as a prompt does.
-    """
-    state = GrammarState(representation)
-    number = 0
-    for number, token in enumerate(tokens, start=1):
-        try:
-            state.advance(token)
-        except TokenError as error:
-            raise TokenError(f"token {number}: {error}") from None
-    if complete and not (number and state.may_end):
-        raise TokenError(f"the piece stops after token {number} without {END_OF_BAR}")

@@ -16,7 +16,8 @@ from fairseq.models import FairseqModel
 from torch import Tensor
 from tqdm import tqdm
 
-from data_prep.vocabulary import GrammarState, TokenError
+from data_prep.grammar import GrammarState
+from data_prep.vocabulary import TokenError
 
 from .decoder import MuseformerDecoder, Streams
 from .errors import UserError

@@ -1,6 +1,6 @@
 """The token grammar as bounds on a batch of streams: which dictionary entries may come next.
 
-``data_prep.vocabulary.GrammarState`` defines the grammar one token at a time; this is the same
+``data_prep.grammar.GrammarState`` defines the grammar one token at a time; this is the same
 state for B streams in tensors, so that masking a step is a table look-up on the model's device.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from data_prep.grammar import FAMILIES, GrammarState, successions
 from data_prep.vocabulary import (
     DRUM_PITCH_OFFSET,
     DRUMS,
@@ -19,17 +20,12 @@ from data_prep.vocabulary import (
     MAX_TEMPO_ID,
     MAX_VELOCITY_ID,
     METRES,
-    UNPLAYABLE,
-    GrammarState,
-    TokenError,
     bar_length,
-    split_token,
 )
 
 from .token_families import TokenFamilies
 
-_FAMILIES = "stoipdvb"
-_NOT_IN_GRAMMAR = len(_FAMILIES)
+_BAR_END = FAMILIES.index("b")
 
 
 class StreamGrammar:
@@ -44,11 +40,9 @@ class StreamGrammar:
     def __init__(self, families: TokenFamilies, states: Sequence[GrammarState], device: torch.device) -> None:
         representation = families.representation
         self._eos = families.dictionary.eos()
-        ranks = {instrument: rank for rank, instrument in enumerate(representation.instruments)}
-        family, value = _table(families, ranks)
-        self._family, self._value = family.to(device), value.to(device)  # [V]
-        follows = [[second in representation.successors.get(first, ()) for second in _FAMILIES] for first in _FAMILIES]
-        self._follows = torch.tensor(follows, device=device)
+        self._family = torch.from_numpy(families.family_of_token).to(device)  # [V]
+        self._value = torch.from_numpy(families.value_of_token).to(device)  # [V]
+        self._follows = torch.from_numpy(successions(representation)).to(device)
         self._is_drums = torch.tensor([i == DRUMS for i in representation.instruments], device=device)
         self._bar_lengths = torch.tensor([bar_length(*metre) for metre in METRES], device=device)
         self._highest = torch.tensor([MAX_PITCH_ID, MAX_DURATION_ID, MAX_VELOCITY_ID], device=device)
@@ -56,7 +50,7 @@ class StreamGrammar:
         def column(values: list[int]) -> Tensor:
             return torch.tensor(values, device=device)
 
-        self.family = column([_FAMILIES.index(state.family) for state in states])
+        self.family = column([FAMILIES.index(state.family) for state in states])
         self.bar_length = column([state.bar_length for state in states])
         self.onset = column([state.onset for state in states])
         self.rank = column([state.rank for state in states])
@@ -66,55 +60,47 @@ class StreamGrammar:
 
     def at_bar_end(self) -> Tensor:
         """bool [B]: whether a piece may end here."""
-        return self.family == _FAMILIES.index("b")
+        return self.family == _BAR_END
 
     def may_end_bar(self) -> Tensor:
         """bool [B]: whether the bar may end here."""
-        return self._follows[self.family, _FAMILIES.index("b")]
+        return self._follows[self.family, _BAR_END]
 
     def allowed(self) -> Tensor:
         """bool [B, V]: the dictionary entries that may come next, ``</s>`` after a bar's end included."""
         low, high = self._bounds()
         follows = self._follows[self.family]
-        # one more column, never allowed, for entries outside the grammar
-        low = torch.nn.functional.pad(torch.where(follows, low, 1), (0, 1), value=1)
-        high = torch.nn.functional.pad(torch.where(follows, high, 0), (0, 1), value=0)
+        low, high = torch.where(follows, low, 1), torch.where(follows, high, 0)
         allowed = (self._value >= low[:, self._family]) & (self._value <= high[:, self._family])
         allowed[:, self._eos] = self.at_bar_end()
         return allowed
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
-        """Inclusive ranges of ids (ranks for instruments) by family, [B, 8] each."""
+        """Inclusive ranges of ids (ranks for instruments) by family, [B, 9] each."""
         drums = self._is_drums[self.rank.clamp(min=0)]
         zero = torch.zeros_like(self.onset)
         same_pitch = self.pitch == self.note[:, 0]
         same_note = same_pitch & (self.duration == self.note[:, 1])
-        low = [
-            zero,
-            zero,
-            self.onset + 1,
-            self.rank + 1,
-            torch.where(drums, DRUM_PITCH_OFFSET, zero),
-            zero,
-            zero,
-            zero + 1,
-        ]
-        high = [
-            zero + len(METRES) - 1,
-            zero + MAX_TEMPO_ID,
-            self.bar_length - 1,
-            zero + len(self._is_drums) - 1,
-            torch.minimum(self.note[:, 0], torch.where(drums, MAX_PITCH_ID, zero + DRUM_PITCH_OFFSET - 1)),
-            torch.where(same_pitch, self.note[:, 1], MAX_DURATION_ID),
-            torch.where(same_note, self.note[:, 2], MAX_VELOCITY_ID),
-            zero + 1,
-        ]
+        pitch_low = torch.where(drums, DRUM_PITCH_OFFSET, zero)
+        pitch_high = torch.where(drums, MAX_PITCH_ID, zero + DRUM_PITCH_OFFSET - 1)
+        bounds = {
+            "b": (zero + 1, zero + 1),
+            "s": (zero, zero + len(METRES) - 1),
+            "o": (self.onset + 1, self.bar_length - 1),
+            "t": (zero, zero + MAX_TEMPO_ID),
+            "i": (self.rank + 1, zero + len(self._is_drums) - 1),
+            "p": (pitch_low, torch.minimum(self.note[:, 0], pitch_high)),
+            "d": (zero, torch.where(same_pitch, self.note[:, 1], MAX_DURATION_ID)),
+            "v": (zero, torch.where(same_note, self.note[:, 2], MAX_VELOCITY_ID)),
+        }
+        # one more family, never allowed, of entries that are in no piece
+        low, high = zip(*(bounds[family] for family in FAMILIES), (zero + 1, zero))
         return torch.stack(low, dim=1), torch.stack(high, dim=1)
 
     def advance(self, tokens: Tensor) -> None:
         """Consume one allowed token of every stream, int64 [B]; ``</s>`` is not one."""
         family, value = self._family[tokens], self._value[tokens]
-        is_ = {name: family == number for number, name in enumerate(_FAMILIES)}
+        is_ = {name: family == number for number, name in enumerate(FAMILIES)}
         self.family = family
         self.bar_length = torch.where(is_["s"], self._bar_lengths[torch.where(is_["s"], value, 0)], self.bar_length)
         self.onset = torch.where(is_["o"], value, torch.where(is_["b"], -1, self.onset))
@@ -128,19 +114,3 @@ class StreamGrammar:
         """Keep these streams, int64 [B'], in this order."""
         for name in ("family", "bar_length", "onset", "rank", "note", "pitch", "duration"):
             setattr(self, name, getattr(self, name)[numbers])
-
-
-def _table(families: TokenFamilies, ranks: dict[int, int]) -> tuple[Tensor, Tensor]:
-    """Family number and id (rank for instruments) of every dictionary entry, int64 [V] each."""
-    entries = []
-    for symbol in families.dictionary.symbols:
-        try:
-            family, number = split_token(symbol)
-        except TokenError:
-            family, number = "", 0
-        if family not in _FAMILIES or not family or symbol in UNPLAYABLE:
-            entries.append((_NOT_IN_GRAMMAR, 0))
-        else:
-            entries.append((_FAMILIES.index(family), ranks[number] if family == "i" else number))
-    table = torch.tensor(entries)
-    return table[:, 0], table[:, 1]

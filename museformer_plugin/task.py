@@ -20,7 +20,8 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 from torch import Tensor
 
-from data_prep.vocabulary import TokenError, check_piece
+from data_prep.grammar import check_piece
+from data_prep.vocabulary import TokenError
 
 from .dataset import PieceDataset
 from .decoder import MuseformerDecoder

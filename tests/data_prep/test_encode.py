@@ -3,9 +3,9 @@ import json
 import pytest
 
 from data_prep.encode import MAX_BARS, bars_of, check_encodable, encode, representable_metre
-from data_prep.grammar_check import obeys_grammar
+from data_prep.grammar import check_piece, obeys_grammar
 from data_prep.song import SongError, read_song, song_of
-from data_prep.vocabulary import GENERAL, REPRESENTATIONS, SIX_TRACK, check_piece
+from data_prep.vocabulary import GENERAL, REPRESENTATIONS, SIX_TRACK
 
 FORMS = {
     "six_track": {},

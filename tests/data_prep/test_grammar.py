@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from data_prep.grammar_check import obeys_grammar, require_grammar
-from data_prep.vocabulary import REPRESENTATIONS, TokenError, check_piece
+from data_prep.grammar import check_piece, obeys_grammar, require_grammar
+from data_prep.vocabulary import REPRESENTATIONS, TokenError
 
 
 def passes_check_piece(tokens, representation):

@@ -2,17 +2,15 @@ import random
 
 import pytest
 
-from data_prep.grammar_check import obeys_grammar
+from data_prep.grammar import GrammarState, check_piece, obeys_grammar
 from data_prep.vocabulary import (
     GENERAL,
     METRES,
     REPRESENTATIONS,
     SIX_TRACK,
     UNPLAYABLE,
-    GrammarState,
     TokenError,
     bar_length,
-    check_piece,
     duration_id,
     duration_of,
     metre_id,
