@@ -42,9 +42,13 @@ rm -f "$installed"
 if .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 11))'; then
     install 'pip<24.1' # omegaconf 2.0.6, which fairseq 0.12.2 wants, has metadata that later ones refuse
 fi
-grep -v '^fairseq' requirements.txt >.venv/requirements.without-fairseq
-install -r .venv/requirements.without-fairseq
+grep -vE '^(fairseq|triton)' requirements.txt >.venv/requirements.first
+install -r .venv/requirements.first
 grep '^fairseq' requirements.txt >.venv/requirements.fairseq
 install --no-deps --no-build-isolation -r .venv/requirements.fairseq
+if ! .venv/bin/python -c 'import triton' 2>/dev/null; then
+    grep '^triton' requirements.txt >.venv/requirements.triton
+    install -r .venv/requirements.triton
+fi
 cp requirements.txt "$installed"
 echo "Done: .venv"
