@@ -99,13 +99,21 @@ class MuseformerGenerator:
         the grammar or leaves no room.
         """
         prompts = self._prompts(sample, prefix_tokens)
-        copies = [example for example in range(len(prompts)) for _ in range(self.streams_per_prompt)]
-        states = [self._read_grammar(number, prompt) for number, prompt in enumerate(prompts)]
-        logits, streams = self.decoder.read_prompts(prompts)
+        # a prompt that several examples share is read once
+        places: dict[tuple[int, ...], int] = {}
+        of_example = [places.setdefault(tuple(prompt.tolist()), len(places)) for prompt in prompts]
+        distinct = [prompts[of_example.index(place)] for place in range(len(places))]
+        states = [self._read_grammar(of_example.index(place), prompt) for place, prompt in enumerate(distinct)]
+        logits, streams = self.decoder.read_prompts(distinct)
+        pieces = [
+            _Piece(example, prompt.tolist()[1:])
+            for example, prompt in enumerate(prompts)
+            for _ in range(self.streams_per_prompt)
+        ]
+        copies = [of_example[piece.example] for piece in pieces]
         streams.select(copies)
-        logits = torch.stack([logits[example][-1] for example in copies])
-        pieces = [_Piece(example, prompts[example].tolist()[1:]) for example in copies]
-        grammar = StreamGrammar(self.decoder.families, [states[example] for example in copies], logits.device)
+        logits = torch.stack([logits[place][-1] for place in copies])
+        grammar = StreamGrammar(self.decoder.families, [states[place] for place in copies], logits.device)
         self._write(pieces, logits, streams, grammar)
         hypotheses: list[list[dict[str, Any]]] = [[] for _ in prompts]
         for piece in pieces:
