@@ -48,11 +48,33 @@ def read_song(path: str | Path) -> Song:
     A position is round(12 * tick / ticks per quarter), halves to even. Raises SongError when the file
     is no MIDI file, is damaged, has no beats (SMPTE division) or holds no notes.
     """
-    return song_of(_parse(Path(path)))
+    return song_of(parse_midi(Path(path)))
 
 
 def song_of(midi: MidiFile) -> Song:
     """Quantise a parsed MIDI file; see ``read_song``."""
+    notes, dropped = sounding_notes(midi)
+    ticks_per_quarter = midi.ticks_per_beat
+    spans = _positions(notes[:, :2], ticks_per_quarter)
+    last_onset = int(spans[:, 0].max())
+    return Song(
+        notes=np.column_stack([spans[:, 0], spans[:, 1] - spans[:, 0], notes[:, 2:5]]),
+        tempos=_changes(((c.time, c.tempo) for c in midi.tempo_changes), ticks_per_quarter, last_onset),
+        metres=_changes(
+            ((c.time, (c.numerator, c.denominator)) for c in midi.time_signature_changes),
+            ticks_per_quarter,
+            last_onset,
+        ),
+        dropped_notes=dropped,
+    )
+
+
+def sounding_notes(midi: MidiFile) -> tuple[np.ndarray, int]:
+    """The notes of all tracks, and how many of length zero were left out.
+
+    int64 [N, 6], in file order: start tick, end tick, pitch, velocity, instrument, index of the track.
+    Raises SongError as ``read_song`` does.
+    """
     ticks_per_quarter = midi.ticks_per_beat
     if ticks_per_quarter <= 0:
         raise SongError(
@@ -68,21 +90,11 @@ def song_of(midi: MidiFile) -> Song:
         raise SongError(f"no notes: {held}")
     if notes[:, 1].max() > MAX_TICK:
         raise SongError(f"damaged times: a note ends at tick {notes[:, 1].max()}, later than any song could")
-    spans = _positions(notes[:, :2], ticks_per_quarter)
-    last_onset = int(spans[:, 0].max())
-    return Song(
-        notes=np.column_stack([spans[:, 0], spans[:, 1] - spans[:, 0], notes[:, 2:]]),
-        tempos=_changes(((c.time, c.tempo) for c in midi.tempo_changes), ticks_per_quarter, last_onset),
-        metres=_changes(
-            ((c.time, (c.numerator, c.denominator)) for c in midi.time_signature_changes),
-            ticks_per_quarter,
-            last_onset,
-        ),
-        dropped_notes=dropped,
-    )
+    return notes, dropped
 
 
-def _parse(path: Path) -> MidiFile:
+def parse_midi(path: Path) -> MidiFile:
+    """Parse a MIDI file. Raises SongError when it cannot be opened, is no MIDI file or is damaged."""
     try:
         with path.open("rb") as stream:  # the parser's own error would read like that of a damaged file
             header = stream.read(_HEADER.size)
@@ -106,15 +118,14 @@ def _parse(path: Path) -> MidiFile:
 
 
 def _notes(midi: MidiFile) -> np.ndarray:
-    """int64 [N, 5]: start tick, end tick, pitch, velocity, instrument."""
     rows = [
-        (note.start, note.end, note.pitch, note.velocity, instrument_id)
-        for instrument in midi.instruments
+        (note.start, note.end, note.pitch, note.velocity, instrument_id, track)
+        for track, instrument in enumerate(midi.instruments)
         for instrument_id in [DRUMS if instrument.is_drum else int(instrument.program)]
         for note in instrument.notes
     ]
     try:
-        return np.array(rows, dtype=np.int64).reshape(-1, 5)
+        return np.array(rows, dtype=np.int64).reshape(-1, 6)
     except OverflowError:
         raise SongError("damaged times: a note lies later than 2^63 ticks") from None
 
