@@ -1,0 +1,106 @@
+"""Writing pieces with the paper-size model: tokens a second, for one stream and for batches, as pieces grow.
+
+    python -m benchmarks.generation --streams 1 5 16 --lengths 1000 5000 10000 15000
+
+The generator is the one behind ``fairseq-generate``, called as it calls it. Weights are random; bars get realistic
+lengths by being ended where ``benchmarks.pieces`` says. ``recomputed`` is what a step costs without incremental
+state: the whole piece read again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.pieces import bar_lengths, random_piece, six_track_dictionary
+from museformer_plugin.decoder import MuseformerDecoder
+from museformer_plugin.generator import MuseformerGenerator
+from museformer_plugin.model import MuseformerConfig, parse_structure_bars
+from museformer_plugin.sampling import SamplingOptions
+
+WINDOW = 200  # steps over which a time is taken
+
+
+class _PlannedBars(MuseformerGenerator):
+    """Ends bars where planned, as far as the grammar lets it, and notes when each step began."""
+
+    def plan(self, streams: int) -> None:
+        self.step_began: list[float] = []
+        self._planned = [cycle(bar_lengths(self.max_len, seed)) for seed in range(streams)]
+        self._left = [next(lengths) for lengths in self._planned]  # tokens the bar still gets
+
+    def _allowed(self, writing: list, grammar: Any, logits: Tensor) -> Tensor:
+        self.step_began.append(time.perf_counter())
+        allowed = super()._allowed(writing, grammar, logits)
+        end_of_bar = self.decoder.families.end_of_bar
+        for number, piece in enumerate(writing):
+            if piece.tokens[-1:] == [end_of_bar]:
+                self._left[number] = next(self._planned[number])
+            self._left[number] -= 1
+            if self._left[number] > 0 and allowed[number].sum() > allowed[number, end_of_bar]:
+                allowed[number, end_of_bar] = False
+            elif allowed[number, end_of_bar]:
+                allowed[number] = self._only(end_of_bar, allowed[:1])[0]
+        return allowed
+
+
+def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, float]:
+    """Median seconds of a step when pieces have each of ``lengths`` tokens."""
+    longest = max(lengths) + WINDOW + 10
+    generator = _PlannedBars(decoder, SamplingOptions(True, 8, 0.0, 1.0), 1, longest, longest, True)
+    generator.plan(streams)
+    begin = torch.full((streams, 1), decoder.dictionary.eos(), device=next(decoder.parameters()).device)
+    generator.generate([], {"net_input": {"src_tokens": begin}})
+    began = generator.step_began
+    steps = [after - before for before, after in zip(began, began[1:])]
+    return {length: statistics.median(steps[length - WINDOW : length + WINDOW]) for length in lengths}
+
+
+@torch.no_grad()
+def recomputed(decoder: MuseformerDecoder, length: int) -> float:
+    """Seconds of reading a whole piece for its next token."""
+    piece = random_piece(length, decoder.dictionary, seed=0).to(next(decoder.parameters()).device)
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        decoder(piece[None])[0][0, -1].sum().item()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def main() -> None:
+    """The command: prints a table and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 5, 16])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 5000, 10000, 15000])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    args = parser.parse_args()
+    torch.manual_seed(1)
+    cfg = MuseformerConfig()
+    decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), six_track_dictionary())
+    decoder.to(args.device, getattr(torch, args.dtype)).eval()
+    again = {length: recomputed(decoder, length) for length in args.lengths}
+    found = {streams: measure(decoder, streams, args.lengths) for streams in args.streams}
+    print("| streams | tokens so far | step ms | tokens/s | times faster than recomputing |\n|---|---|---|---|---|")
+    for streams, by_length in found.items():
+        for length, seconds in by_length.items():
+            ratio = streams * again[length] / seconds
+            print(f"| {streams} | {length} | {seconds * 1e3:.2f} | {streams / seconds:.0f} | {ratio:.0f} |")
+    print(f"peak resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    if args.json:
+        args.json.write_text(json.dumps({"steps": found, "recomputed": again}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
