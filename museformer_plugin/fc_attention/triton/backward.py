@@ -1,0 +1,251 @@
+"""The gradients of attention over packed keys: one walk over keys for dq, one over queries for dk, dv.
+
+Every result is summed by one program in a fixed order, or by a few whose partial sums are added in
+order: no atomic additions, so gradients repeat bit by bit.
+"""
+
+# ruff: noqa: ANN001, ANN201, N803 (jitted: untyped arguments are tensors, capitals compile-time constants)
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
+from .launching import fits_shared_memory, kernel_arguments, walk_configs
+from .primitives import causal_mask, dot, is_kept, load_rows, store_rows
+
+_LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do not
+
+
+@triton.jit
+def bwd_tile_dq(
+    b_dq, b_q, b_do, b_lse, b_delta, b_query_word, start, all_see, last_sees,
+    k_ptr, v_ptr, key_rows_ptr, key_words_ptr, stride_k, stride_v, scale, keep_scale, threshold,
+    D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
+    """Add what one tile of keys gives to dq (without the scale of the scores)."""
+    o_key = start + tl.arange(0, BN)
+    m_key = o_key < last_sees if MASKED else tl.full([BN], True, tl.int1)
+    b_row = tl.load(key_rows_ptr + o_key, mask=m_key, other=0)
+    b_k = load_rows(k_ptr, b_row, m_key, stride_k, D, BD)
+    b_v = load_rows(v_ptr, b_row, m_key, stride_v, D, BD)
+    # [BM, BN]
+    b_p = tl.exp2(dot(b_q, tl.trans(b_k)) * scale - b_lse[:, None])
+    if MASKED:
+        b_p = tl.where(causal_mask(o_key, all_see, last_sees, BM), b_p, 0.0)
+    b_dp = dot(b_do, tl.trans(b_v))
+    if DROPOUT:
+        b_key_word = tl.load(key_words_ptr + b_row)
+        b_kept = is_kept(b_query_word[:, None], b_key_word[None, :], threshold)
+        b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
+    b_ds = b_p * (b_dp - b_delta[:, None])
+    return b_dq + dot(b_ds.to(b_k.dtype), b_k)
+
+
+@triton.autotune(
+    walk_configs("BN"),
+    key=["H", "D", "DROPOUT"],
+    prune_configs_by={"early_config_prune": fits_shared_memory},
+)
+@triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
+def ragged_bwd_kernel_dq(
+    q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, lse_ptr, delta_ptr, dq_ptr,
+    key_rows_ptr, query_blocks_ptr, words_ptr,
+    stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
+    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr,
+):  # fmt: skip
+    """dq of one block of queries and one head; delta = sum(do * out) for the other kernel on the way."""
+    i_block, i_head = tl.program_id(0), tl.program_id(1)
+    block_ptr = query_blocks_ptr + i_block * 5
+    first, end = tl.load(block_ptr), tl.load(block_ptr + 1)
+    key_rows_ptr += tl.load(block_ptr + 2)
+    all_see, last_sees = tl.load(block_ptr + 3), tl.load(block_ptr + 4)
+    k_ptr += i_head * D
+    v_ptr += i_head * D
+
+    b_row = first + tl.arange(0, BM)
+    m_row = b_row < end
+    b_q = load_rows(q_ptr + i_head * D, b_row, m_row, stride_q, D, BD)
+    b_do = load_rows(do_ptr + i_head * D, b_row, m_row, H * D, D, BD)
+    b_out = load_rows(out_ptr + i_head * D, b_row, m_row, H * D, D, BD)
+    b_delta = tl.sum(b_do.to(tl.float32) * b_out.to(tl.float32), 1)
+    tl.store(delta_ptr + i_head * num_queries + b_row, b_delta, mask=m_row)
+    b_lse = tl.load(lse_ptr + i_head * num_queries + b_row, mask=m_row, other=0.0)
+    b_query_word, key_words_ptr = 0, words_ptr
+    if DROPOUT:
+        words_ptr += i_head * (num_queries + num_keys)
+        b_query_word = tl.load(words_ptr + b_row, mask=m_row, other=0)
+        key_words_ptr = words_ptr + num_queries
+
+    b_dq = tl.zeros([BM, BD], tl.float32)
+    even = all_see // BN * BN  # what every query sees, in whole tiles
+    for start in range(0, even, BN):
+        b_dq = bwd_tile_dq(
+            b_dq, b_q, b_do, b_lse, b_delta, b_query_word, start, all_see, last_sees,
+            k_ptr, v_ptr, key_rows_ptr, key_words_ptr, stride_k, stride_v, scale, keep_scale, threshold,
+            D, BD, BM, BN, DROPOUT, False,
+        )  # fmt: skip
+    for start in range(even, last_sees, BN):
+        b_dq = bwd_tile_dq(
+            b_dq, b_q, b_do, b_lse, b_delta, b_query_word, start, all_see, last_sees,
+            k_ptr, v_ptr, key_rows_ptr, key_words_ptr, stride_k, stride_v, scale, keep_scale, threshold,
+            D, BD, BM, BN, DROPOUT, True,
+        )  # fmt: skip
+    store_rows(dq_ptr + i_head * D, b_row, m_row, H * D, b_dq * (scale * _LN_2), D, BD)
+
+
+@triton.jit
+def bwd_tile_dkdv(
+    b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
+    q_ptr, do_ptr, lse_ptr, delta_ptr, query_rows_ptr, seen_ptr, words_ptr,
+    stride_q, scale, keep_scale, threshold,
+    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
+    """Add what one tile of queries gives to dk and dv (without the scales). Tiles lie transposed."""
+    o_query = start + tl.arange(0, BM)
+    m_query = o_query < num_seers
+    b_row = tl.load(query_rows_ptr + o_query, mask=m_query, other=0)
+    b_q = load_rows(q_ptr, b_row, m_query, stride_q, D, BD)
+    b_do = load_rows(do_ptr, b_row, m_query, H * D, D, BD)
+    b_lse = tl.load(lse_ptr + b_row, mask=m_query, other=0.0)
+    b_delta = tl.load(delta_ptr + b_row, mask=m_query, other=0.0)
+    # [BN, BM]; queries past the end are zeros and add nothing
+    b_p = tl.exp2(dot(b_k, tl.trans(b_q)) * scale - b_lse[None, :])
+    if MASKED:
+        b_word = tl.load(seen_ptr + o_query, mask=o_query < num_partly, other=-1)
+        b_seen = (b_word[None, :] >> tl.arange(0, BN).to(tl.int64)[:, None]) & 1
+        b_p = tl.where(b_seen != 0, b_p, 0.0)
+    b_dp = dot(b_v, tl.trans(b_do))
+    b_dropped = b_p
+    if DROPOUT:
+        b_query_word = tl.load(words_ptr + b_row)
+        b_kept = is_kept(b_query_word[None, :], b_key_word[:, None], threshold)
+        b_dropped = tl.where(b_kept, b_p, 0.0)
+        b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
+    b_ds = b_p * (b_dp - b_delta[None, :])
+    # [BN, BD]
+    return b_dk + dot(b_ds.to(b_q.dtype), b_q), b_dv + dot(b_dropped.to(b_do.dtype), b_do)
+
+
+@triton.autotune(
+    walk_configs("BM"),
+    key=["H", "D", "DROPOUT"],
+    prune_configs_by={"early_config_prune": fits_shared_memory},
+)
+@triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
+def ragged_bwd_kernel_dkdv(
+    q_ptr, k_ptr, v_ptr, do_ptr, lse_ptr, delta_ptr, dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr,
+    key_order_ptr, query_rows_ptr, key_blocks_ptr, seen_ptr, words_ptr,
+    stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
+    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr,
+):  # fmt: skip
+    """dk and dv of one block of keys and one head, or the part of them that some of its queries give."""
+    i_block, i_head = tl.program_id(0), tl.program_id(1)
+    block_ptr = key_blocks_ptr + i_block * 7
+    key_order_ptr += tl.load(block_ptr)
+    block_size = tl.load(block_ptr + 1)
+    query_rows_ptr += tl.load(block_ptr + 2)
+    num_seers, num_partly = tl.load(block_ptr + 3), tl.load(block_ptr + 4)
+    seen_ptr += tl.load(block_ptr + 5)
+    i_partial = tl.load(block_ptr + 6)
+    q_ptr += i_head * D
+    do_ptr += i_head * D
+    lse_ptr += i_head * num_queries
+    delta_ptr += i_head * num_queries
+
+    o_key = tl.arange(0, BN)
+    m_key = o_key < block_size
+    b_row = tl.load(key_order_ptr + o_key, mask=m_key, other=0)
+    b_k = load_rows(k_ptr + i_head * D, b_row, m_key, stride_k, D, BD)
+    b_v = load_rows(v_ptr + i_head * D, b_row, m_key, stride_v, D, BD)
+    b_key_word = 0
+    if DROPOUT:
+        words_ptr += i_head * (num_queries + num_keys)
+        b_key_word = tl.load(words_ptr + num_queries + b_row)
+
+    b_dk = tl.zeros([BN, BD], tl.float32)
+    b_dv = tl.zeros([BN, BD], tl.float32)
+    even = tl.cdiv(num_partly, BM) * BM
+    for start in range(0, even, BM):
+        b_dk, b_dv = bwd_tile_dkdv(
+            b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
+            q_ptr, do_ptr, lse_ptr, delta_ptr, query_rows_ptr, seen_ptr, words_ptr,
+            stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, True,
+        )  # fmt: skip
+    for start in range(even, num_seers, BM):
+        b_dk, b_dv = bwd_tile_dkdv(
+            b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
+            q_ptr, do_ptr, lse_ptr, delta_ptr, query_rows_ptr, seen_ptr, words_ptr,
+            stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, False,
+        )  # fmt: skip
+    b_dk *= scale * _LN_2
+    if DROPOUT:
+        b_dv *= keep_scale
+    if i_partial < 0:
+        store_rows(dk_ptr + i_head * D, b_row, m_key, H * D, b_dk, D, BD)
+        store_rows(dv_ptr + i_head * D, b_row, m_key, H * D, b_dv, D, BD)
+    else:
+        b_row = i_partial * BN + o_key
+        store_rows(partial_dk_ptr + i_head * D, b_row, m_key, H * D, b_dk, D, BD)
+        store_rows(partial_dv_ptr + i_head * D, b_row, m_key, H * D, b_dv, D, BD)
+
+
+@triton.jit
+def ragged_bwd_kernel_add(
+    dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr, key_order_ptr, partial_blocks_ptr,
+    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr,
+):  # fmt: skip
+    """dk and dv of one block of keys that was split, and one head: its partial sums added in order."""
+    i_block, i_head = tl.program_id(0), tl.program_id(1)
+    block_ptr = partial_blocks_ptr + i_block * 4
+    key_order_ptr += tl.load(block_ptr)
+    block_size = tl.load(block_ptr + 1)
+    first, num = tl.load(block_ptr + 2), tl.load(block_ptr + 3)
+    o_key = tl.arange(0, BN)
+    m_key = o_key < block_size
+    b_row = tl.load(key_order_ptr + o_key, mask=m_key, other=0)
+    b_dk = tl.zeros([BN, BD], tl.float32)
+    b_dv = tl.zeros([BN, BD], tl.float32)
+    for i_partial in range(first, first + num):
+        b_partial_row = i_partial * BN + o_key
+        b_dk += load_rows(partial_dk_ptr + i_head * D, b_partial_row, m_key, H * D, D, BD)
+        b_dv += load_rows(partial_dv_ptr + i_head * D, b_partial_row, m_key, H * D, D, BD)
+    store_rows(dk_ptr + i_head * D, b_row, m_key, H * D, b_dk, D, BD)
+    store_rows(dv_ptr + i_head * D, b_row, m_key, H * D, b_dv, D, BD)
+
+
+def ragged_bwd(
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad_out: Tensor,
+    lists: DeviceLists, words: Tensor | None, rate: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """dq [Q, H, D], dk and dv [K, H, D]; ``grad_out`` is contiguous."""
+    arguments = kernel_arguments(q, k, v, rate)
+    heads, width = q.shape[1:]
+    dq = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    dk, dv = (torch.empty(rows.shape, dtype=rows.dtype, device=rows.device) for rows in (k, v))
+    partial_dk, partial_dv = torch.empty(
+        (2, lists.num_partials * KEY_BLOCK, heads, width), dtype=torch.float32, device=q.device
+    )
+    delta = torch.empty(lse.shape, dtype=lse.dtype, device=lse.device)
+    ragged_bwd_kernel_dq[(len(lists.query_blocks), heads)](
+        q, k, v, out, grad_out, lse, delta, dq, lists.key_rows, lists.query_blocks, words,
+        BM=QUERY_BLOCK, **arguments,
+    )  # fmt: skip
+    ragged_bwd_kernel_dkdv[(len(lists.key_blocks), heads)](
+        q, k, v, grad_out, lse, delta, dk, dv, partial_dk, partial_dv,
+        lists.key_order, lists.query_rows, lists.key_blocks, lists.seen, words,
+        BN=KEY_BLOCK, **arguments,
+    )  # fmt: skip
+    if len(lists.partial_blocks):
+        ragged_bwd_kernel_add[(len(lists.partial_blocks), heads)](
+            dk, dv, partial_dk, partial_dv, lists.key_order, lists.partial_blocks,
+            H=heads, D=width, BD=arguments["BD"], BN=KEY_BLOCK,
+        )  # fmt: skip
+    return dq, dk, dv
