@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-_TEMPORARY_SUFFIX = ".part"
+TEMPORARY_SUFFIX = ".part"
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     On any exception ``path`` stays as it was and nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + _TEMPORARY_SUFFIX)
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         with temporary.open("wb") as stream:
             yield stream
@@ -36,12 +36,12 @@ def write_whole(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def find_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None]) -> list[Path]:
-    """Paths relative to ``folder`` of the files at any depth that end in ``suffixes`` (any case), sorted.
+def walk_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None]) -> Iterator[Path]:
+    """Paths relative to ``folder`` of the files at any depth that end in ``suffixes`` (any case).
 
-    Links to folders are followed, once each. ``on_error`` is told of folders that cannot be listed.
+    The order is always the same, folder by folder. Links to folders are followed, once each. ``on_error``
+    is told of folders that cannot be listed.
     """
-    found: list[Path] = []
     seen: set[tuple[int, int]] = set()
     for parent, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
         status = Path(parent).stat()
@@ -50,8 +50,14 @@ def find_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSEr
             continue
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
-        found += [Path(parent, name).relative_to(folder) for name in names if name.lower().endswith(suffixes)]
-    return sorted(found)
+        for name in sorted(names):
+            if name.lower().endswith(suffixes):
+                yield Path(parent, name).relative_to(folder)
+
+
+def find_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None]) -> list[Path]:
+    """The files of ``walk_files``, sorted."""
+    return sorted(walk_files(folder, suffixes, on_error))
 
 
 def one_line(text: str) -> str:

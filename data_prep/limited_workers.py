@@ -14,8 +14,9 @@ import resource
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -54,19 +55,21 @@ class _Worker(Generic[Item]):
 
 
 def run_limited(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int, limits: Limits
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, limits: Limits
 ) -> Iterator[tuple[Item, Union[Result, Failure]]]:
     """Yield (item, result or Failure) for every item, in the order in which they finish.
+
+    ``items`` are taken one by one as workers become free.
 
     ``function`` runs in forked processes, ``workers`` at a time; its results must be picklable. An
     exception in it, a crash, and a limit that is passed become a Failure. Closing the iterator ends the
     workers.
     """
-    waiting = list(reversed(items))
+    waiting = iter(items)
     busy: list[_Worker[Item]] = []
     try:
-        while waiting and len(busy) < workers:
-            busy.append(_start(function, waiting.pop(), limits, busy))
+        for item in islice(waiting, workers):
+            busy.append(_start(function, item, limits, busy))
         while busy:
             patience = min(worker.deadline for worker in busy) - time.monotonic()
             answered = wait([worker.connection for worker in busy], timeout=max(0.0, patience))
@@ -77,17 +80,13 @@ def run_limited(
                     outcome, alive = Failure(f"too slow: it takes more than {limits.seconds:g} s"), False
                 else:
                     continue
-                item = worker.item
-                if not alive:
-                    _end(worker)
-                    busy.remove(worker)
-                    if waiting:
-                        busy.append(_start(function, waiting.pop(), limits, busy))
-                elif waiting:
-                    _give(worker, waiting.pop(), limits)
+                item, following = worker.item, list(islice(waiting, 1))
+                if alive and following:
+                    _give(worker, following[0], limits)
                 else:
                     _end(worker)
                     busy.remove(worker)
+                    busy += [_start(function, next_item, limits, busy) for next_item in following]
                 yield item, outcome
     finally:
         for worker in busy:

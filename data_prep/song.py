@@ -54,19 +54,22 @@ def read_song(path: str | Path) -> Song:
 def song_of(midi: MidiFile) -> Song:
     """Quantise a parsed MIDI file; see ``read_song``."""
     notes, dropped = sounding_notes(midi)
-    ticks_per_quarter = midi.ticks_per_beat
-    spans = _positions(notes[:, :2], ticks_per_quarter)
-    last_onset = int(spans[:, 0].max())
+    spans = _positions(notes[:, :2], midi.ticks_per_beat)
+    tempos, metres = changes_of(midi, last_onset=int(spans[:, 0].max()))
     return Song(
         notes=np.column_stack([spans[:, 0], spans[:, 1] - spans[:, 0], notes[:, 2:5]]),
-        tempos=_changes(((c.time, c.tempo) for c in midi.tempo_changes), ticks_per_quarter, last_onset),
-        metres=_changes(
-            ((c.time, (c.numerator, c.denominator)) for c in midi.time_signature_changes),
-            ticks_per_quarter,
-            last_onset,
-        ),
+        tempos=tempos,
+        metres=metres,
         dropped_notes=dropped,
     )
+
+
+def changes_of(midi: MidiFile, last_onset: int) -> tuple[list[tuple[int, float]], list[tuple[int, tuple[int, int]]]]:
+    """The changes of tempo and of metre before ``last_onset``, in the form of ``Song``."""
+    tempos = ((change.time, change.tempo) for change in midi.tempo_changes)
+    metres = ((change.time, (change.numerator, change.denominator)) for change in midi.time_signature_changes)
+    quarter = midi.ticks_per_beat
+    return _changes(tempos, quarter, last_onset), _changes(metres, quarter, last_onset)
 
 
 def sounding_notes(midi: MidiFile) -> tuple[np.ndarray, int]:

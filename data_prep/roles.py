@@ -1,0 +1,81 @@
+"""Which of the six tracks each track of a song joins, and the merge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from data_prep.tracks import Track, TrackFeatures
+from data_prep.vocabulary import DRUMS, POSITIONS_PER_QUARTER
+
+MELODY, BASS, GUITAR, PIANO, STRINGS = 80, 43, 25, 0, 48
+
+# Roles of the General MIDI programs: last program, role. None is left out: percussion and sound effects,
+# whose pitches mean nothing on another instrument. _SYNTH depends on how the track plays.
+_SYNTH = -1
+_ROLES = (
+    (14, PIANO), (15, GUITAR), (20, PIANO), (23, STRINGS), (31, GUITAR), (39, BASS), (42, STRINGS), (43, BASS),
+    (45, STRINGS), (46, GUITAR), (57, STRINGS), (58, BASS), (79, STRINGS), (87, _SYNTH), (95, STRINGS),
+    (103, _SYNTH), (107, GUITAR), (108, PIANO), (111, STRINGS), (112, PIANO), (113, None), (114, PIANO),
+    (127, None),
+)  # fmt: skip
+_BASS_BELOW = 45  # mean pitch of a voice that plays the bass whatever its program: below A2
+_BASS_ABOVE = 60  # mean pitch of a "bass" that plays something else: above middle C
+_ONE_VOICE = 0.8  # share of onsets with one note
+_SHORT_NOTE = POSITIONS_PER_QUARTER  # a synthesiser with shorter notes is plucked, with longer ones bowed
+
+
+def role_of(track: Track, features: TrackFeatures) -> int | None:
+    """The instrument of the six-track form that a track other than the melody joins; None leaves it out.
+
+    By its program's family; a single voice in the bass register is bass, a high bass is guitar, and
+    synthesisers count as piano or strings by the length of their notes.
+    """
+    if track.is_drums:
+        return DRUMS
+    role = next(role for last, role in _ROLES if track.instrument <= last)
+    if role is None:
+        return None
+    if role == BASS:
+        return GUITAR if features.pitch > _BASS_ABOVE else BASS
+    if features.pitch < _BASS_BELOW and features.monophony >= _ONE_VOICE and role != PIANO:
+        return BASS
+    if role == _SYNTH:
+        lengths = track.notes[:, 1] - track.notes[:, 0]
+        return PIANO if np.median(lengths) < _SHORT_NOTE else STRINGS
+    return role
+
+
+def assign_roles(
+    tracks: Sequence[Track], features: Sequence[TrackFeatures], melody: Track | None
+) -> Mapping[int, int | None]:
+    """The six-track instrument of each track, by its number."""
+    return {
+        track.number: MELODY if melody is not None and track.number == melody.number else role_of(track, found)
+        for track, found in zip(tracks, features)
+    }
+
+
+def merge(tracks: Sequence[Track], instruments: Mapping[int, int | None], offset: float) -> np.ndarray:
+    """The notes of all tracks that have an instrument, on the grid, ``offset`` positions earlier.
+
+    int64 [N, 5] in the columns of ``data_prep.song.Song``, sorted by onset. Starts and ends are rounded
+    to positions, halves to even, and a note lasts one position at least. Of notes of one instrument that
+    begin together on one pitch, as doubled tracks have them, the longest stays, then the loudest.
+    """
+    parts = [
+        np.column_stack([track.notes, np.full(len(track.notes), instrument)])
+        for track in tracks
+        if (instrument := instruments[track.number]) is not None
+    ]
+    if not parts:
+        return np.zeros((0, 5), dtype=np.int64)
+    notes = np.concatenate(parts)
+    onsets = np.maximum(0, np.rint(notes[:, 0] - offset))
+    durations = np.maximum(1, np.rint(notes[:, 1] - offset) - onsets)
+    table = np.column_stack([onsets, durations, notes[:, 2:]]).astype(np.int64)
+    onset, duration, pitch, velocity, instrument = table.T
+    table = table[np.lexsort((-velocity, -duration, pitch, instrument, onset))]
+    kept = np.any(table[1:, [0, 2, 4]] != table[:-1, [0, 2, 4]], axis=1)
+    return table[np.concatenate([[True], kept])]
