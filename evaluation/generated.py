@@ -1,0 +1,155 @@
+"""Generated pieces, and how each came about: from scratch, or continuing a prompt that a real piece begins with.
+
+Pieces are read from what ``generate.sh``, ``fairseq-interactive`` and ``fairseq-generate`` leave, and from
+token files. How many tokens of a piece were given to the model:
+
+- ``fairseq-interactive`` (and ``generate.sh``) prints the prompt itself, in the S- line before each H-.
+- ``fairseq-generate`` prints the whole example (S- and T- lines), not how much of it was the prompt: the
+  caller says how many bars.
+- A token file says nothing: the caller does.
+
+The real continuation of a prompt is its example's (T-), else that of the test piece that begins with it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.command import CommandError
+from data_prep.files import from_bytes
+from data_prep.token_files import TokenLine, read_token_lines, token_sources
+from data_prep.vocabulary import END_OF_BAR, Representation
+
+_GIVEN = re.compile(rb"([ST])-\d+\t(.*)")
+_OF_FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")  # every fairseq dictionary begins with them
+
+
+@dataclass(frozen=True)
+class GeneratedPiece:
+    """A piece whose first ``given`` tokens are its prompt, and the example it continues, where that is known."""
+
+    name: str
+    tokens: tuple[str, ...]
+    given: int = 0
+    example: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The given tokens as a line."""
+        return " ".join(self.tokens[: self.given])
+
+    @property
+    def continuation(self) -> str:
+        """What the model wrote, from the first token on."""
+        return " ".join(self.tokens[self.given :])
+
+    @property
+    def real_continuation(self) -> str | None:
+        """What follows the prompt in the example; None without one."""
+        return None if self.example is None else " ".join(self.example.split()[self.given :])
+
+    @property
+    def own_bars(self) -> str:
+        """The bars that the model wrote from their first token on: all of a piece from scratch."""
+        start = self.given
+        while 0 < start < len(self.tokens) and self.tokens[start - 1] != END_OF_BAR:
+            start += 1
+        return " ".join(self.tokens[start:])
+
+    @property
+    def prompt_bars(self) -> int:
+        """How many whole bars were given."""
+        return self.tokens[: self.given].count(END_OF_BAR)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a file of fairseq's says of a hypothesis: the S- and the T- line before it."""
+
+    source: str | None = None
+    target: str | None = None
+
+
+def read_generated(folder: Path, representation: Representation, prompt_bars: int = 0) -> list[GeneratedPiece]:
+    """The pieces of all .txt and .tokens files of ``folder``, at any depth.
+
+    ``prompt_bars`` is how many bars were given where the files do not say. Raises CommandError when there is
+    no piece, when tokens are not of ``representation``, or when a piece cannot have had this prompt.
+    """
+    if not folder.is_dir():
+        raise CommandError(f"There is no folder {folder}.")
+    known = {*representation.symbols(), *_OF_FAIRSEQ}
+    pieces = []
+    for source in token_sources([folder]):
+        lines = list(read_token_lines(source.path))
+        for line, given in zip(lines, _given(source.path, lines)):
+            piece = _piece(str(source.folder / line.name), line.text.split(), given, prompt_bars)
+            if foreign := next((token for token in piece.tokens if token not in known), None):
+                raise CommandError(
+                    f"{source.path}, line {line.number}: {foreign!r} is not in the {representation.name} dictionary "
+                    f"of the data; name the folder of the model that was trained on them."
+                )
+            pieces.append(piece)
+    if not any(piece.tokens for piece in pieces):
+        raise CommandError(f"{folder} holds no generated piece.")
+    return pieces
+
+
+def _given(path: Path, lines: Sequence[TokenLine]) -> list[_Given]:
+    """What stands before each of the ``lines`` of a file; nothing in a token file."""
+    latest = {b"S": None, b"T": None}
+    numbers = [line.number for line in lines]
+    given = [_Given()] * len(lines)
+    with path.open("rb") as stream:
+        for number, text in enumerate(stream, start=1):
+            if match := _GIVEN.match(text):
+                if match[1] == b"S":
+                    latest[b"T"] = None  # every sample begins with its source
+                latest[match[1]] = from_bytes(match[2]).strip()
+            place = bisect_left(numbers, number)
+            if place < len(numbers) and numbers[place] == number:
+                given[place] = _Given(latest[b"S"], latest[b"T"])
+    return given
+
+
+def _piece(name: str, tokens: list[str], given: _Given, prompt_bars: int) -> GeneratedPiece:
+    if given.target is None and given.source is not None:  # a typed prompt
+        prompt = given.source.split()
+        example = None
+    else:
+        prompt = first_bars((given.target if given.target is not None else " ".join(tokens)).split(), prompt_bars)
+        example = given.target if prompt_bars else None
+    if tokens[: len(prompt)] != prompt:
+        raise CommandError(
+            f"{name} does not begin with the {prompt_bars} bars that its example begins with: "
+            f"say how many bars were given (PROMPT_BARS), as fairseq-generate was told by --prompt-bars."
+        )
+    return GeneratedPiece(name, tuple(tokens), len(prompt), example)
+
+
+def first_bars(tokens: Sequence[str], bars: int) -> list[str]:
+    """The first ``bars`` bars of ``tokens``; all of them where there are fewer."""
+    ends = [place for place, token in enumerate(tokens, start=1) if token == END_OF_BAR]
+    if bars == 0:
+        return []
+    return list(tokens[: ends[bars - 1]] if len(ends) >= bars else tokens)
+
+
+def find_examples(pieces: Sequence[GeneratedPiece], lines: Iterable[str]) -> list[GeneratedPiece]:
+    """``pieces`` with the first of ``lines`` that begins with their prompt, where they had no example."""
+    wanted = {piece.prompt for piece in pieces if piece.given and piece.example is None}
+    found: dict[str, str] = {}
+    for line in lines if wanted else ():
+        for prompt in [prompt for prompt in wanted if line.startswith(f"{prompt} ")]:
+            found[prompt] = line
+            wanted.discard(prompt)
+    return [
+        piece
+        if piece.example is not None or not piece.given
+        else GeneratedPiece(piece.name, piece.tokens, piece.given, found.get(piece.prompt))
+        for piece in pieces
+    ]

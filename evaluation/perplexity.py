@@ -1,0 +1,120 @@
+"""Perplexity on the first tokens of pieces, at several lengths in one pass, through fairseq's own model and task."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq import checkpoint_utils, utils
+from tqdm import tqdm
+
+import museformer_plugin  # noqa: F401  (registers the task and the model)
+from data_prep.command import CommandError
+from evaluation.bootstrap import Bootstrap, Estimate
+from museformer_plugin.errors import sentence_for
+
+LENGTHS = (1024, 5120, 10240)  # tokens, as the paper reports
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a model loses on each piece: ``bits`` float64 and ``tokens`` int64, both [pieces, lengths].
+
+    Column k sums over a piece's first ``lengths[k]`` target tokens (``</s>`` is the last), shorter pieces
+    whole.
+    """
+
+    lengths: tuple[int, ...]
+    bits: np.ndarray
+    tokens: np.ndarray
+
+    def perplexity(self, column: int, bootstrap: Bootstrap) -> Estimate:
+        """2 to the mean bits a token, weighted by token; pieces are what is resampled."""
+        sums = np.column_stack([self.bits[:, column], self.tokens[:, column]])
+        return bootstrap.estimate(lambda total: 2 ** (total[0] / total[1]), sums)
+
+    def bits_per_token(self, column: int) -> float:
+        """The mean loss to base 2: what ``fairseq-validate`` prints as ``loss``."""
+        return float(self.bits[:, column].sum() / self.tokens[:, column].sum())
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint's model with the task it was trained on; ``facts`` name it in a report."""
+
+    model: Any
+    task: Any
+    facts: dict[str, Any]
+
+
+def load_model(checkpoint: Path, data_bin: Path) -> Model:
+    """Load a checkpoint for the pieces of ``data_bin``, on a GPU where there is one.
+
+    Raises CommandError when it is missing, not to be trusted, or of another dictionary.
+    """
+    if not checkpoint.is_file():
+        raise CommandError(f"There is no checkpoint at {checkpoint}.")
+    logging.getLogger("fairseq.tasks").setLevel(logging.WARNING)
+    overrides = {"data": str(data_bin), "truncate_test": 0, "truncate_valid": 0}
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint), overrides)
+        updates = (state.get("optimizer_history") or [{}])[-1].get("num_updates")
+        (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], state=state)
+    except Exception as error:  # whatever broken bytes raise; defects of the program have no sentence
+        raise _told(error, checkpoint) from error
+    model.eval()
+    if torch.cuda.is_available():
+        model.cuda()
+    decoder = model.decoder
+    facts = {
+        "checkpoint": str(checkpoint),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "updates": updates,
+        "structure_bars": list(decoder.structure_bars),
+        "coarse_attention": bool(decoder.coarse),
+        "training_seed": int(cfg.common.seed),
+    }
+    return Model(model, task, facts)
+
+
+def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS) -> Losses:
+    """The losses of a model on every piece of ``subset``, whole pieces with all their context.
+
+    The model is causal, so the loss of a piece's first tokens does not depend on what follows them, and
+    one pass serves all ``lengths``. Raises CommandError when the subset is missing or breaks the grammar.
+    """
+    try:
+        loaded.task.load_dataset(subset)
+    except Exception as error:
+        raise _told(error, subset) from error
+    dataset = loaded.task.dataset(subset)
+    bits = np.zeros((len(dataset), len(lengths)))
+    tokens = np.zeros((len(dataset), len(lengths)), dtype=np.int64)
+    for number in tqdm(range(len(dataset)), desc="perplexity", unit="piece", leave=False):
+        losses = _piece_losses(loaded, dataset.collater([dataset[number]]))
+        for column, length in enumerate(lengths):
+            bits[number, column] = losses[:length].sum()
+            tokens[number, column] = min(length, len(losses))
+    return Losses(tuple(lengths), bits, tokens)
+
+
+@torch.no_grad()
+def _piece_losses(loaded: Model, sample: dict[str, Any]) -> np.ndarray:
+    """float64 [n]: bits of each target token of the one piece in ``sample``."""
+    if next(loaded.model.parameters()).is_cuda:
+        sample = utils.move_to_cuda(sample)
+    scores = loaded.model.get_normalized_probs(loaded.model(**sample["net_input"]), log_probs=True)
+    chosen = scores[0].gather(1, sample["target"][0].unsqueeze(1)).squeeze(1)
+    return -chosen.double().cpu().numpy() / math.log(2)
+
+
+def _told(error: Exception, about: object) -> Exception:
+    """The error as a sentence where the plugin has one for it; else the error itself."""
+    sentence = sentence_for(error)
+    return CommandError(f"{about}: {sentence}") if sentence else error
