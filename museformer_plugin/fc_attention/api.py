@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .backends import attention_for
 from .layout import BarLayout
-from .ragged import ragged_attention
 
 
 def fc_attention(
@@ -19,6 +19,7 @@ def fc_attention(
     summary_kv_weight: Tensor | None,
     layout: BarLayout,
     dropout: float = 0.0,
+    backend: str | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Fine- and coarse-grained attention (Museformer, section 3; arXiv 2210.10349)::
 
@@ -34,27 +35,43 @@ def fc_attention(
         layout: where the bars lie; T and N are its ``num_tokens`` and ``num_summaries``.
         dropout: rate of dropout on the attention weights of both steps; the caller passes 0 in
             evaluation. The seed comes from PyTorch's generator.
+        backend: "triton" or "plain" in tests; None takes the fastest that the tensors allow.
 
     Returns x' [T, H, Dh] and s' [N, H, Dh] (None when not coarse), in the dtype of the tokens.
 
-    Raises ValueError when a shape does not fit the layout.
+    Raises ValueError when an argument does not fit the layout or the other arguments.
     """
-    _check("tokens", tokens, layout.num_tokens)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a rate from 0 to below 1, not {dropout}")
+    _check("tokens", tokens, (layout.num_tokens, *tokens[0].shape[1:]))
     q_x, k_x, v_x = tokens
+    attend = attention_for(q_x, backend)
     if not layout.coarse:
-        return ragged_attention(q_x, k_x, v_x, layout.token_plan, dropout), None
+        return attend(q_x, k_x, v_x, layout.token_plan, dropout), None
     if summaries is None or summary_kv_weight is None:
         raise ValueError("a coarse layout needs summaries and summary_kv_weight")
-    _check("summaries", summaries, layout.num_summaries)
+    _check("summaries", summaries, (layout.num_summaries, *q_x.shape[1:]))
+    width = q_x.shape[1] * q_x.shape[2]
+    if summary_kv_weight.shape != (2 * width, width):
+        shape = tuple(summary_kv_weight.shape)
+        raise ValueError(f"summary_kv_weight has shape {shape}, expected [{2 * width}, {width}]")
     q_s, k_s, v_s = summaries
     keys, values = torch.cat([k_s, k_x]), torch.cat([v_s, v_x])
-    s = ragged_attention(q_s, keys, values, layout.summary_plan, dropout)
+    s = attend(q_s, keys, values, layout.summary_plan, dropout)
     k2, v2 = F.linear(s.flatten(1), summary_kv_weight).view(len(s), 2, *s.shape[1:]).unbind(1)
-    x = ragged_attention(q_x, torch.cat([k2, k_x]), torch.cat([v2, v_x]), layout.token_plan, dropout)
+    x = attend(q_x, torch.cat([k2, k_x]), torch.cat([v2, v_x]), layout.token_plan, dropout)
     return x, s
 
 
-def _check(name: str, qkv: tuple[Tensor, Tensor, Tensor], rows: int) -> None:
+def _check(name: str, qkv: tuple[Tensor, Tensor, Tensor], shape: tuple[int, ...]) -> None:
+    rows, *heads_and_width = shape
+    expected = (
+        f"[{rows}, {', '.join(map(str, heads_and_width))}]" if len(shape) == 3 else f"[{rows}, heads, head width]"
+    )
     for part, tensor in zip("qkv", qkv):
-        if tensor.dim() != 3 or tensor.shape[0] != rows or tensor.shape != qkv[0].shape:
-            raise ValueError(f"{name}: {part} has shape {tuple(tensor.shape)}, expected [{rows}, heads, head width]")
+        if tensor.dim() != 3 or tensor.shape != shape:
+            raise ValueError(f"{name}: {part} has shape {tuple(tensor.shape)}, expected {expected}")
+        if tensor.dtype != qkv[0].dtype or tensor.device != qkv[0].device:
+            raise ValueError(
+                f"{name}: {part} is {tensor.dtype} on {tensor.device}, expected {qkv[0].dtype} on {qkv[0].device}"
+            )

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
-from .launching import fits_shared_memory, kernel_arguments, walk_configs
+from .launching import fitting_registers, kernel_arguments, walk_configs
 from .primitives import causal_mask, dot, is_kept, load_rows, store_rows
 
 _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do not
@@ -49,7 +49,7 @@ def bwd_tile_dq(
 @triton.autotune(
     walk_configs("BN"),
     key=["H", "D", "DROPOUT"],
-    prune_configs_by={"early_config_prune": fits_shared_memory},
+    prune_configs_by={"early_config_prune": fitting_registers},
 )
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def ragged_bwd_kernel_dq(
@@ -136,7 +136,7 @@ def bwd_tile_dkdv(
 @triton.autotune(
     walk_configs("BM"),
     key=["H", "D", "DROPOUT"],
-    prune_configs_by={"early_config_prune": fits_shared_memory},
+    prune_configs_by={"early_config_prune": fitting_registers},
 )
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def ragged_bwd_kernel_dkdv(

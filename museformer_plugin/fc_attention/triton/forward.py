@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..index_lists import QUERY_BLOCK, DeviceLists
-from .launching import fits_shared_memory, kernel_arguments, walk_configs
+from .launching import fitting_registers, kernel_arguments, walk_configs
 from .primitives import causal_mask, dot, is_kept, load_rows, store_rows
 
 
@@ -46,7 +46,7 @@ def fwd_tile(
 @triton.autotune(
     walk_configs("BN"),
     key=["H", "D", "DROPOUT"],
-    prune_configs_by={"early_config_prune": fits_shared_memory},
+    prune_configs_by={"early_config_prune": fitting_registers},
 )
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def ragged_fwd_kernel(

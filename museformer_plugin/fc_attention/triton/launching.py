@@ -5,41 +5,40 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 import triton
 from torch import Tensor
 
 from .primitives import INTERPRETED
 
-# (rows of a walked tile, warps, stages). Blocks of 64 rows fill the 64-row matrix instruction of one
-# group of four warps; more stages hide the gathering of rows, longer tiles the loop around them.
-_WALKS = [(64, 4, 3), (64, 4, 2), (128, 4, 2), (128, 8, 3), (32, 4, 4)]
-_LEAST_SHARED_MEMORY = 99 * 1024  # bytes a block may have on every device since compute capability 8.6
+_FLOAT32_ROWS = 32  # longest walked tile of float32
 
 
 def walk_configs(tile: str) -> list[triton.Config]:
-    """Configurations for a kernel whose walked tile has ``tile`` rows; one under the interpreter."""
-    walks = _WALKS[:1] if INTERPRETED else _WALKS
+    """The shapes a kernel may take whose walked tile has ``tile`` rows; one under the interpreter.
+
+    Blocks of 64 rows fill the matrix instruction of one group of four warps. More stages hide the
+    gathering of rows, longer tiles the loop around them, shorter ones leave registers to more programs.
+    """
+    walks = [(64, 4, 3), (64, 4, 2), (64, 8, 2), (32, 4, 3)]  # rows, warps, stages
+    if tile == "BN":  # one accumulator, where the walk over queries has two
+        walks = [(64, 4, 3), (64, 4, 4), (128, 4, 2), (128, 8, 2)]
+    walks += [(_FLOAT32_ROWS, 8, 2), (_FLOAT32_ROWS // 2, 8, 2)]
+    if INTERPRETED:
+        walks = walks[:1]
     return [triton.Config({tile: rows}, num_warps=warps, num_stages=stages) for rows, warps, stages in walks]
 
 
-def fits_shared_memory(
+def fitting_registers(
     configs: list[triton.Config], named_args: dict[str, Any], **constants: Any
 ) -> list[triton.Config]:
-    """Drop what cannot be launched: two tensors of walked rows a stage, and the two that stay, must fit
-    into the shared memory of a block. Wide float32 heads leave only short tiles."""
-    keys = named_args["k_ptr"]
-    limit = _LEAST_SHARED_MEMORY
-    if keys.is_cuda:
-        properties = torch.cuda.get_device_properties(keys.device)
-        limit = getattr(properties, "shared_memory_per_block_optin", limit)
-    row_bytes = 2 * constants["BD"] * keys.element_size()
+    """Keep the shapes made for the dtype. Products of float32 are unrolled into single multiplications:
+    with tiles made for matrix instructions they spill thousands of registers and compile for minutes."""
+    is_float32 = named_args["k_ptr"].element_size() == 4
 
-    def size(config: triton.Config) -> int:
-        rows = config.kwargs.get("BN", 0) or config.kwargs["BM"]
-        return row_bytes * (rows * config.num_stages + 64)
+    def made_for_float32(config: triton.Config) -> bool:
+        return config.num_warps == 8 and max(config.kwargs.values()) <= _FLOAT32_ROWS
 
-    return [config for config in configs if size(config) <= limit] or [min(configs, key=size)]
+    return [config for config in configs if made_for_float32(config) == is_float32] or configs
 
 
 def kernel_arguments(q: Tensor, k: Tensor, v: Tensor, rate: float) -> dict[str, Any]:

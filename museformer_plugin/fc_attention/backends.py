@@ -1,0 +1,91 @@
+"""Which implementation of ``ragged_attention`` runs where, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .ragged import ragged_attention
+
+logger = logging.getLogger(__name__)
+
+_OLDEST_TRITON = (3, 0)  # input_precision of tl.dot
+_OLDEST_CAPABILITY = (8, 0)  # bfloat16 in matrix products
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_HEAD_WIDTHS = (16, 128)
+
+
+class Backend(NamedTuple):
+    """``name`` is "triton" or "plain"."""
+
+    name: str
+    reason: str
+
+
+@cache
+def choose_backend(device: torch.device, dtype: torch.dtype, head_width: int) -> Backend:
+    """The fastest implementation that these tensors and this installation allow."""
+    if device.type != "cuda":
+        return Backend("plain", f"tensors are on {device.type}")
+    if dtype not in _DTYPES:
+        return Backend("plain", f"the kernels do not compute in {str(dtype).removeprefix('torch.')}")
+    narrowest, widest = _HEAD_WIDTHS
+    if not narrowest <= head_width <= widest:
+        return Backend("plain", f"the kernels take head widths {narrowest} to {widest}, not {head_width}")
+    trouble = _trouble_with_triton()
+    if trouble:
+        return Backend("plain", trouble)
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _OLDEST_CAPABILITY:
+        found, needed = (".".join(map(str, numbers)) for numbers in (capability, _OLDEST_CAPABILITY))
+        return Backend("plain", f"the device has compute capability {found}, the kernels need {needed}")
+    return Backend("triton", f"Triton {version('triton')} on {torch.cuda.get_device_name(device)}")
+
+
+def attention_for(like: Tensor, backend: str | None) -> Callable[..., Tensor]:
+    """``ragged_attention``, or what computes the same, for tensors as ``like`` [rows, H, Dh].
+
+    ``backend`` overrules the choice.
+    """
+    if backend is None:
+        chosen = choose_backend(like.device, like.dtype, like.shape[-1])
+        _say(chosen)
+        backend = chosen.name
+    if backend == "plain":
+        return ragged_attention
+    if backend == "triton":
+        # Triton is imported here and nowhere else
+        return import_module(".triton", __package__).triton_ragged_attention
+    raise ValueError(f'backend: expected "triton", "plain" or None, not {backend!r}')
+
+
+@cache  # says everything once
+def _say(backend: Backend) -> None:
+    logger.info("attention runs on the %s backend: %s", backend.name, backend.reason)
+
+
+@cache
+def _trouble_with_triton() -> str:
+    """Why Triton cannot be used, or nothing."""
+    try:
+        found = version("triton") if find_spec("triton") else None
+    except (ImportError, ValueError, PackageNotFoundError):
+        found = None
+    if found is None:
+        return "Triton is not installed"
+    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    if numbers < _OLDEST_TRITON:
+        return f"Triton {found} is too old, the kernels need {'.'.join(map(str, _OLDEST_TRITON))}"
+    try:
+        import_module("triton")
+    except Exception as error:  # a broken installation may raise anything
+        return f"Triton {found} cannot be imported: {error}"
+    return ""
