@@ -1,0 +1,115 @@
+"""Which implementation runs where, that it is said, and that Triton may be absent."""
+
+import logging
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from museformer_plugin.fc_attention import BarLayout, backends, fc_attention
+
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture(autouse=True)
+def fresh_choice():
+    for cached in (backends.choose_backend, backends._say, backends._trouble_with_triton):
+        cached.cache_clear()
+    yield
+    for cached in (backends.choose_backend, backends._say, backends._trouble_with_triton):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def hopper(monkeypatch):
+    """A device that is not there."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a Hopper device")
+    monkeypatch.setattr(backends, "version", lambda package: "3.6.0")
+
+
+def test_cpu_tensors_take_the_plain_path():
+    assert backends.choose_backend(torch.device("cpu"), torch.float32, 64) == ("plain", "tensors are on cpu")
+
+
+@pytest.mark.usefixtures("hopper")
+def test_cuda_tensors_take_the_kernels():
+    pytest.importorskip("triton")
+    chosen = backends.choose_backend(CUDA, torch.bfloat16, 64)
+    assert chosen == ("triton", "Triton 3.6.0 on a Hopper device")
+
+
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize(
+    ("dtype", "head_width", "reason"),
+    [
+        (torch.float64, 64, "the kernels do not compute in float64"),
+        (torch.float32, 8, "the kernels take head widths 16 to 128, not 8"),
+        (torch.float32, 160, "the kernels take head widths 16 to 128, not 160"),
+    ],
+)
+def test_what_the_kernels_do_not_take_is_plain(dtype, head_width, reason):
+    assert backends.choose_backend(CUDA, dtype, head_width) == ("plain", reason)
+
+
+@pytest.mark.usefixtures("hopper")
+def test_an_old_triton_is_not_used(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(backends, "version", lambda package: "2.1.0")
+    chosen = backends.choose_backend(CUDA, torch.float16, 64)
+    assert chosen == ("plain", "Triton 2.1.0 is too old, the kernels need 3.0")
+
+
+@pytest.mark.usefixtures("hopper")
+def test_an_old_device_is_not_used(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    chosen = backends.choose_backend(CUDA, torch.float16, 64)
+    assert chosen == ("plain", "the device has compute capability 7.5, the kernels need 8.0")
+
+
+def test_the_choice_is_said_once(piece_of, caplog):
+    layout = BarLayout.build([piece_of([3, 2])], (1,), coarse=False)
+    with caplog.at_level(logging.INFO, logger=backends.logger.name):
+        for _ in range(3):
+            fc_attention(tuple(torch.zeros(6, 1, 4) for _ in "qkv"), None, None, layout)
+    assert caplog.messages == ["attention runs on the plain backend: tensors are on cpu"]
+
+
+def test_backends_have_names(piece_of):
+    layout = BarLayout.build([piece_of([3, 2])], (1,), coarse=False)
+    with pytest.raises(ValueError, match='backend: expected "triton", "plain" or None, not \'fast\''):
+        fc_attention(tuple(torch.zeros(6, 1, 4) for _ in "qkv"), None, None, layout, backend="fast")
+
+
+def test_everything_but_speed_works_without_triton(repository):
+    """A fresh interpreter that refuses to import Triton."""
+    program = """
+        import sys
+        from importlib.abc import MetaPathFinder
+
+        class NoTriton(MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name.partition(".")[0] == "triton":
+                    raise ModuleNotFoundError(f"refused: {name}", name=name)
+
+        sys.meta_path.insert(0, NoTriton())
+        import numpy as np
+        import torch
+        from museformer_plugin.fc_attention import BarLayout, PieceBars, fc_attention
+        from museformer_plugin.fc_attention.backends import choose_backend
+
+        layout = BarLayout.build([PieceBars(8, np.array([1, 3, 6]), 3)], (1,))
+        q, k, v = (torch.randn(8, 2, 16, requires_grad=True) for _ in "qkv")
+        summaries = tuple(torch.randn(3, 2, 16) for _ in "qkv")
+        x, s = fc_attention((q, k, v), summaries, torch.randn(64, 32), layout, dropout=0.1)
+        x.sum().backward()
+        print(choose_backend(torch.device("cuda"), torch.bfloat16, 64).reason)
+        assert "triton" not in sys.modules
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=repository, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "Triton is not installed\n"), done.stderr
