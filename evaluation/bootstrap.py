@@ -19,6 +19,10 @@ class Estimate:
     low: float = math.nan
     high: float = math.nan
 
+    def scaled(self, factor: float) -> Estimate:
+        """The same in another unit; ``factor`` is positive."""
+        return Estimate(factor * self.value, factor * self.low, factor * self.high)
+
     def as_json(self) -> dict[str, float | None]:
         """``value``, ``low`` and ``high``; None for what is not finite, which JSON cannot hold."""
         return {name: number if math.isfinite(number) else None for name, number in asdict(self).items()}

@@ -1,0 +1,101 @@
+"""Generated pieces beside real ones: piano rolls and self-similarity matrices."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.bar_similarity import TRACKS
+from data_prep.decode import decode, midi_bytes
+from data_prep.similarity_plot import draw_similarity
+from data_prep.vocabulary import Representation
+from evaluation.data_bin import Split
+from evaluation.generated import GeneratedPiece
+from evaluation.piano_roll import DrawingError, draw_piano_roll
+from evaluation.self_similarity import draw_self_similarity, self_similarity
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A generated piece and a real one: its example, or for a piece from scratch any test piece."""
+
+    generated: GeneratedPiece
+    real: str
+    real_name: str
+
+
+def choose_pairs(pieces: Sequence[GeneratedPiece], test: Split, count: int, seed: int) -> list[Pair]:
+    """``count`` pieces at random, each with its real one; the same seed chooses the same."""
+    chance = np.random.default_rng(seed)
+    chosen = np.sort(chance.choice(len(pieces), min(count, len(pieces)), replace=False))
+    numbers = chance.permutation(len(test))
+    pairs = []
+    for place, piece in enumerate(pieces[index] for index in chosen):
+        number = int(numbers[place % len(numbers)])
+        if piece.example is not None:
+            pairs.append(Pair(piece, piece.example, f"the real continuation of {piece.name}"))
+        else:
+            pairs.append(Pair(piece, test.line(number), f"test piece {number + 1}"))
+    return pairs
+
+
+def draw_rolls(pairs: Sequence[Pair], folder: Path) -> list[str]:
+    """Draw ``generated_1.png``, ``real_1.png`` and so on; returns the names drawn, pieces without notes left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for number, pair in enumerate(tqdm(pairs, desc="piano rolls", leave=False), start=1):
+        sides = {
+            f"generated_{number}": (pair.generated.tokens, f"generated: {pair.generated.name}"),
+            f"real_{number}": (pair.real.split(), f"real: {pair.real_name}"),
+        }
+        prompt_bars = pair.generated.prompt_bars
+        for name, (tokens, title) in sides.items():
+            try:
+                _draw_tokens(tokens, folder / f"{name}.png", title, prompt_bars)
+                drawn.append(name)
+            except DrawingError as error:
+                _logger.warning("%s %s and is not drawn.", title, error)
+    return drawn
+
+
+def _draw_tokens(tokens: Sequence[str], png_path: Path, title: str, prompt_bars: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        midi_path = Path(folder, "piece.mid")
+        midi_path.write_bytes(midi_bytes(decode(tokens).midi))
+        draw_piano_roll(midi_path, png_path, title, prompt_bars)
+
+
+def draw_matrices(pairs: Sequence[Pair], representation: Representation, png_path: Path) -> None:
+    """Generated pieces above, real ones below, all instruments; each title names the piece."""
+    generated = [(pair.generated.name, self_similarity(" ".join(pair.generated.tokens))) for pair in pairs]
+    real = [(pair.real_name, self_similarity(pair.real)) for pair in pairs]
+    rows = [generated, real]
+    if not representation.has_metre:
+        melody = TRACKS["melody"]
+        rows = [
+            generated,
+            real,
+            [
+                (f"{pair.generated.name}, melody", self_similarity(" ".join(pair.generated.tokens), melody))
+                for pair in pairs
+            ],
+            [(f"{pair.real_name}, melody", self_similarity(pair.real, melody)) for pair in pairs],
+        ]
+    draw_self_similarity(rows, png_path)
+
+
+def draw_curves(curves: dict[str, dict[str, list[float | None]]], folder: Path) -> None:
+    """Draw ``similarity_TRACK.png`` for each track of a report's ``bar_similarity``."""
+    for track, sets in curves.items():
+        numbers = {name: np.array(curve, dtype=float) for name, curve in sets.items()}
+        draw_similarity(
+            {f"{name}, {track}": curve for name, curve in numbers.items()}, folder / f"similarity_{track}.png"
+        )
