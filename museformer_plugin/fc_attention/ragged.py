@@ -1,14 +1,17 @@
 """Attention over ranges of rows in plain PyTorch, with its own backward: no T x T tensor.
 
-One segment of queries at a time (a bar, a prefix, a summary): its keys and values are gathered
-once, scored in one product a group of heads, and scored again in the backward, so that nothing but
-q, k and v is kept. Memory is linear in the number of rows. Softmax and accumulation run in float32
-(float64 stays float64).
+One segment of queries (a bar, a prefix, a summary) and two heads at a time, so that what is computed stays in cache:
+keys and values are gathered, scored in one product, and scored again in the backward, so that nothing but q, k and v is
+kept. Memory is linear in the number of rows. Softmax and accumulation run in float32 (float64 stays float64).
+
+On a CPU the heads are spread over threads that each walk all segments. Splitting every small product over the cores
+instead would make them wait for each other a thousand times a call, and for ever on a machine that is busy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -16,62 +19,76 @@ from torch import Tensor
 
 from .layout import AttentionPlan
 
-_MAX_SCORES = 1 << 24  # scores held at a time, all heads of a group together
+_HEADS_AT_ONCE = 2
 
 
 class _Segment(NamedTuple):
+    """Some heads of one segment: ``weights`` [h, n, K] is room for its scores."""
+
+    heads: slice
     queries: slice
     key_ranges: list[list[int]]
     causal: bool
+    weights: Tensor
 
 
-def _segments(plan: AttentionPlan) -> Iterator[_Segment]:
+def _segments(plan: AttentionPlan, heads: slice, like: Tensor) -> Iterator[_Segment]:
+    """All segments; their scores share one block of memory, dear to allocate anew."""
     first, ranges, causal = plan.first_key_range.tolist(), plan.key_ranges.tolist(), plan.causal.tolist()
-    for number, (start, end) in enumerate(plan.query_ranges.tolist()):
-        yield _Segment(slice(start, end), ranges[first[number] : first[number + 1]], causal[number])
+    key_counts = [sum(end - start for start, end in ranges[a:b]) for a, b in zip(first, first[1:])]
+    queries = plan.query_ranges.tolist()
+    count = heads.stop - heads.start
+    block = like.new_empty(count * max(((end - start) * k for (start, end), k in zip(queries, key_counts)), default=0))
+    for number, (start, end) in enumerate(queries):
+        size = (count, end - start, key_counts[number])
+        weights = block[: size[0] * size[1] * size[2]].view(size)
+        yield _Segment(heads, slice(start, end), ranges[first[number] : first[number + 1]], causal[number], weights)
 
 
-def _gather(rows: Tensor, ranges: list[list[int]]) -> Tensor:
-    """The rows of the given ranges laid end to end, heads first: [R, H, Dh] -> [H, K, Dh], for computing."""
-    parts = [rows[start:end] for start, end in ranges]
-    return _computed(parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
+def _over_heads(work: Callable[[slice], None], heads: int, device: torch.device) -> None:
+    """Call ``work`` for a few heads at a time, on a CPU in as many threads as PyTorch may use."""
+    groups = [slice(head, min(head + _HEADS_AT_ONCE, heads)) for head in range(0, heads, _HEADS_AT_ONCE)]
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1 or len(groups) == 1:
+        for group in groups:
+            work(group)
+        return
+    inference = torch.is_inference_mode_enabled()
+
+    def alone(group: slice) -> None:
+        # modes are kept by thread
+        with torch.inference_mode(inference), torch.no_grad():
+            work(group)
+
+    try:
+        with ThreadPoolExecutor(min(threads, len(groups)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(alone, groups))
+    finally:
+        torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
 
 
-def _scatter_add(total: Tensor, part: Tensor, ranges: list[list[int]]) -> None:
-    """Add ``part`` [H, K, Dh] to the rows of ``total`` [R, H, Dh] that ``_gather`` took."""
-    part = part.transpose(0, 1)
+def _gather(rows: Tensor, segment: _Segment) -> Tensor:
+    """The segment's rows laid end to end: [H, R, Dh] -> [h, K, Dh]."""
+    parts = [rows[segment.heads, start:end] for start, end in segment.key_ranges]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _scatter_add(total: Tensor, part: Tensor, segment: _Segment) -> None:
+    """Add ``part`` [h, K, Dh] to the rows of ``total`` [H, R, Dh] that ``_gather`` took."""
     place = 0
-    for start, end in ranges:
-        total[start:end] += part[place : place + end - start]
+    for start, end in segment.key_ranges:
+        total[segment.heads, start:end] += part[:, place : place + end - start]
         place += end - start
 
 
-def _computed(rows: Tensor) -> Tensor:
-    """In the dtype of softmax and accumulation."""
-    return rows if rows.dtype == torch.float64 else rows.float()
-
-
-class _Scratch:
-    """One block of memory that all segments compute in: blocks of this size are dear to allocate."""
-
-    def __init__(self, plan: AttentionPlan, heads: int, like: Tensor) -> None:
-        lengths = plan.key_ranges[:, 1] - plan.key_ranges[:, 0]
-        keys = [lengths[a:b].sum() for a, b in zip(plan.first_key_range, plan.first_key_range[1:])]
-        queries = plan.query_ranges[:, 1] - plan.query_ranges[:, 0]
-        largest = int(max((n * k for n, k in zip(queries, keys)), default=0))
-        self._block = like.new_empty(max(largest, min(largest * heads, _MAX_SCORES)))
-
-    def head_groups(self, heads: int, queries: int, keys: int) -> Iterator[tuple[slice, Tensor]]:
-        """Groups of heads as large as fit, each with room for its scores [heads, queries, keys]."""
-        size = max(1, len(self._block) // (queries * keys))
-        for first in range(0, heads, size):
-            group = slice(first, min(first + size, heads))
-            count = group.stop - group.start
-            yield group, self._block[: count * queries * keys].view(count, queries, keys)
+def _heads_first(rows: Tensor) -> Tensor:
+    """[R, H, Dh] -> contiguous [H, R, Dh] in the dtype of softmax and accumulation."""
+    dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
+    return rows.transpose(0, 1).to(dtype).contiguous()
 
 
 class _Dropout:
-    """Attention dropout that the backward can draw again: one generator a call, rewound by its seed.
+    """Attention dropout that the backward can draw again: one generator for every group of heads of a call.
 
     Sixteen random bits decide a weight, four weights a draw.
     """
@@ -99,74 +116,65 @@ class _Softmax:
         longest = int(lengths.max()) if len(lengths) else 0
         self._future = like.new_full((longest, longest), float("-inf")).triu(1)
 
-    def __call__(self, q: Tensor, k: Tensor, causal: bool, out: Tensor) -> None:
-        """softmax(q k^T) into ``out`` [h, n, K]; q [h, n, Dh] is scaled, k [h, K, Dh]."""
-        torch.bmm(q, k.transpose(1, 2), out=out)
-        if causal:
+    def __call__(self, q: Tensor, k: Tensor, segment: _Segment) -> Tensor:
+        """softmax(q k^T) [h, n, K] in the segment's room; q [h, n, Dh] is scaled, k [h, K, Dh]."""
+        weights = torch.bmm(q, k.transpose(1, 2), out=segment.weights)
+        if segment.causal:
             n = q.shape[1]
-            out[:, :, -n:] += self._future[:n, :n]
-        torch.softmax(out, -1, out=out)
+            weights[:, :, -n:] += self._future[:n, :n]
+        return torch.softmax(weights, -1, out=weights)
 
 
 class _RaggedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
-        out = torch.empty_like(q)
-        heads, like = q.shape[1], _computed(q[:0])
-        softmax, scratch = _Softmax(plan, like), _Scratch(plan, heads, like)
-        drop = _Dropout(dropout, seed, q.device) if dropout > 0 else None
-        for segment in _segments(plan):
-            queries = _scaled(q[segment.queries])
-            keys, values = _gather(k, segment.key_ranges), _gather(v, segment.key_ranges)
-            for group, weights in scratch.head_groups(heads, queries.shape[1], keys.shape[1]):
-                softmax(queries[group], keys[group], segment.causal, weights)
-                if drop:
-                    drop.drop(weights)
-                attended = torch.bmm(weights, values[group])
-                out[segment.queries, group] = (attended.mul_(drop.scale) if drop else attended).transpose(0, 1)
         ctx.save_for_backward(q, k, v)
         ctx.plan, ctx.dropout, ctx.seed = plan, dropout, seed
-        return out
+        queries, keys, values = _heads_first(q * q.shape[-1] ** -0.5), _heads_first(k), _heads_first(v)
+        out = torch.empty_like(queries)
+        softmax = _Softmax(plan, queries)
+
+        def attend(heads: slice) -> None:
+            drop = _Dropout(dropout, seed + heads.start, q.device)
+            for segment in _segments(plan, heads, queries):
+                place = heads, segment.queries
+                weights = softmax(queries[place], _gather(keys, segment), segment)
+                if dropout > 0:
+                    drop.drop(weights)
+                out[place] = torch.bmm(weights, _gather(values, segment))
+            out[heads] *= drop.scale
+
+        _over_heads(attend, q.shape[1], q.device)
+        return out.transpose(0, 1).to(q.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v = ctx.saved_tensors
-        plan, heads = ctx.plan, q.shape[1]
-        like = _computed(q[:0])
-        grad_q = torch.empty_like(q)
-        grad_k, grad_v = (torch.zeros_like(rows, dtype=like.dtype) for rows in (k, v))
-        softmax = _Softmax(plan, like)
-        scratch, grad_scratch = _Scratch(plan, heads, like), _Scratch(plan, heads, like)
-        drop = _Dropout(ctx.dropout, ctx.seed, q.device) if ctx.dropout > 0 else None
-        for segment in _segments(plan):
-            queries, grads = _scaled(q[segment.queries]), _computed(grad_out[segment.queries]).transpose(0, 1)
-            if drop:
-                grads = grads * drop.scale
-            keys, values = _gather(k, segment.key_ranges), _gather(v, segment.key_ranges)
-            segment_grad_k, segment_grad_v = torch.empty_like(keys), torch.empty_like(values)
-            sizes = (heads, queries.shape[1], keys.shape[1])
-            for (group, weights), (_, grad_scores) in zip(
-                scratch.head_groups(*sizes), grad_scratch.head_groups(*sizes)
-            ):
-                softmax(queries[group], keys[group], segment.causal, weights)
-                torch.bmm(grads[group], values[group].transpose(1, 2), out=grad_scores)
+        scale = q.shape[-1] ** -0.5
+        queries, keys, values = _heads_first(q * scale), _heads_first(k), _heads_first(v)
+        grads = _heads_first(grad_out)
+        grad_q, grad_k, grad_v = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
+        softmax = _Softmax(ctx.plan, queries)
+
+        def differentiate(heads: slice) -> None:
+            drop = _Dropout(ctx.dropout, ctx.seed + heads.start, q.device)
+            for segment in _segments(ctx.plan, heads, queries):
+                place = heads, segment.queries
+                segment_keys, segment_grads = _gather(keys, segment), grads[place] * drop.scale
+                weights = softmax(queries[place], segment_keys, segment)
+                grad_weights = torch.bmm(segment_grads, _gather(values, segment).transpose(1, 2))
                 dropped = weights
-                if drop:
+                if ctx.dropout > 0:
                     dropped = weights.clone()
-                    drop.drop(dropped, grad_scores)
-                segment_grad_v[group] = torch.bmm(dropped.transpose(1, 2), grads[group])
-                torch._softmax_backward_data(grad_scores, weights, -1, like.dtype, grad_input=grad_scores)
-                segment_grad_k[group] = torch.bmm(grad_scores.transpose(1, 2), queries[group])
-                group_grad_q = torch.bmm(grad_scores, keys[group]).mul_(q.shape[-1] ** -0.5)
-                grad_q[segment.queries, group] = group_grad_q.transpose(0, 1)
-            _scatter_add(grad_k, segment_grad_k, segment.key_ranges)
-            _scatter_add(grad_v, segment_grad_v, segment.key_ranges)
-        return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None, None
+                    drop.drop(dropped, grad_weights)
+                _scatter_add(grad_v, torch.bmm(dropped.transpose(1, 2), segment_grads), segment)
+                torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype, grad_input=grad_weights)
+                grad_q[place] = torch.bmm(grad_weights, segment_keys)
+                _scatter_add(grad_k, torch.bmm(grad_weights.transpose(1, 2), queries[place]), segment)
 
-
-def _scaled(queries: Tensor) -> Tensor:
-    """[n, H, Dh] -> [H, n, Dh], times 1 / sqrt(Dh)."""
-    return (_computed(queries) * queries.shape[-1] ** -0.5).transpose(0, 1)
+        _over_heads(differentiate, q.shape[1], q.device)
+        results = (grad_q * scale, grad_k, grad_v)
+        return *(grad.transpose(0, 1).to(q.dtype) for grad in results), None, None, None
 
 
 def ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float = 0.0) -> Tensor:
