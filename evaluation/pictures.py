@@ -41,7 +41,7 @@ def choose_pairs(pieces: Sequence[GeneratedPiece], test: Split, count: int, seed
     for place, piece in enumerate(pieces[index] for index in chosen):
         number = int(numbers[place % len(numbers)])
         if piece.example is not None:
-            pairs.append(Pair(piece, piece.example, f"the real continuation of {piece.name}"))
+            pairs.append(Pair(piece, piece.example, f"continued by {piece.name}"))
         else:
             pairs.append(Pair(piece, test.line(number), f"test piece {number + 1}"))
     return pairs

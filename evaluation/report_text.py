@@ -1,10 +1,11 @@
-"""A scorecard in words: the markdown of ``report.md``."""
+"""A scorecard in words: the markdown of ``report.md``, out of what ``report.json`` holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+FORMAT = 1  # of report.json
 UNKNOWN = "–"
 FEATURE_NAMES = {
     "pitch_class_entropy": "pitch-class entropy (bits)",

@@ -20,9 +20,8 @@ from evaluation.generated import GeneratedPiece
 from evaluation.grammar_errors import GrammarErrors
 from evaluation.musical_features import FEATURES, features_of_lines
 from evaluation.perplexity import Losses
+from evaluation.report_text import FORMAT
 from evaluation.similarity import measure_errors, tracks_of
-
-FORMAT = 1  # of report.json
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def draw_self_similarity(rows: Sequence[Sequence[tuple[str, np.ndarray]]], png_p
             axis.set_facecolor("#DDDDDD")
             edges = (0.5, len(matrix) + 0.5)
             image = axis.imshow(matrix, vmin=0, vmax=1, cmap="magma_r", extent=(*edges, *edges[::-1]))
-            axis.set_title(title, fontsize=10)
+            axis.set_title(title, fontsize=9)
             axis.tick_params(labelsize=8)
     if image is not None:
         figure.colorbar(image, ax=axes, label="similarity of two bars", shrink=0.7)
