@@ -48,11 +48,12 @@ def role_of(track: Track, features: TrackFeatures) -> int | None:
 
 
 def assign_roles(
-    tracks: Sequence[Track], features: Sequence[TrackFeatures], melody: Track | None
-) -> Mapping[int, int | None]:
-    """The six-track instrument of each track, by its number."""
+    tracks: Sequence[Track], features: Sequence[TrackFeatures], melody: Sequence[Track]
+) -> dict[int, int | None]:
+    """The six-track instrument of each track, by its number; ``melody`` lists the melody's tracks."""
+    melodic = {track.number for track in melody}
     return {
-        track.number: MELODY if melody is not None and track.number == melody.number else role_of(track, found)
+        track.number: MELODY if track.number in melodic else role_of(track, found)
         for track, found in zip(tracks, features)
     }
 
