@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Callable
 
@@ -30,3 +31,11 @@ def run_command(action: Callable[[], int], interrupted: str) -> int:
     except KeyboardInterrupt:
         _logger.error("%s", interrupted)
         return 130
+
+
+def positive(text: str) -> int:
+    """The type of an option that is a whole number, at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number

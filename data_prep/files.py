@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,14 @@ def one_line(text: str) -> str:
     for character, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(character, escaped)
     return text
+
+
+_ESCAPED = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r"}
+
+
+def from_one_line(field: str) -> str:
+    """The inverse of ``one_line``."""
+    return re.sub(r"\\[\\tnr]", lambda escape: _ESCAPED[escape[0]], field)
 
 
 def to_bytes(text: str) -> bytes:

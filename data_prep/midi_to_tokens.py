@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.command import CommandError, run_command
+from data_prep.command import CommandError, positive, run_command
 from data_prep.encode import check_encodable, encode
 from data_prep.files import find_files, one_line
 from data_prep.limited_workers import Failure, Limits, run_limited
@@ -132,13 +132,6 @@ def _summarise(folder: TokenFolder) -> int:
     return 0 if folder.encoded and not faults["crash"] else 1
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.midi_to_tokens",
@@ -156,20 +149,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep-empty-bars", action="store_true", help="keep the bars before the first note")
     parser.add_argument(
         "--workers",
-        type=_positive,
+        type=positive,
         default=len(os.sched_getaffinity(0)),
         help="files read at the same time (default: the CPU cores available, here %(default)s)",
     )
     parser.add_argument(
         "--time-limit",
-        type=_positive,
+        type=positive,
         default=int(Limits.seconds),
         metavar="SECONDS",
         help="reject a file that takes longer (default: %(default)s)",
     )
     parser.add_argument(
         "--memory-limit",
-        type=_positive,
+        type=positive,
         default=Limits.memory_mib,
         metavar="MIB",
         help="reject a file that takes more memory (default: %(default)s)",

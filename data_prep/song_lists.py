@@ -20,6 +20,28 @@ def read_song_list(path: Path) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
+def listed_files(lists: Path, files: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Those of ``files`` that the lists (``lists``/*.txt) name, sorted, and the names that none of them has.
+
+    Raises CommandError when there is no list.
+    """
+    names: dict[str, None] = {}
+    for path in sorted(lists.glob("*.txt")):
+        names.update(dict.fromkeys(read_song_list(path)))
+    if not names:
+        raise CommandError(f"{lists} holds no lists of songs (*.txt).")
+    wanted = {stem for name in names for stem in _stems(PurePosixPath(name.replace("\\", "/")).name)}
+    finder = SongFinder(file for file in files if file.stem in wanted)
+    found: set[Path] = set()
+    missing = []
+    for name in names:
+        files_of_name = finder.find(name)
+        found.update(files_of_name)
+        if not files_of_name:
+            missing.append(name)
+    return sorted(found), missing
+
+
 class SongFinder:
     """Finds token files by the names people list: with or without folders in front, .txt, .mid or .midi.
 
