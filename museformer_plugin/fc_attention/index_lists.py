@@ -62,7 +62,7 @@ class IndexLists:
     ``seen`` int64: words of bits, bit n for the block's key n.
 
     ``one_query_each``: every segment is one query and no key is seen twice, as in the summary step. Keys
-    then need no lists of their own: the last five arrays are empty.
+    then need no lists of their own: the last five arrays hold nothing.
     """
 
     key_rows: np.ndarray
@@ -84,7 +84,7 @@ class IndexLists:
         once = len(keys) == 0 or np.bincount(keys, minlength=1).max() <= 1
         if once and not plan.causal.any() and (segments.num_queries == 1).all():
             none = np.zeros(0, dtype=np.int64)
-            transposed = _Transposed(none, none, none.reshape(0, 7), none.reshape(0, 4), none)
+            transposed = _Transposed(none, none, none.reshape(0, 7), none.reshape(0, 4), np.zeros(1, dtype=np.int64))
             alone = True
         else:
             transposed = _transpose(plan, segments)

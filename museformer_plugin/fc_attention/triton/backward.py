@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
 from .launching import fitting_registers, kernel_arguments, walk_configs
-from .primitives import causal_mask, dot, is_kept, load_rows, store_rows
+from .primitives import causal_mask, dot, is_kept, load_rows, rounded, store_rows
 
 _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do not
 
@@ -43,7 +43,7 @@ def bwd_tile_dq(
         b_kept = is_kept(b_query_word[:, None], b_key_word[None, :], threshold)
         b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
     b_ds = b_p * (b_dp - b_delta[:, None])
-    return b_dq + dot(b_ds.to(b_k.dtype), b_k)
+    return b_dq + dot(rounded(b_ds, b_k.dtype), b_k)
 
 
 @triton.autotune(
@@ -130,7 +130,7 @@ def bwd_tile_dkdv(
         b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
     b_ds = b_p * (b_dp - b_delta[None, :])
     # [BN, BD]
-    return b_dk + dot(b_ds.to(b_q.dtype), b_q), b_dv + dot(b_dropped.to(b_do.dtype), b_do)
+    return b_dk + dot(rounded(b_ds, b_q.dtype), b_q), b_dv + dot(rounded(b_dropped, b_do.dtype), b_do)
 
 
 @triton.autotune(

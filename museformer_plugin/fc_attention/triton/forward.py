@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..index_lists import QUERY_BLOCK, DeviceLists
 from .launching import fitting_registers, kernel_arguments, walk_configs
-from .primitives import causal_mask, dot, is_kept, load_rows, store_rows
+from .primitives import causal_mask, dot, is_kept, load_rows, rounded, store_rows
 
 
 @triton.jit
@@ -39,7 +39,7 @@ def fwd_tile(
         b_p = tl.where(is_kept(b_query_word[:, None], b_key_word[None, :], threshold), b_p, 0.0)
     b_v = load_rows(v_ptr, b_row, m_key, stride_v, D, BD)
     # [BM, BD]
-    b_out = b_out * b_shrink[:, None] + dot(b_p.to(b_v.dtype), b_v)
+    b_out = b_out * b_shrink[:, None] + dot(rounded(b_p, b_v.dtype), b_v)
     return b_out, b_new_max, b_sum
 
 

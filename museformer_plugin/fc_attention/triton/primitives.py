@@ -16,7 +16,7 @@ import os
 import triton
 import triton.language as tl
 
-# the interpreter multiplies the bit patterns of bfloat16
+# the interpreter multiplies the bit patterns of bfloat16, and truncates where it should round
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 
 
@@ -36,6 +36,15 @@ def row_mask(m_row, D: tl.constexpr, BD: tl.constexpr):
 
 
 @triton.jit
+def rounded(b_x, dtype: tl.constexpr):
+    """float32 to a dtype that may be narrower, to nearest."""
+    if INTERPRETED and dtype == tl.bfloat16:
+        b_bits = b_x.to(tl.uint32, bitcast=True)
+        b_x = (b_bits + 0x7FFF + ((b_bits >> 16) & 1)).to(tl.float32, bitcast=True)
+    return b_x.to(dtype)
+
+
+@triton.jit
 def load_rows(ptr, b_row, m_row, stride, D: tl.constexpr, BD: tl.constexpr):
     """Rows of one head, zeros where ``m_row`` is not set: [rows, BD]."""
     return tl.load(row_pointers(ptr, b_row, stride, BD), mask=row_mask(m_row, D, BD), other=0.0)
@@ -45,7 +54,7 @@ def load_rows(ptr, b_row, m_row, stride, D: tl.constexpr, BD: tl.constexpr):
 def store_rows(ptr, b_row, m_row, stride, b_x, D: tl.constexpr, BD: tl.constexpr):
     """The opposite of ``load_rows``, converting to what ``ptr`` holds."""
     p = row_pointers(ptr, b_row, stride, BD)
-    tl.store(p, b_x.to(ptr.dtype.element_ty), mask=row_mask(m_row, D, BD))
+    tl.store(p, rounded(b_x, ptr.dtype.element_ty), mask=row_mask(m_row, D, BD))
 
 
 @triton.jit

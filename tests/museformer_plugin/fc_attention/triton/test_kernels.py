@@ -1,0 +1,173 @@
+"""The kernels against the dense definition and the plain path: outputs, every gradient, precision."""
+
+import numpy as np
+import pytest
+import torch
+
+from museformer_plugin.fc_attention import BarLayout, fc_attention, index_lists
+from museformer_plugin.fc_attention.ragged import ragged_attention
+from museformer_plugin.fc_attention.reference import fc_attention_reference
+
+PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
+FORTY_BARS = np.random.default_rng(2).integers(1, 8, 42).tolist()
+
+# name -> (pieces as (bar lengths, last is complete), structure bars, coarse), heads, head width
+CASES = {
+    "odd_bars-H1-D16": ([([1, 3, 63, 64, 65, 111], True)], (1, 2), True, 1, 16),
+    "odd_bars-no_coarse-H1-D64": ([([65, 1, 66, 3], False)], (1, 3), False, 1, 64),
+    "one_token_bars-H3-D24": ([([1] * 7, True)], (2,), True, 3, 24),
+    "one_bar-H2-D128": ([([70], True)], PAPER, True, 2, 128),
+    "one_incomplete_bar-H1-D100": ([([9], False)], PAPER, True, 1, 100),
+    "prefix_alone-H2-D16": ([([], True)], PAPER, True, 2, 16),
+    "paper_42_bars-H1-D32": ([(FORTY_BARS, False)], PAPER, True, 1, 32),
+    "unequal_pieces-H2-D64": (
+        [([3, 1, 40], True), ([], True), ([9] * 5, False), ([5], True), ([2, 70, 2, 2, 30, 1], True)],
+        (1, 2, 4),
+        True,
+        2,
+        64,
+    ),
+    "no_structure_bars-H2-D24": ([([3, 20, 4, 1], True), ([2, 2], False)], (), True, 2, 24),
+    "own_bar_only-H1-D16": ([([3, 66, 4, 2], True)], (), False, 1, 16),
+    "longer_than_a_segment-H1-D16": ([([2, 520, 7], True)], (1,), True, 1, 16),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request, piece_of):
+    """A layout, heads and head width."""
+    pieces, structure_bars, coarse, heads, width = request.param
+    return BarLayout.build([piece_of(*piece) for piece in pieces], structure_bars, coarse), heads, width
+
+
+def reference(tokens, summaries, weight, layout):
+    x, s = fc_attention_reference(tokens, summaries, weight, layout)
+    return x, s if layout.coarse else None
+
+
+def kernels(tokens, summaries, weight, layout):
+    if not layout.coarse:
+        summaries = weight = None
+    return fc_attention(tokens, summaries, weight, layout, backend="triton")
+
+
+def outputs_and_gradients(function, inputs, layout):
+    """x', s' and the gradient of every input, for a loss that weighs the outputs at random."""
+    tokens, summaries, weight = inputs
+    outputs = [out for out in function(tokens, summaries, weight, layout) if out is not None]
+    generator = torch.Generator().manual_seed(1)
+    cotangents = [torch.randn(out.shape, dtype=torch.float64, generator=generator).to(out) for out in outputs]
+    leaves = [*tokens, *summaries, weight] if layout.coarse else tokens
+    return [*outputs, *torch.autograd.grad(outputs, leaves, cotangents)]
+
+
+def moved(inputs, **options):
+    tokens, summaries, weight = inputs
+    leaves = [leaf.detach().to(**options).requires_grad_() for leaf in (*tokens, *summaries, weight)]
+    return tuple(leaves[:3]), tuple(leaves[3:6]), leaves[6]
+
+
+def assert_at_most_twice_the_error_of_eager_code(inputs, layout, device):
+    """Against float64; where eager code happens to be exact, sums of 64 terms in float32 are allowed."""
+    on_device = moved(inputs, device=device)
+    truth = outputs_and_gradients(reference, moved(inputs, dtype=torch.float64), layout)
+    eager = outputs_and_gradients(reference, on_device, layout)
+    found = outputs_and_gradients(kernels, on_device, layout)
+    for number, (exact, coarse, ours) in enumerate(zip(truth, eager, found, strict=True)):
+        assert ours.dtype == coarse.dtype
+        if ours.numel():
+            error, allowed = ((part.double().cpu() - exact).abs().max() for part in (ours, coarse))
+            rounding = 64 * torch.finfo(torch.float32).eps * max(1.0, exact.abs().max())
+            assert error <= 2 * allowed + rounding, f"result {number}: {error} against {allowed}"
+
+
+@pytest.mark.usefixtures("attend")
+def test_outputs_and_gradients(case, draw_inputs, device):
+    layout, heads, width = case
+    inputs = draw_inputs(layout, heads, width, torch.float32)
+    assert_at_most_twice_the_error_of_eager_code(inputs, layout, device)
+
+
+@pytest.mark.usefixtures("attend")
+@pytest.mark.parametrize(
+    ("dtype", "width"),
+    [(torch.bfloat16, 16), (torch.bfloat16, 64), (torch.float16, 24), (torch.float16, 128)],
+    ids=lambda value: str(value).removeprefix("torch."),
+)
+def test_half_precision(piece_of, draw_inputs, device, dtype, width):
+    layout = BarLayout.build([piece_of([3, 66, 1, 20, 2, 2, 9]), piece_of([5, 4], False)], (1, 2))
+    inputs = draw_inputs(layout, 2, width, dtype)
+    assert_at_most_twice_the_error_of_eager_code(inputs, layout, device)
+
+
+def ragged_inputs(plan, num_queries, device, heads=2, width=16):
+    generator = torch.Generator().manual_seed(3)
+    rows = (num_queries, plan.num_keys, plan.num_keys)
+    return [torch.randn(n, heads, width, generator=generator).to(device).requires_grad_() for n in rows]
+
+
+def with_gradients(function, leaves, plan, **options):
+    out = function(*leaves, plan, **options)
+    return [out, *torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).to(out).view_as(out)).sum(), leaves)]
+
+
+def test_plain_path_computes_the_same(attend, unequal_layout, device):
+    plans = {unequal_layout.num_tokens: unequal_layout.token_plan}
+    plans[unequal_layout.num_summaries] = unequal_layout.summary_plan
+    for num_queries, plan in plans.items():
+        leaves = ragged_inputs(plan, num_queries, device)
+        for ours, theirs in zip(with_gradients(attend, leaves, plan), with_gradients(ragged_attention, leaves, plan)):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_that_many_queries_see_are_summed_in_parts(attend, piece_of, device, monkeypatch):
+    monkeypatch.setattr(index_lists, "LONGEST_WALK", 50)
+    monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
+    layout = BarLayout.build([piece_of([9, 70, 3, 2, 30])], (1, 2))
+    plan = layout.token_plan
+    assert plan.index_lists.num_partials > 4
+    leaves = ragged_inputs(plan, layout.num_tokens, device)
+    for ours, theirs in zip(with_gradients(attend, leaves, plan), with_gradients(ragged_attention, leaves, plan)):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_results_repeat_bit_by_bit(attend, piece_of, device):
+    layout = BarLayout.build([piece_of([5, 20, 3, 1, 9])], (1, 2))
+    leaves = ragged_inputs(layout.token_plan, layout.num_tokens, device)
+    first, second = (with_gradients(attend, leaves, layout.token_plan) for _ in range(2))
+    assert all(torch.equal(*pair) for pair in zip(first, second))
+
+
+def test_rows_may_be_slices_of_a_common_projection(attend, piece_of, device):
+    """As layers hand them over: q, k and v [T, H, D] of one [T, 3, H, D]."""
+    layout = BarLayout.build([piece_of([4, 9])], (1,), coarse=False)
+    together = torch.randn(layout.num_tokens, 3, 2, 16, device=device)
+    apart = [rows.clone() for rows in together.unbind(1)]
+    torch.testing.assert_close(attend(*together.unbind(1), layout.token_plan), attend(*apart, layout.token_plan))
+    heads_apart = [rows.transpose(0, 1).contiguous().transpose(0, 1) for rows in apart]
+    torch.testing.assert_close(attend(*heads_apart, layout.token_plan), attend(*apart, layout.token_plan))
+
+
+def test_large_scores_do_not_overflow(attend, piece_of, device):
+    layout = BarLayout.build([piece_of([4, 70, 9])], (1,))
+    leaves = ragged_inputs(layout.token_plan, layout.num_tokens, device)
+    large = [(leaf * 30).detach().requires_grad_() for leaf in leaves[:2]] + leaves[2:]
+    for ours, theirs in zip(
+        with_gradients(attend, large, layout.token_plan), with_gradients(ragged_attention, large, layout.token_plan)
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((6, 2, 8), torch.float32, r"q has shape \(6, 2, 8\), expected \[6, heads, head width from 16 to 128\]"),
+        ((6, 2, 16), torch.float64, "q: dtype torch.float64, expected float32, float16 or bfloat16"),
+    ],
+    ids=["width", "dtype"],
+)
+def test_what_the_kernels_do_not_take_is_refused(attend, piece_of, device, shape, dtype, message):
+    layout = BarLayout.build([piece_of([3, 2])], (1,), coarse=False)
+    rows = torch.zeros(shape, dtype=dtype, device=device)
+    with pytest.raises(ValueError, match=message):
+        attend(rows, rows, rows, layout.token_plan)
