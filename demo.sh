@@ -8,7 +8,8 @@ Usage: ./demo.sh [OUT_DIR]
 
 Writes 48 arrangements of traditional tunes, prepares them, trains museformer_tiny, reports its perplexity
 on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
-OUT_DIR is demo-output by default. Environment: MAX_UPDATE=400 updates of training, SEED=1.
+OUT_DIR is demo-output by default. Environment: MAX_UPDATE=500 (updates of training), SEED=1, MIN_LEN=2000
+and MAX_LEN=5000 (tokens of a written song).
 EOF
     exit
 fi
@@ -44,7 +45,7 @@ step "2. MIDI to tokens, splits, fairseq's binary form"
 
 step "3. Training museformer_tiny; the whole log is in $out/train.log"
 ARCH=museformer_tiny SAVE_DIR=$out/checkpoints PIECES_PER_UPDATE=1 LR=3e-3 WARMUP_UPDATES=60 DROPOUT=0 \
-    MAX_UPDATE=${MAX_UPDATE:-400} SEED=$seed "$here/train.sh" "$out/bin" --no-epoch-checkpoints --cpu \
+    MAX_UPDATE=${MAX_UPDATE:-500} SEED=$seed "$here/train.sh" "$out/bin" --no-epoch-checkpoints --cpu \
     2>"$out/train.err" | tee "$out/train.log" |
     grep --line-buffered -oE 'epoch [0-9]+.*loss=[0-9.]+, ppl=[0-9.]+|valid on .valid. subset \| loss [0-9.]+ \| ppl [0-9.]+' || {
     cat "$out/train.err" >&2
@@ -57,12 +58,12 @@ step "4. Perplexity on the test songs"
     grep -o 'Loss (base 2).*'
 
 step "5. Four songs: two from scratch, two continuing test songs for which 8 bars are given"
-export SEED=$seed MAX_LEN=${MAX_LEN:-5000}
+export SEED=$seed MAX_LEN=${MAX_LEN:-5000} MIN_LEN=${MIN_LEN:-2000}
 generate=("$here/generate.sh" "$out/checkpoints/checkpoint_best.pt" "$out/bin")
-MIN_LEN=2000 "${generate[@]}" "$out/generated/from-scratch" --pieces 2
+"${generate[@]}" "$out/generated/from-scratch" --pieces 2
 for number in 1 2; do
     song=$(sed -n "${number}p" "$out/splits/test.pieces")
-    MIN_LEN=2000 "${generate[@]}" "$out/generated/continued-$number" \
+    "${generate[@]}" "$out/generated/continued-$number" \
         --prompt "$out/midi/${song%.txt}.mid" --prompt-bars 8
 done
 
