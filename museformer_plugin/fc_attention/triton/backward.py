@@ -21,6 +21,30 @@ _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do n
 
 
 @triton.jit
+def store_records(ptr, b_query, m_query, b_lse, b_delta, b_word):
+    """What the walk over queries needs of each: int32 [Q, 4], log-sum-exp, word, sum(do * out), nothing."""
+    p = ptr + b_query * 4
+    tl.store(p, b_lse.to(tl.int32, bitcast=True), mask=m_query)
+    tl.store(p + 1, b_word, mask=m_query)
+    tl.store(p + 2, b_delta.to(tl.int32, bitcast=True), mask=m_query)
+
+
+@triton.jit
+def load_records(ptr, b_query, m_query, BM: tl.constexpr):
+    """(log-sum-exp, sum(do * out), word), all zero where ``m_query`` is not set; one load of 16 bytes.
+
+    Loaded one by one, in the layout of columns of scores, every thread would gather a quarter of all
+    queries' numbers for itself.
+    """
+    p = ptr + b_query[:, None] * 4 + tl.arange(0, 4)[None, :]
+    b_record = tl.load(p, mask=m_query[:, None], other=0)
+    b_first, b_second = tl.split(b_record.reshape(BM, 2, 2))  # numbers 0 and 2, 1 and 3
+    b_lse, b_delta = tl.split(b_first)
+    b_word, _ = tl.split(b_second)
+    return b_lse.to(tl.float32, bitcast=True), b_delta.to(tl.float32, bitcast=True), b_word
+
+
+@triton.jit
 def bwd_tile_dq(
     b_dq, b_q, b_do, b_lse, b_delta, b_query_word, start, all_see, last_sees,
     k_ptr, v_ptr, key_rows_ptr, key_words_ptr, stride_k, stride_v, scale, keep_scale, threshold,
@@ -53,13 +77,13 @@ def bwd_tile_dq(
 )
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def ragged_bwd_kernel_dq(
-    q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, lse_ptr, delta_ptr, dq_ptr,
+    q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, lse_ptr, records_ptr, dq_ptr,
     key_rows_ptr, query_blocks_ptr, words_ptr,
     stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     DROPOUT: tl.constexpr,
 ):  # fmt: skip
-    """dq of one block of queries and one head; delta = sum(do * out) for the other kernel on the way."""
+    """dq of one block of queries and one head; on the way the records that the other kernel reads."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
     block_ptr = query_blocks_ptr + i_block * 5
     first, end = tl.load(block_ptr), tl.load(block_ptr + 1)
@@ -74,13 +98,13 @@ def ragged_bwd_kernel_dq(
     b_do = load_rows(do_ptr + i_head * D, b_row, m_row, H * D, D, BD)
     b_out = load_rows(out_ptr + i_head * D, b_row, m_row, H * D, D, BD)
     b_delta = tl.sum(b_do.to(tl.float32) * b_out.to(tl.float32), 1)
-    tl.store(delta_ptr + i_head * num_queries + b_row, b_delta, mask=m_row)
     b_lse = tl.load(lse_ptr + i_head * num_queries + b_row, mask=m_row, other=0.0)
-    b_query_word, key_words_ptr = 0, words_ptr
+    b_query_word, key_words_ptr = b_row, words_ptr  # without dropout any number will do
     if DROPOUT:
         words_ptr += i_head * (num_queries + num_keys)
         b_query_word = tl.load(words_ptr + b_row, mask=m_row, other=0)
         key_words_ptr = words_ptr + num_queries
+    store_records(records_ptr + i_head * num_queries * 4, b_row, m_row, b_lse, b_delta, b_query_word)
 
     b_dq = tl.zeros([BM, BD], tl.float32)
     even = all_see // BN * BN  # what every query sees, in whole tiles
@@ -102,8 +126,7 @@ def ragged_bwd_kernel_dq(
 @triton.jit
 def bwd_tile_dkdv(
     b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
-    q_ptr, do_ptr, lse_ptr, delta_ptr, query_rows_ptr, seen_ptr, words_ptr,
-    stride_q, scale, keep_scale, threshold,
+    q_ptr, do_ptr, records_ptr, query_rows_ptr, seen_ptr, stride_q, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     DROPOUT: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
@@ -113,8 +136,7 @@ def bwd_tile_dkdv(
     b_row = tl.load(query_rows_ptr + o_query, mask=m_query, other=0)
     b_q = load_rows(q_ptr, b_row, m_query, stride_q, D, BD)
     b_do = load_rows(do_ptr, b_row, m_query, H * D, D, BD)
-    b_lse = tl.load(lse_ptr + b_row, mask=m_query, other=0.0)
-    b_delta = tl.load(delta_ptr + b_row, mask=m_query, other=0.0)
+    b_lse, b_delta, b_query_word = load_records(records_ptr, b_row, m_query, BM)
     # [BN, BM]; queries past the end are zeros and add nothing
     b_p = tl.exp2(dot(b_k, tl.trans(b_q)) * scale - b_lse[None, :])
     if MASKED:
@@ -124,7 +146,6 @@ def bwd_tile_dkdv(
     b_dp = dot(b_v, tl.trans(b_do))
     b_dropped = b_p
     if DROPOUT:
-        b_query_word = tl.load(words_ptr + b_row)
         b_kept = is_kept(b_query_word[None, :], b_key_word[:, None], threshold)
         b_dropped = tl.where(b_kept, b_p, 0.0)
         b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
@@ -140,7 +161,7 @@ def bwd_tile_dkdv(
 )
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def ragged_bwd_kernel_dkdv(
-    q_ptr, k_ptr, v_ptr, do_ptr, lse_ptr, delta_ptr, dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr,
+    q_ptr, k_ptr, v_ptr, do_ptr, records_ptr, dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr,
     key_order_ptr, query_rows_ptr, key_blocks_ptr, seen_ptr, words_ptr,
     stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
@@ -157,8 +178,7 @@ def ragged_bwd_kernel_dkdv(
     i_partial = tl.load(block_ptr + 6)
     q_ptr += i_head * D
     do_ptr += i_head * D
-    lse_ptr += i_head * num_queries
-    delta_ptr += i_head * num_queries
+    records_ptr += i_head * num_queries * 4
 
     o_key = tl.arange(0, BN)
     m_key = o_key < block_size
@@ -167,8 +187,7 @@ def ragged_bwd_kernel_dkdv(
     b_v = load_rows(v_ptr + i_head * D, b_row, m_key, stride_v, D, BD)
     b_key_word = 0
     if DROPOUT:
-        words_ptr += i_head * (num_queries + num_keys)
-        b_key_word = tl.load(words_ptr + num_queries + b_row)
+        b_key_word = tl.load(words_ptr + i_head * (num_queries + num_keys) + num_queries + b_row)
 
     b_dk = tl.zeros([BN, BD], tl.float32)
     b_dv = tl.zeros([BN, BD], tl.float32)
@@ -176,13 +195,13 @@ def ragged_bwd_kernel_dkdv(
     for start in range(0, even, BM):
         b_dk, b_dv = bwd_tile_dkdv(
             b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
-            q_ptr, do_ptr, lse_ptr, delta_ptr, query_rows_ptr, seen_ptr, words_ptr,
+            q_ptr, do_ptr, records_ptr, query_rows_ptr, seen_ptr,
             stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, True,
         )  # fmt: skip
     for start in range(even, num_seers, BM):
         b_dk, b_dv = bwd_tile_dkdv(
             b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
-            q_ptr, do_ptr, lse_ptr, delta_ptr, query_rows_ptr, seen_ptr, words_ptr,
+            q_ptr, do_ptr, records_ptr, query_rows_ptr, seen_ptr,
             stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, False,
         )  # fmt: skip
     b_dk *= scale * _LN_2
@@ -233,13 +252,13 @@ def ragged_bwd(
     partial_dk, partial_dv = torch.empty(
         (2, lists.num_partials * KEY_BLOCK, heads, width), dtype=torch.float32, device=q.device
     )
-    delta = torch.empty(lse.shape, dtype=lse.dtype, device=lse.device)
+    records = torch.empty((*lse.shape, 4), dtype=torch.int32, device=lse.device)
     ragged_bwd_kernel_dq[(len(lists.query_blocks), heads)](
-        q, k, v, out, grad_out, lse, delta, dq, lists.key_rows, lists.query_blocks, words,
+        q, k, v, out, grad_out, lse, records, dq, lists.key_rows, lists.query_blocks, words,
         BM=QUERY_BLOCK, **arguments,
     )  # fmt: skip
     ragged_bwd_kernel_dkdv[(len(lists.key_blocks), heads)](
-        q, k, v, grad_out, lse, delta, dk, dv, partial_dk, partial_dv,
+        q, k, v, grad_out, records, dk, dv, partial_dk, partial_dv,
         lists.key_order, lists.query_rows, lists.key_blocks, lists.seen, words,
         BN=KEY_BLOCK, **arguments,
     )  # fmt: skip
