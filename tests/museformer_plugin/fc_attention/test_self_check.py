@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from museformer_plugin.fc_attention import ragged
+from museformer_plugin.fc_attention.self_check import largest_error
+
+
+def test_the_plain_path_passes():
+    assert largest_error(torch.device("cpu")) < 1e-5
+
+
+def test_a_wrong_kernel_is_found(monkeypatch):
+    """Softmax without the causal mask."""
+    right = ragged._Softmax.__call__
+
+    def uncausal(self, q, k, segment):
+        return right(self, q, k, segment._replace(causal=False))
+
+    monkeypatch.setattr(ragged._Softmax, "__call__", uncausal)
+    assert largest_error(torch.device("cpu")) > 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bits_round_more(dtype):
+    assert 1e-5 < largest_error(torch.device("cpu"), dtype) < 0.1
