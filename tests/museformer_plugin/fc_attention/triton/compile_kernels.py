@@ -17,9 +17,9 @@ from triton.runtime.autotuner import Autotuner
 from museformer_plugin.fc_attention.triton import backward, forward, summary
 
 HOPPER = GPUTarget("cuda", 90, 32)
-FLOAT32_POINTERS = ("lse_ptr", "delta_ptr", "partial_dk_ptr", "partial_dv_ptr")
+FLOAT32_POINTERS = ("lse_ptr", "partial_dk_ptr", "partial_dv_ptr")
 INT32_POINTERS = ("key_rows_ptr", "query_blocks_ptr", "key_order_ptr", "query_rows_ptr", "key_blocks_ptr")
-INT32_POINTERS += ("partial_blocks_ptr", "words_ptr")
+INT32_POINTERS += ("partial_blocks_ptr", "words_ptr", "records_ptr")
 
 
 def type_of(name, dtype):
