@@ -34,6 +34,7 @@ _OCTAVES_ABOVE = 0.5
 _LOUDNESS = 1.0  # for 20 steps of velocity above the others
 _STEPS = 4.0
 _REPEATS = 5.0
+_MOSTLY_REPEATS = -6.0  # times the share beyond a half: a pulse on one pitch
 _LEAPS = -10.0
 _VARIETY = 1.0
 _PITCHES = 1.5
@@ -89,6 +90,7 @@ def melody_score(features: TrackFeatures) -> float:
         + _LOUDNESS * max(-1.0, min(features.loudness / 20, 1.0))
         + _STEPS * min(features.steps, 0.6)
         + _REPEATS * min(features.repeats, 0.25)
+        + _MOSTLY_REPEATS * max(0.0, features.repeats - 0.5)
         + _LEAPS * min(features.leaps, 0.2)
         # Only an ostinato is punished: melodies repeat their bars and rhythms too.
         + _VARIETY * min(features.variety / 0.2, 1.0)
