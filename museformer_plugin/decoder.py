@@ -95,16 +95,16 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         """
         if incremental_state is not None:
             return self._read_on(prev_output_tokens, incremental_state), _NO_ATTENTION
-        is_token = prev_output_tokens != self.dictionary.pad()
         if layout is None or beat_ids is None:
-            layout, beat_ids = self.lay_out([row[keep] for row, keep in zip(prev_output_tokens, is_token)])
-        features = self.extract_features(prev_output_tokens[is_token], layout, beat_ids)
+            lengths = (prev_output_tokens != self.dictionary.pad()).sum(dim=1).tolist()
+            layout, beat_ids = self.lay_out([row[:length] for row, length in zip(prev_output_tokens, lengths)])
+        lengths = [piece.num_tokens for piece in layout.pieces]
+        tokens = torch.cat([row[:length] for row, length in zip(prev_output_tokens, lengths)])
+        features = self.extract_features(tokens, layout, beat_ids)
         logits = self.output_projection(features)
-        if layout.num_tokens == prev_output_tokens.numel():
-            return logits.view(*prev_output_tokens.shape, -1), _NO_ATTENTION
-        padded = logits.new_zeros(*prev_output_tokens.shape, logits.shape[-1])
-        padded[is_token] = logits
-        return padded, _NO_ATTENTION
+        padded = torch.nn.utils.rnn.pad_sequence(logits.split(lengths), batch_first=True)
+        missing = prev_output_tokens.shape[1] - padded.shape[1]
+        return (F.pad(padded, (0, 0, 0, missing)) if missing else padded), _NO_ATTENTION
 
     def lay_out(self, pieces: Sequence[Tensor]) -> tuple[BarLayout, np.ndarray]:
         """Bars and beat ids (int64 [T]) of token sequences without padding, begin token first."""
