@@ -15,7 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_prep.command import CommandError, run_command
+from evaluation.bootstrap import Bootstrap
 from evaluation.report_text import FEATURE_NAMES, FORMAT, UNKNOWN, shown, table
 
 # Yu et al. (NeurIPS 2022): perplexity at 1,024, 5,120 and 10,240 tokens, similarity error in percent.
@@ -28,6 +31,22 @@ PAPER = {
     "Museformer without coarse-grained attention": (1.65, 1.42, 1.38, 1.08),
     "Museformer with the last 8 bars as structure bars": (1.65, 1.43, 1.39, 6.39),
 }
+
+# What stands where in a report: name, keys, digits shown.
+_ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
+    *((f"perplexity, first {length:,} tokens", ("perplexity", str(length)), 2) for length in (1024, 5120, 10240)),
+    *(
+        (f"similarity error, {track} (%)", ("similarity_error_percent", track, "generated"), 2)
+        for track in ("melody", "all", "drums", "bass", "guitar", "piano", "strings")
+    ),
+    ("grammar errors per 1,000 tokens", ("grammar_errors", "constrained"), 2),
+    ("the same without the constraint", ("grammar_errors", "unconstrained"), 2),
+    *((f"{name}, generated - test", ("features", feature, "difference"), 3) for feature, name in FEATURE_NAMES.items()),
+    ("BLEU of continuations", ("bleu",), 2),
+    ("self-BLEU", ("self_bleu", "generated"), 2),
+    ("longest copied run (bars, mean)", ("copied_bars", "all", "generated"), 2),
+    ("longest copied run, melody (bars, mean)", ("copied_bars", "melody", "generated"), 2),
+)
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -54,34 +73,41 @@ def model_names(paths: Sequence[Path]) -> list[str]:
 
 
 def comparison(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    """The table, line by line; measures that no model has are left out."""
-    rows = [[_entry(row, scores) for scores in reports.values()] for row in _rows()]
-    named = ([name, *cells] for (name, *_), cells in zip(_rows(), rows) if set(cells) != {UNKNOWN})
-    return table(["", *reports], named)
+    """The table, line by line; measures that no model has are left out.
+
+    The last column is of the test pieces themselves, where a measure has a figure for them.
+    """
+    first = next(iter(reports.values()))
+    rows = []
+    for name, keys, digits in _ROWS:
+        cells = [shown(_entry(scores, keys), digits) for scores in reports.values()]
+        test = shown(_entry(first, (*keys[:-1], "test")), digits) if keys[-1] == "generated" else UNKNOWN
+        rows.append([name, *cells, test])
+        if keys[0] == "perplexity" and len(reports) > 1:
+            ratios = [shown(paired_ratio(scores, first, keys[1]), 3) for scores in reports.values()]
+            rows.append([f"{name}, over that of the first", "1", *ratios[1:], UNKNOWN])
+    return table(["", *reports, "test pieces"], (row for row in rows if set(row[1:]) != {UNKNOWN}))
 
 
-def _rows() -> Iterator[tuple[str, tuple[str, ...], int]]:
-    """What stands where in a report: name, keys, digits shown."""
-    for length in (1024, 5120, 10240):
-        yield f"perplexity, first {length:,} tokens", ("perplexity", str(length)), 2
-    for track in ("melody", "all", "drums", "bass", "guitar", "piano", "strings"):
-        yield f"similarity error, {track} (%)", ("similarity_error_percent", track, "generated"), 2
-    yield "grammar errors per 1,000 tokens", ("grammar_errors", "constrained"), 2
-    yield "the same without the constraint", ("grammar_errors", "unconstrained"), 2
-    for feature, name in FEATURE_NAMES.items():
-        yield f"{name}, generated - test", ("features", feature, "difference"), 3
-    yield "BLEU of continuations", ("bleu",), 2
-    yield "self-BLEU", ("self_bleu", "generated"), 2
-    yield "longest copied run (bars, mean)", ("copied_bars", "all", "generated"), 2
-    yield "longest copied run, melody (bars, mean)", ("copied_bars", "melody", "generated"), 2
+def paired_ratio(scores: dict[str, Any], others: dict[str, Any], length: str) -> dict[str, float | None] | None:
+    """The perplexity of one model over that of another; both lose on the same pieces, which are resampled together.
+
+    None where they were not measured on the same pieces.
+    """
+    one, other = scores["perplexity"][length], others["perplexity"][length]
+    if one["piece_tokens"] != other["piece_tokens"]:
+        return None
+    sums = np.column_stack([one["piece_bits"], other["piece_bits"], one["piece_tokens"]])
+    options = scores["options"]
+    bootstrap = Bootstrap(options["seed"], options["replicates"])
+    return bootstrap.estimate(lambda total: 2 ** ((total[0] - total[1]) / total[2]), sums).as_json()
 
 
-def _entry(row: tuple[str, tuple[str, ...], int], scores: dict[str, Any]) -> str:
-    _, keys, digits = row
+def _entry(scores: dict[str, Any], keys: Sequence[str]) -> dict[str, Any] | None:
     found: Any = scores
     for key in keys:
         found = found.get(key) if found else None
-    return shown(found, digits)
+    return found
 
 
 def paper_table() -> Iterator[str]:

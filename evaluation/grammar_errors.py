@@ -62,16 +62,28 @@ class GrammarErrors:
         played = _latest(instrument)[pitch]
         drums = values[played] == self._drums
         wrong[pitch] |= (played >= 0) & ((values[pitch] >= DRUM_PITCH_OFFSET) != drums)
-        # Notes spelled in full, and the one before each that no other instrument, onset or bar parts from it.
-        whole = pitch[pitch + 2 < len(families)]
-        whole = whole[(families[whole + 1] == _D) & (families[whole + 2] == _V)]
-        group = np.cumsum(instrument | onset | (families == _B))[whole]
-        before, after = whole[:-1][np.diff(group) == 0], whole[1:][np.diff(group) == 0]
-        undecided = np.ones(len(after), dtype=bool)  # while pitch, then duration, are those of the note before
-        for part in range(3):
-            wrong[after[undecided & (values[after + part] > values[before + part])] + part] = True
-            undecided &= values[after + part] == values[before + part]
+        self._find_rising_notes(families, values, pitch, wrong)
         return wrong
+
+    @staticmethod
+    def _find_rising_notes(families: np.ndarray, values: np.ndarray, pitch: np.ndarray, wrong: np.ndarray) -> None:
+        """Mark in ``wrong`` the first part of each note, begun at ``pitch``, that rises over the note before.
+
+        That is the last note spelled in full that no other instrument, onset or bar parts from it.
+        """
+        padded = np.concatenate([families, [_B, _B]])
+        spelled = (padded[pitch + 1] == _D) & (padded[pitch + 2] == _V)
+        latest = np.concatenate([[-1], _latest(spelled)[:-1]]) if len(pitch) else pitch
+        after, before = pitch[latest >= 0], pitch[latest[latest >= 0]]
+        group = np.cumsum(np.isin(families, (_I, _O, _B)))
+        together = group[after] == group[before]
+        after, before = after[together], before[together]
+        for part, family in enumerate((_P, _D, _V)):
+            begun = padded[after + part] == family
+            after, before = after[begun], before[begun]
+            wrong[after[values[after + part] > values[before + part]] + part] = True
+            equal = values[after + part] == values[before + part]
+            after, before = after[equal], before[equal]
 
 
 _DEFAULT_LENGTH = bar_length(*DEFAULT_METRE)

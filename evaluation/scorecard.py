@@ -93,6 +93,9 @@ def _perplexities(losses: Losses, options: Options) -> dict[str, Any]:
             **losses.perplexity(column, options.bootstrap).as_json(),
             "bits": losses.bits_per_token(column),
             "tokens": int(losses.tokens[:, column].sum()),
+            # piece by piece, so that two models can be compared on the same pieces
+            "piece_bits": [round(bits, 4) for bits in losses.bits[:, column].tolist()],
+            "piece_tokens": losses.tokens[:, column].tolist(),
         }
         for column, length in enumerate(losses.lengths)
     }

@@ -1,0 +1,83 @@
+import random
+
+import pytest
+
+from data_prep.grammar import GrammarState, obeys_grammar
+from data_prep.vocabulary import GENERAL, REPRESENTATIONS, SIX_TRACK, TokenError
+from evaluation.grammar_errors import GrammarErrors
+
+RIGHT = "t-30 o-0 i-80 p-60 d-6 v-20 i-128 p-164 d-3 v-20 o-6 i-80 p-62 d-6 v-20 b-1 t-30 b-1"
+
+
+def places(line, representation=SIX_TRACK):
+    return GrammarErrors(representation).places(line.split()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (RIGHT, []),
+        ("", [0]),
+        (RIGHT + " t-30", [19]),  # nothing ends it
+        (RIGHT.replace(" v-20 i-128", " i-128"), [5]),  # a note without velocity
+        (RIGHT.replace("o-6", "o-0"), [10]),  # onsets rise
+        (RIGHT.replace("o-6", "o-48"), [10]),  # outside 4/4
+        (RIGHT.replace("i-128", "i-80"), [6, 7]),  # the same instrument again, and not with a drum's pitch
+        (RIGHT.replace("p-164", "p-36"), [7]),  # drums have pitches of their own
+        (RIGHT.replace("p-62", "p-130"), [12]),  # and others have not
+        (RIGHT.replace("p-60", "<unk>"), [3, 4]),  # no token, then a duration without pitch
+        (RIGHT.replace("d-6 v-20 b-1", "d-96 v-20 b-1"), [13, 14]),  # past the last duration: in no piece
+        (RIGHT.replace("b-1 t-30 b-1", "b-1 b-1"), [16]),
+        ("t-30 o-0 i-0 p-60 d-6 v-20 p-64 d-6 v-20 b-1", [6]),  # notes fall in pitch
+        ("t-30 o-0 i-0 p-60 d-6 v-20 p-60 d-7 v-20 b-1", [7]),  # then in duration
+        ("t-30 o-0 i-0 p-60 d-6 v-20 p-60 d-6 v-21 b-1", [8]),  # then in velocity
+        ("t-30 o-0 i-0 p-60 d-6 v-20 p-60 d-6 v-20 b-1", []),  # doubled notes stay
+        ("o-0 i-0 p-60 d-6 v-20 b-1", [0]),  # one error, not one for every token of the bar
+        ("t-30 o-9 i-0 p-60 d-6 v-20 b-1 t-30 o-0 i-0 p-60 d-6 v-20 b-1", []),  # onsets begin again in a bar
+    ],
+)
+def test_errors_by_hand(line, expected):
+    assert places(line) == expected
+
+
+def test_a_metre_bounds_its_bars_and_holds_until_the_next():
+    note = "t-30 i-0 p-60 d-6 v-20"
+    assert places(f"s-8 o-35 {note} b-1", GENERAL) == []  # 3/4
+    assert places(f"s-8 o-36 {note} b-1", GENERAL) == [1]
+    assert places(f"s-8 b-1 o-36 {note} b-1", GENERAL) == [2]
+    assert places(f"s-19 o-35 {note} b-1 s-9 o-47 {note} b-1", GENERAL) == []
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_broken_pieces_have_their_first_error_where_the_state_machine_stops(name, write_piece):
+    representation = REPRESENTATIONS[name]
+    errors = GrammarErrors(representation)
+    chance = random.Random(name)
+    broken = 0
+    for seed in range(300):
+        words = write_piece(representation, 3, seed)
+        assert errors.places(words).tolist() == []
+        place = chance.randrange(len(words))
+        kind = chance.randrange(3)
+        if kind == 0:
+            del words[place]
+        elif kind == 1:
+            words.insert(place, chance.choice(words))
+        else:
+            words[place] = chance.choice(representation.symbols())
+        found = errors.places(words)
+        assert (len(found) == 0) == obeys_grammar(words, representation)
+        if len(found):
+            broken += 1
+            assert found[0] == first_error(words, representation)
+    assert broken > 200
+
+
+def first_error(words, representation):
+    state = GrammarState(representation)
+    for place, word in enumerate(words):
+        try:
+            state.advance(word)
+        except TokenError:
+            return place
+    return len(words)

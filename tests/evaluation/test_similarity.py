@@ -1,0 +1,83 @@
+import math
+import random
+
+import numpy as np
+import pytest
+
+from data_prep.bar_similarity import similarity_error, similarity_of_lines
+from data_prep.vocabulary import GENERAL, SIX_TRACK
+from evaluation.bootstrap import Bootstrap
+from evaluation.self_similarity import draw_self_similarity, self_similarity
+from evaluation.similarity import measure_errors, tracks_of
+
+
+def melody(form):
+    """A piece with one note a bar, the same for the same letter; a dot is an empty bar."""
+    return " ".join(
+        "t-30 b-1" if letter == "." else f"t-30 o-0 i-80 p-{ord(letter) - 30} d-6 v-20 b-1" for letter in form
+    )
+
+
+def similarity(*forms):
+    return similarity_of_lines([melody(form) for form in forms])["melody"]
+
+
+def test_error_of_known_forms():
+    training, same, other = similarity("ababab", "cdcdcd"), similarity("efefef"), similarity("abcdef")
+    found = measure_errors(same, other, training, Bootstrap())
+    assert found.generated.value == 0  # L = 0, 1, 0, 1, 0 in both
+    assert found.test.value == pytest.approx(2 / 5)
+    assert (found.chance.value, found.chance.low, found.chance.high) == (0, 0, 0)
+
+
+def test_error_is_that_of_the_curves_and_lies_in_its_interval():
+    chance = random.Random(1)
+    lines = [melody(chance.choices("abcd", k=12)) for _ in range(40)]
+    found = {
+        track: [similarity_of_lines(lines[a:b], [track])[track] for a, b in ((0, 10), (10, 25), (25, 40))]
+        for track in ("melody", "all")
+    }
+    for generated, test, training in found.values():
+        errors = measure_errors(generated, test, training, Bootstrap(replicates=200))
+        assert errors.generated.value == similarity_error(generated.curve(), training.curve())
+        assert errors.test.value == similarity_error(test.curve(), training.curve())
+        assert 0 <= errors.generated.low <= errors.generated.value
+        assert 0 < errors.chance.low < errors.chance.value < errors.chance.high
+
+
+def test_a_silent_track_has_no_error():
+    found = measure_errors(similarity("...."), similarity("abab"), similarity("abab"), Bootstrap(replicates=10))
+    assert math.isnan(found.generated.value)
+
+
+def test_the_papers_track_comes_first():
+    assert tracks_of(SIX_TRACK)[0] == "melody"
+    assert tracks_of(GENERAL) == ("all", "drums")
+
+
+def test_matrix_by_hand():
+    first, second = "t-30 o-0 i-80 p-60 d-6 v-20 o-6 i-0 p-50 d-6 v-20 b-1", "t-30 o-0 i-80 p-60 d-6 v-9 b-1"
+    line = f"{first} {second} t-30 b-1"
+    np.testing.assert_allclose(self_similarity(line), [[1, 0.5, 0], [0.5, 1, 0], [0, 0, math.nan]])
+    np.testing.assert_allclose(self_similarity(line, 80), [[1, 1, 0], [1, 1, 0], [0, 0, math.nan]])
+
+
+def test_diagonals_of_the_matrix_are_the_similarity_of_bars(write_piece):
+    line = " ".join(write_piece(SIX_TRACK, 30, "matrix"))
+    matrix = self_similarity(line)
+    curve = similarity_of_lines([line], ["all"])["all"].curve()
+    for distance in range(1, 30):
+        diagonal = np.diagonal(matrix, distance)
+        if np.isnan(diagonal).all():
+            assert np.isnan(curve[distance - 1])
+        else:
+            assert np.nanmean(diagonal) == pytest.approx(curve[distance - 1])
+
+
+def test_matrices_of_any_size_are_drawn(tmp_path):
+    rows = [
+        [("one", self_similarity(melody("abab"))), ("silent", self_similarity(melody("..")))],
+        [("none", self_similarity(""))],
+    ]
+    draw_self_similarity(rows, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
