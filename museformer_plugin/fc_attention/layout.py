@@ -58,9 +58,12 @@ class AttentionPlan:
     num_keys: int
     _on_devices: dict[torch.device, DeviceLists] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_on_devices": {}}  # index lists travel between processes, copies on devices do not
+
     @cached_property
     def index_lists(self) -> IndexLists:
-        """The plan as the GPU kernels walk it; made at the first look, which data workers may take."""
+        """The plan as the GPU kernels walk it, made at the first look."""
         return IndexLists.of(self)
 
     def on(self, device: torch.device) -> DeviceLists:
@@ -115,6 +118,11 @@ class BarLayout:
     def num_summaries(self) -> int:
         """N, the complete bars of all pieces, or 0 without coarse-grained attention."""
         return len(self.summary_bar_ids)
+
+    def make_index_lists(self) -> None:
+        """Make what GPU kernels need now, in a data worker, rather than at the first attention."""
+        for plan in (self.token_plan, self.summary_plan):
+            _ = plan.index_lists
 
     @staticmethod
     def build(pieces: Sequence[PieceBars], structure_bars: Sequence[int], coarse: bool = True) -> BarLayout:

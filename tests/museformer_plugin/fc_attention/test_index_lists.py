@@ -1,5 +1,7 @@
 """The lists that kernels walk, read back as a mask, against the ranges of the plan."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +116,15 @@ def test_lists_go_to_a_device_once(unequal_layout):
     assert plan.on(device) is on_device
     for name in ("key_rows", "query_blocks", "key_order", "query_rows", "key_blocks", "partial_blocks", "seen"):
         np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(plan.index_lists, name))
+
+
+def test_lists_travel_between_processes_but_not_their_copies(piece_of):
+    layout = BarLayout.build([piece_of([3, 70, 2])], (1,))
+    assert "index_lists" not in vars(layout.token_plan)
+    layout.make_index_lists()
+    layout.token_plan.on(torch.device("cpu"))
+    arrived = pickle.loads(pickle.dumps(layout))  # noqa: S301 (our own bytes)
+    for plan in (arrived.token_plan, arrived.summary_plan):
+        assert "index_lists" in vars(plan)
+        assert not plan._on_devices
+    check(arrived.token_plan)
