@@ -14,7 +14,8 @@ left (H- lines, at any depth), or token files. Environment variables and their d
 
   PROMPT_BARS=0          bars that fairseq-generate continued (its --prompt-bars); generate.sh and
                          fairseq-interactive leave their prompts in their files
-  NO_GRAMMAR_DIR=        pieces sampled with --no-grammar, whose grammar errors are counted beside
+  NO_GRAMMAR_DIR=        pieces of the same prompts sampled with --no-grammar, whose grammar errors are
+                         counted beside
   BLEU_WEIGHTS=0.25,0.25,0.25,0.25    of the n-gram orders
   SELF_BLEU_PIECES=20    pieces in the sample for self-BLEU; its time grows with their square
   PICTURES=4             generated pieces to draw, and as many real ones

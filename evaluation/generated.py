@@ -87,7 +87,15 @@ def read_generated(folder: Path, representation: Representation, prompt_bars: in
     for source in token_sources([folder]):
         lines = list(read_token_lines(source.path))
         for line, given in zip(lines, _given(source.path, lines)):
-            piece = _piece(str(source.folder / line.name), line.text.split(), given, prompt_bars)
+            tokens = line.text.split()
+            prompt, example = _prompt(tokens, given, prompt_bars)
+            if tokens[: len(prompt)] != prompt:
+                raise CommandError(
+                    f"{source.path}, line {line.number}: the piece does not begin with the {prompt_bars} bars that its "
+                    f"example begins with; say how many bars were given (PROMPT_BARS), as fairseq-generate was told "
+                    f"by --prompt-bars."
+                )
+            piece = GeneratedPiece(str(source.folder / line.name), tuple(tokens), len(prompt), example)
             if foreign := next((token for token in piece.tokens if token not in known), None):
                 raise CommandError(
                     f"{source.path}, line {line.number}: {foreign!r} is not in the {representation.name} dictionary "
@@ -116,19 +124,13 @@ def _given(path: Path, lines: Sequence[TokenLine]) -> list[_Given]:
     return given
 
 
-def _piece(name: str, tokens: list[str], given: _Given, prompt_bars: int) -> GeneratedPiece:
+def _prompt(tokens: Sequence[str], given: _Given, prompt_bars: int) -> tuple[list[str], str | None]:
+    """The tokens that were given, and the example that they begin, as far as the file tells."""
     if given.target is None and given.source is not None:  # a typed prompt
-        prompt = given.source.split()
-        example = None
-    else:
-        prompt = first_bars((given.target if given.target is not None else " ".join(tokens)).split(), prompt_bars)
-        example = given.target if prompt_bars else None
-    if tokens[: len(prompt)] != prompt:
-        raise CommandError(
-            f"{name} does not begin with the {prompt_bars} bars that its example begins with: "
-            f"say how many bars were given (PROMPT_BARS), as fairseq-generate was told by --prompt-bars."
-        )
-    return GeneratedPiece(name, tuple(tokens), len(prompt), example)
+        return given.source.split(), None
+    if given.target is not None and prompt_bars:
+        return first_bars(given.target.split(), prompt_bars), given.target
+    return first_bars(tokens, prompt_bars), None
 
 
 def first_bars(tokens: Sequence[str], bars: int) -> list[str]:

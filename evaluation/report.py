@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help="how many bars fairseq-generate was given of each example (its --prompt-bars)",
     )
-    parser.add_argument("--no-grammar-dir", type=Path, help="pieces sampled with --no-grammar, for their errors")
+    parser.add_argument(
+        "--no-grammar-dir", type=Path, help="pieces of the same prompts sampled with --no-grammar, for their errors"
+    )
     parser.add_argument(
         "--bleu-weights", type=_weights, default=EQUAL_WEIGHTS, help="of the n-gram orders (default: four equal ones)"
     )
@@ -101,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
+    for handler in logging.getLogger().handlers:  # fairseq has set logging up, in a form for logs
+        handler.setFormatter(logging.Formatter("%(message)s"))
     for noisy in ("fairseq", "museformer_plugin"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if args.out_dir.exists():

@@ -60,7 +60,7 @@ def test_examples_are_found_among_the_test_pieces(tmp_path):
 
 def test_the_wrong_number_of_bars_is_told(tmp_path):
     text = f"S-0\t{EXAMPLE}\nT-0\t{EXAMPLE}\nH-0\t-1\t{CONTINUED}\n"
-    with pytest.raises(CommandError, match=r"_0 does not begin with the 3 bars .*PROMPT_BARS"):
+    with pytest.raises(CommandError, match=r"line 3: the piece does not begin with the 3 bars .*PROMPT_BARS"):
         read(tmp_path, text, prompt_bars=3)
 
 

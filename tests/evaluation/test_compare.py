@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from evaluation.compare import main, paired_ratio
+from evaluation.report_text import FORMAT
+
+
+def estimate(value, low=None, high=None):
+    return {"value": value, "low": low, "high": high}
+
+
+def scores(bits, **changed):
+    """A small report: three test pieces with these losses, 10 tokens each."""
+    perplexity = {**estimate(2 ** (sum(bits) / 30), 1.0, 9.0), "piece_bits": bits, "piece_tokens": [10, 10, 10]}
+    return {
+        "format": FORMAT,
+        "options": {"seed": 1, "replicates": 50},
+        "model": {
+            "structure_bars": [1, 2],
+            "coarse_attention": True,
+            "parameters": 1234,
+            "updates": 5,
+            "training_seed": 1,
+        },
+        "data": {"representation": "six_track", "training_pieces": 8, "test_pieces": 3},
+        "generated": {"pieces": 4, "continuations": 0},
+        "perplexity": dict.fromkeys(("1024", "5120", "10240"), perplexity),
+        "similarity_error_percent": {"melody": {"generated": estimate(0.954, 0.5, 1.2), "test": estimate(0.4)}},
+        "grammar_errors": {"constrained": estimate(0.0), "unconstrained": None},
+        "features": {},
+        "bleu": None,
+        "self_bleu": None,
+        "copied_bars": {},
+        **changed,
+    }
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content):
+        path = tmp_path / name / "report.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    return write
+
+
+def cells(printed, name):
+    (row,) = [line for line in printed.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in row.split("|")[2:-1]]
+
+
+def test_a_column_for_each_model(write, capsys):
+    paths = [write("full", scores([10.0, 20.0, 30.0])), write("no_coarse", scores([20.0, 30.0, 40.0]))]
+    assert main(paths) == 0
+    printed = capsys.readouterr().out
+    assert "|  | full | no_coarse | test pieces |" in printed
+    assert cells(printed, "perplexity, first 1,024 tokens") == ["4.00 [1.00, 9.00]", "8.00 [1.00, 9.00]", "–"]
+    assert cells(printed, "similarity error, melody (%)") == ["0.95 [0.50, 1.20]"] * 2 + ["0.40"]
+    assert cells(printed, "grammar errors per 1,000 tokens") == ["0.00", "0.00", "–"]
+    assert "BLEU" not in printed  # nobody has it
+    assert "cannot be compared" not in printed
+
+
+def test_models_are_compared_on_the_same_pieces(write, capsys):
+    first, second = scores([10.0, 20.0, 60.0]), scores([20.0, 30.0, 70.0])
+    # A bit a token more on every piece is twice the perplexity, whichever pieces are drawn.
+    found = paired_ratio(second, first, "1024")
+    assert [round(found[name], 9) for name in ("value", "low", "high")] == [2, 2, 2]
+    main([write("a", first), write("b", second)])
+    ratio = cells(capsys.readouterr().out, "perplexity, first 5,120 tokens, over that of the first")
+    assert ratio == ["1", "2.000 [2.000, 2.000]", "–"]
+
+
+def test_models_of_other_data_are_not_compared(write, capsys):
+    other = scores([1.0, 2.0, 3.0], data={"representation": "general", "training_pieces": 8, "test_pieces": 3})
+    other["perplexity"]["1024"]["piece_tokens"] = [10, 10, 11]
+    main([write("a", scores([1.0, 2.0, 3.0])), write("b", other)])
+    printed = capsys.readouterr().out
+    assert "cannot be compared" in printed
+    assert cells(printed, "perplexity, first 1,024 tokens, over that of the first")[1] == "–"
+
+
+def test_the_papers_figures_on_request(write, capsys):
+    main([write("a", scores([1.0, 2.0, 3.0])), "--paper"])
+    printed = capsys.readouterr().out
+    assert cells(printed, "Museformer") == ["1.64", "1.41", "1.35", "0.95"]
+    assert "over that of the first" not in printed
+
+
+def test_folders_of_one_name_are_told_apart(write, capsys):
+    main([write("x/report", scores([1.0, 2.0, 3.0])), write("y/report", scores([1.0, 2.0, 3.0]))])
+    assert "|  | x/report | y/report |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("[]", "is not a report.json"), ("{", "is not a report.json"), ('{"format": 0}', "has format 0")],
+)
+def test_what_is_no_report_is_told(write, caplog, content, sentence):
+    assert main([write("a", content)]) == 1
+    assert sentence in caplog.text
+
+
+def test_a_missing_report_and_one_named_twice_are_told(write, tmp_path, caplog):
+    assert main([str(tmp_path / "absent.json")]) == 1
+    assert "absent.json" in caplog.text
+    path = write("a", scores([1.0, 2.0, 3.0]))
+    assert main([path, path]) == 1
+    assert "named twice" in caplog.text
