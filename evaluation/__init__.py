@@ -1,1 +1,8 @@
-"""Look at songs and measure them: pictures, and statistics on MIDI files and token files."""
+"""Look at songs and measure models.
+
+``report`` is the command behind ``evaluate.sh``: it reads the data (``data_bin``, ``generated``), measures
+(``scorecard``, which calls ``perplexity``, ``similarity``, ``grammar_errors``, ``musical_features``, ``bleu``
+and ``copying``, with the intervals of ``bootstrap``), writes (``report_text``) and draws (``pictures``,
+``self_similarity``, ``piano_roll``). ``compare`` puts several reports side by side. Only ``perplexity`` and
+``data_bin`` know fairseq.
+"""

@@ -9,7 +9,8 @@ The definitions are those of MusPy (Dong et al., ISMIR 2020, ``muspy.metrics``),
   bar where the metre changes, which MusPy does not allow for.
 - scale consistency: the largest share of notes without the drums that one major or natural minor scale
   holds (Mogren, "C-RNN-GAN", 2016).
-- empty-bar rate: the share of bars in which no note begins.
+- empty-bar rate: the share of bars in which no note begins, as bars are empty in the paper's preparation;
+  MusPy does not count bars either into which a note is held.
 - notes a bar: notes over bars, all instruments.
 """
 
