@@ -58,10 +58,14 @@ def triton_ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan
     128; the segments of ``plan`` cover all Q rows. Returns [Q, H, D]. Softmax and sums are float32.
     Dropout on the weights draws from PyTorch's generator of the device; gradients repeat bit by bit.
 
-    Raises ValueError for another dtype or head width.
+    Raises ValueError for other dtypes and shapes.
     """
     if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"q: dtype {q.dtype}, expected float32, float16 or bfloat16")
+    for name, rows in (("k", k), ("v", v)):
+        if rows.dtype != q.dtype or rows.shape[1:] != q.shape[1:] or len(rows) != plan.num_keys:
+            expected = f"[{plan.num_keys}, {', '.join(map(str, q.shape[1:]))}]"
+            raise ValueError(f"{name}: {rows.dtype} {tuple(rows.shape)}, expected {q.dtype} {expected}")
     if not 16 <= q.shape[-1] <= 128:
         raise ValueError(f"q has shape {tuple(q.shape)}, expected [{len(q)}, heads, head width from 16 to 128]")
     return _TritonRaggedAttention.apply(q, k, v, plan, dropout)

@@ -171,3 +171,12 @@ def test_what_the_kernels_do_not_take_is_refused(attend, piece_of, device, shape
     rows = torch.zeros(shape, dtype=dtype, device=device)
     with pytest.raises(ValueError, match=message):
         attend(rows, rows, rows, layout.token_plan)
+
+
+def test_keys_that_do_not_fit_the_plan_are_refused(attend, piece_of, device):
+    layout = BarLayout.build([piece_of([3, 2])], (1,), coarse=False)
+    rows = torch.zeros(6, 2, 16, device=device)
+    with pytest.raises(ValueError, match=r"k: torch.float32 \(5, 2, 16\), expected torch.float32 \[6, 2, 16\]"):
+        attend(rows, rows[:5], rows, layout.token_plan)
+    with pytest.raises(ValueError, match=r"v: torch.float16 \(6, 2, 16\), expected torch.float32 \[6, 2, 16\]"):
+        attend(rows, rows, rows.half(), layout.token_plan)
