@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.command import CommandError, run_command
+from data_prep.command import CommandError, positive, run_command
 from data_prep.encode import check_encodable, encode, normalising_shift
 from data_prep.song import SongError, read_song
 from data_prep.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
@@ -42,13 +42,6 @@ def read_representation(dict_path: Path) -> Representation:
         raise CommandError(f"{dict_path}: {error}.") from None
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
-
-
 def _run(args: argparse.Namespace) -> int:
     representation = read_representation(args.dict)
     if not args.song.is_file():
@@ -56,7 +49,11 @@ def _run(args: argparse.Namespace) -> int:
     try:
         shift, tokens = prompt_of(args.song, representation, args.bars)
     except SongError as error:
-        raise CommandError(f"{args.song} cannot be a prompt: {error}") from None
+        fault = str(error).partition(";")[0]
+        raise CommandError(
+            f"{args.song} cannot be a prompt: {fault}; this model was trained on {representation.name} songs: choose "
+            f"such a song, or a model of the general representation."
+        ) from None
     print(shift)
     print(" ".join(tokens))
     return 0
@@ -67,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.prompt", description=__doc__.split("\n")[0])
     parser.add_argument("song", metavar="SONG.mid", type=Path, help="the song to continue")
     parser.add_argument("--dict", required=True, type=Path, help="the model's dict.txt, which says how to spell tokens")
-    parser.add_argument("--bars", required=True, type=_positive, help="how many bars to take")
+    parser.add_argument("--bars", required=True, type=positive, help="how many bars to take")
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted.")
 

@@ -97,7 +97,7 @@ def features_of(tracks: Sequence[Track]) -> list[TrackFeatures]:
 def _features(notes: np.ndarray, bars: int, others_pitch: float | None, loudness: float) -> TrackFeatures:
     onsets = np.rint(notes[:, 0])
     begins = np.flatnonzero(np.concatenate([[True], np.diff(onsets) > 0]))
-    top = notes[begins, 2]  # notes are sorted by falling pitch within an onset, up to rounding
+    top = np.maximum.reduceat(notes[:, 2], begins)
     sizes = np.diff(np.append(begins, len(notes)))
     own_bars = onsets // POSITIONS_PER_WHOLE
     used = len(np.unique(own_bars))
