@@ -47,13 +47,15 @@ class BarSimilarity:
     """Similarities of bars summed up piece by piece, so that means can be pooled or resampled.
 
     ``sums`` float64 and ``pairs`` int64, both [pieces, max distance]: the sum of the similarities of all
-    pairs of bars t apart, and how many there are; column 0 is t = 1. ``bars`` and ``notes`` are totals.
+    pairs of bars t apart, and how many there are; column 0 is t = 1. ``bars``, ``tokens`` (of all tracks)
+    and ``notes`` are totals.
     """
 
     sums: np.ndarray
     pairs: np.ndarray
     bars: int
     notes: int
+    tokens: int = 0
 
     def curve(self) -> np.ndarray:
         """float64 [max distance]: L_t as the paper defines it, pooled over all pairs; NaN without pairs."""
@@ -90,6 +92,7 @@ def similarity_of_lines(
             np.concatenate([empty.astype(np.int64), *(part.pairs for part in members)]),
             sum(part.bars for part in members),
             sum(part.notes for part in members),
+            sum(part.tokens for part in members),
         )
         for track, members in parts.items()
     }
@@ -146,7 +149,7 @@ def _similarity_of_table(table: NoteTable, instrument: int | None, max_distance:
         similarities = shared[counted] / union[counted]
         sums[:, distance - 1] = np.bincount(pieces, similarities, table.pieces)
         pairs[:, distance - 1] = np.bincount(pieces, minlength=table.pieces)
-    return BarSimilarity(sums, pairs, bars, len(notes))
+    return BarSimilarity(sums, pairs, bars, len(notes), table.tokens)
 
 
 def _distinct(notes: np.ndarray, places: np.ndarray, room: int) -> np.ndarray:
@@ -191,16 +194,16 @@ def _report(similarity: BarSimilarity, curve: np.ndarray, track: str) -> Iterato
     yield f"{len(similarity.pairs)} pieces, {similarity.bars} bars, {similarity.notes} notes in track {track}"
     yield from _table(curve, pairs, recommended)
     yield ""
-    yield "of the similarity mass (sum of L_t times pairs), at the cost in earlier bars attended by a bar:"
+    yield "structure bars: share of all similarity (the sum of L_t times pairs), and what that costs a token:"
     choices = {
         "recommended": recommended,
         "the paper's": [t for t in PAPER_STRUCTURE_BARS if t <= len(curve)],
         f"the last {count}": list(range(1, min(count, len(curve)) + 1)),
     }
     for name, distances in choices.items():
-        choice = trade_off(curve, pairs, similarity.bars, distances)
+        choice = trade_off(curve, pairs, similarity.bars, similarity.tokens, distances)
         listed = ",".join(map(str, distances))
-        yield f"  {name:12} {100 * choice.mass:5.1f} %  {choice.bars_attended:5.2f} bars   {listed}"
+        yield f"  {name:12} {100 * choice.mass:5.1f} %  {choice.keys:7.0f} keys of {choice.bars:5.2f} bars   {listed}"
     yield ""
     yield f"--structure-bars {','.join(map(str, recommended))}"
 

@@ -21,12 +21,13 @@ class NoteTable:
     ``notes``: int64 [N, 5], columns bar, instrument (128 drums), onset in the bar, pitch id, duration id.
     Onsets count twelfths of a quarter note; ids are those of ``data_prep.vocabulary``.
     ``bar_pieces``: int64 [bars], the piece of each bar. ``pieces`` counts the pieces, those without bars
-    too.
+    too, ``tokens`` the tokens of them all.
     """
 
     notes: np.ndarray
     bar_pieces: np.ndarray
     pieces: int
+    tokens: int
 
 
 def note_table(lines: Iterable[str]) -> NoteTable:
@@ -68,7 +69,7 @@ def note_table(lines: Iterable[str]) -> NoteTable:
             np.clip(values[places + 1], 1, MAX_DURATION_ID),
         ]
     )
-    return NoteTable(notes.astype(np.int64), np.repeat(np.arange(len(encoded)), bars), len(encoded))
+    return NoteTable(notes.astype(np.int64), np.repeat(np.arange(len(encoded)), bars), len(encoded), len(families))
 
 
 def _tokens(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

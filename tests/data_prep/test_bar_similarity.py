@@ -9,6 +9,7 @@ from data_prep.bar_similarity import TRACKS, main, similarity_error, similarity_
 from data_prep.decode import decode
 from data_prep.encode import encode
 from data_prep.song import song_of
+from data_prep.structure_bars import recommend, trade_off
 from examples.make_songs import compose_song, to_midi
 
 
@@ -188,3 +189,14 @@ def test_nothing_to_compare_is_told(tmp_path, caplog):
     (tmp_path / "a.txt").write_text("t-30 o-0 i-0 p-60 d-12 v-3 b-1\n")
     assert main([str(tmp_path)]) == 1
     assert "--track all" in caplog.text
+
+
+def test_what_structure_bars_win_and_cost():
+    curve = np.array([0.1, 0.4, np.nan, 0.4])
+    pairs = np.array([9, 8, 0, 6])
+    assert recommend(curve, 2) == [2, 4]
+    assert recommend(curve, 1) == [2]  # of equals the nearer
+    assert recommend(curve, 8) == [1, 2, 4]
+    choice = trade_off(curve, pairs, bars=10, tokens=500, distances=[2, 4])
+    assert choice.mass == pytest.approx((3.2 + 2.4) / (0.9 + 3.2 + 2.4))
+    assert (choice.bars, choice.keys) == (1.4, 70)
