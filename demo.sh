@@ -14,6 +14,10 @@ EOF
     exit
 fi
 
+if [[ $# -gt 1 || ${1:-} == -* ]]; then
+    echo "demo.sh: takes one folder to write to, or nothing; see ./demo.sh --help" >&2
+    exit 2
+fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${1:-demo-output}
 seed=${SEED:-1}
@@ -45,7 +49,8 @@ step "2. MIDI to tokens, splits, fairseq's binary form"
 
 step "3. Training museformer_tiny; the whole log is in $out/train.log"
 ARCH=museformer_tiny SAVE_DIR=$out/checkpoints PIECES_PER_UPDATE=1 LR=3e-3 WARMUP_UPDATES=60 DROPOUT=0 \
-    MAX_UPDATE=${MAX_UPDATE:-500} SEED=$seed "$here/train.sh" "$out/bin" --no-epoch-checkpoints --cpu \
+    PIECES_PER_BATCH=1 TRUNCATE=0 PRECISION=fp32 STRUCTURE_BARS=1,2,4,8,12,16,24,32 \
+    MAX_UPDATE=${MAX_UPDATE:-500} SEED=$seed "$here/train.sh" "$out/bin" --cpu \
     2>"$out/train.err" | tee "$out/train.log" |
     grep --line-buffered -oE 'epoch [0-9]+.*loss=[0-9.]+, ppl=[0-9.]+|valid on .valid. subset \| loss [0-9.]+ \| ppl [0-9.]+' || {
     cat "$out/train.err" >&2
@@ -55,7 +60,10 @@ ARCH=museformer_tiny SAVE_DIR=$out/checkpoints PIECES_PER_UPDATE=1 LR=3e-3 WARMU
 step "4. Perplexity on the test songs"
 "$bin/fairseq-eval-lm" "$out/bin" --user-dir "$here/museformer_plugin" --task museformer_language_modeling \
     --path "$out/checkpoints/checkpoint_best.pt" --gen-subset test --cpu 2>&1 | tee "$out/eval-lm.log" |
-    grep -o 'Loss (base 2).*'
+    grep -o 'Loss (base 2).*' || {
+    cat "$out/eval-lm.log" >&2
+    exit 1
+}
 
 step "5. Four songs: two from scratch, two continuing test songs for which 8 bars are given"
 export SEED=$seed MAX_LEN=${MAX_LEN:-5000} MIN_LEN=${MIN_LEN:-2000}

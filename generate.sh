@@ -32,7 +32,7 @@ fail() {
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-pieces=1 prompt='' prompt_bars=8 positional=()
+pieces=1 prompt='' prompt_bars='' positional=()
 while (($#)); do
     case $1 in
         --help | -h) usage && exit ;;
@@ -60,8 +60,16 @@ checkpoint=${positional[0]} dict=${positional[1]} out_dir=${positional[2]}
 [[ -f $dict ]] || fail "there is no dictionary at $dict."
 [[ -z $prompt || -f $prompt ]] || fail "there is no MIDI file at $prompt."
 [[ $pieces =~ ^[1-9][0-9]*$ ]] || fail "--pieces takes a number from 1 up, not '$pieces'."
+[[ -n $prompt || -z $prompt_bars ]] || fail "--prompt-bars goes with --prompt."
+prompt_bars=${prompt_bars:-8}
 [[ $prompt_bars =~ ^[1-9][0-9]*$ ]] || fail "--prompt-bars takes a number from 1 up, not '$prompt_bars'."
-[[ ! -e $out_dir/generated.txt ]] || fail "$out_dir holds songs already; name another folder."
+[[ ! -e $out_dir || -d $out_dir ]] || fail "$out_dir is a file; name a folder."
+if compgen -G "$out_dir/generated*" >/dev/null; then
+    fail "$out_dir holds songs already; name another folder."
+fi
+for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:=20480} MIN_LEN=${MIN_LEN:=0} BATCH=${BATCH:=32}; do
+    [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
+done
 case ${PRECISION:=fp32} in
     fp16) precision=(--fp16) ;;
     fp32) precision=() ;;
@@ -70,7 +78,13 @@ esac
 "$here/setup.sh"
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+keep_songs() { # what was written before an interruption is not lost
+    if [[ ! -e $out_dir/generated.txt ]] && grep -qs '^H-' "$work/generated.txt"; then
+        mkdir -p "$out_dir" && cp "$work/generated.txt" "$out_dir/generated.txt"
+    fi
+    rm -rf "$work"
+}
+trap keep_songs EXIT
 cp "$dict" "$work/dict.txt"
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 python=$here/.venv/bin/python
@@ -83,17 +97,16 @@ if [[ -n $prompt ]]; then
 fi
 for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
 
-batch=${BATCH:-32}
-mkdir -p "$out_dir"
 # the log is shown only when something went wrong; progress and sentences come through standard error
 if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive" "$work" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
-    --input "$work/prompts.txt" --buffer-size "$pieces" --batch-size "$((batch < pieces ? batch : pieces))" \
-    --sampling --sampling-topk "${TOPK:-8}" --temperature "${TEMPERATURE:-1}" --beam 1 --nbest 1 \
-    --min-len "${MIN_LEN:-0}" --max-len-b "${MAX_LEN:-20480}" --seed "${SEED:-1}" "${precision[@]}" \
+    --input "$work/prompts.txt" --buffer-size "$pieces" --batch-size "$((BATCH < pieces ? BATCH : pieces))" \
+    --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" --beam 1 --nbest 1 \
+    --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
     fail "nothing was produced: fairseq-interactive failed, see above." 1
 fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
-"$python" -m data_prep.tokens_to_midi --transpose "$transpose" "$work/generated.txt" "$out_dir"
-mv "$work/generated.txt" "$out_dir/generated.txt"
+mkdir -p "$out_dir"
+cp "$work/generated.txt" "$out_dir/generated.txt"
+"$python" -m data_prep.tokens_to_midi --transpose "$transpose" "$out_dir/generated.txt" "$out_dir"

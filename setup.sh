@@ -9,6 +9,11 @@ if cmp -s requirements.txt "$installed"; then
     exit 0
 fi
 
+if [[ $(uname) != Linux ]]; then
+    echo "setup.sh: this runs on Linux (data_prep limits its reader processes by Linux's means)." >&2
+    exit 1
+fi
+
 supported() {
     command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null
 }

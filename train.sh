@@ -12,11 +12,13 @@ are the paper's:
 
   ARCH=museformer           or museformer_tiny, for CPUs
   SAVE_DIR=checkpoints
-  PIECES_PER_UPDATE=4       over all GPUs; must be divisible by their number times PIECES_PER_BATCH
+  PIECES_PER_UPDATE=4       over all GPUs; must be divisible by their number times PIECES_PER_BATCH, and is
+                            raised to that where it is not set
   PIECES_PER_BATCH=1        pieces of one forward and backward
   LR=5e-4                   peak learning rate, reached after WARMUP_UPDATES, then inverse square root
   WARMUP_UPDATES=16000
-  MAX_UPDATE=200000
+  MAX_UPDATE=200000         stop at any time with Ctrl-C; the same command goes on from there
+  SAVE_EVERY=1000           updates between checkpoints; the last two, the best and the last are kept
   WEIGHT_DECAY=0.01
   DROPOUT=0.1               on embeddings, attention weights and residual branches
   TRUNCATE=15360            keep this many tokens of each piece; 0 keeps all
@@ -44,9 +46,12 @@ fi
 "$here/setup.sh"
 
 gpus=$("$here/.venv/bin/python" -c 'import torch; print(torch.cuda.device_count())')
-pieces_per_update=${PIECES_PER_UPDATE:-4}
+for option in "$@"; do
+    [[ $option != --cpu ]] || gpus=0
+done
 pieces_per_batch=${PIECES_PER_BATCH:-1}
 at_once=$(((gpus > 0 ? gpus : 1) * pieces_per_batch))
+pieces_per_update=${PIECES_PER_UPDATE:-$(((3 / at_once + 1) * at_once))} # 4, or the next multiple of at_once
 if ((pieces_per_update % at_once)); then
     echo "train.sh: PIECES_PER_UPDATE=$pieces_per_update is not divisible by $at_once, the pieces of one" \
         "forward on $gpus GPUs: change it or PIECES_PER_BATCH." >&2
@@ -63,6 +68,8 @@ case $precision in
         ;;
 esac
 [[ $gpus -gt 0 ]] || precision_options+=(--cpu)
+echo "train.sh: $pieces_per_update pieces an update, $pieces_per_batch at a time, on $([[ $gpus -gt 0 ]] &&
+    echo "$gpus GPUs, $precision" || echo "the CPU, $precision")" >&2
 
 exec "$here/.venv/bin/fairseq-train" "$data_bin" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling \
@@ -75,4 +82,5 @@ exec "$here/.venv/bin/fairseq-train" "$data_bin" \
     --max-update "${MAX_UPDATE:-200000}" \
     --truncate-train "${TRUNCATE:-15360}" --truncate-valid "${TRUNCATE:-15360}" \
     --num-workers "${NUM_WORKERS:-2}" --seed "${SEED:-1}" --log-format simple --log-interval 10 \
-    --save-dir "${SAVE_DIR:-checkpoints}" "${precision_options[@]}" "$@"
+    --no-epoch-checkpoints --save-interval-updates "${SAVE_EVERY:-1000}" --keep-interval-updates 2 \
+    --save-dir "${SAVE_DIR:-checkpoints}" ${precision_options[@]+"${precision_options[@]}"} "$@"

@@ -21,12 +21,12 @@ def sentence_for(error: BaseException) -> str | None:
     full = _full_device(error)
     if full is not None:
         return f"No space is left on the device: {full}."
-    if isinstance(error, OSError):
-        return f"{error}."
-    if isinstance(error, AssertionError) and str(error).startswith("--"):
-        return f"{error}."  # fairseq asserts that options go together
     if _is_broken_checkpoint(error):
         return "The checkpoint is truncated or not a checkpoint; copy or train it again."
+    if isinstance(error, OSError) and (error.filename is not None or str(error).startswith("Model file not found")):
+        return f"{error}."
+    if isinstance(error, AssertionError) and str(error).startswith(("--", "Must specify batch size")):
+        return f"{error}."  # fairseq asserts that options go together
     if isinstance(error, pickle.UnpicklingError):
         return (
             "The checkpoint holds more than tensors and plain values and is not loaded, because loading "
@@ -60,11 +60,13 @@ def _is_broken_checkpoint(error: BaseException) -> bool:
     text = str(error)
     if isinstance(error, pickle.UnpicklingError):
         return "Unsupported operand" in text or "truncated" in text
-    if isinstance(error, (EOFError, RuntimeError)):
-        return isinstance(error, EOFError) or "PytorchStreamReader" in text or "failed finding central" in text
+    if isinstance(error, RuntimeError) and ("PytorchStreamReader" in text or "failed finding central" in text):
+        return True
     # any error at all may come of reading bytes that are no pickle
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].filename.endswith("_weights_only_unpickler.py")
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, (EOFError, OSError)):
+        return any(file.endswith("torch/serialization.py") for file in files)
+    return bool(files) and files[-1].endswith("_weights_only_unpickler.py")
 
 
 def _is_other_model(error: BaseException) -> bool:

@@ -177,6 +177,8 @@ class MuseformerGenerator:
                 if not going_on:
                     return
                 if len(going_on) < len(writing):
+                    ended = set(range(len(writing))).difference(going_on)
+                    progress.total -= sum(self.max_len - len(writing[n].tokens) for n in ended)
                     writing = [writing[n] for n in going_on]
                     kept = torch.tensor(going_on, device=tokens.device)
                     streams.select(going_on)

@@ -130,7 +130,7 @@ class _RaggedAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
         ctx.save_for_backward(q, k, v)
         ctx.plan, ctx.dropout, ctx.seed = plan, dropout, seed
-        queries, keys, values = _heads_first(q * q.shape[-1] ** -0.5), _heads_first(k), _heads_first(v)
+        queries, keys, values = _heads_first(q) * q.shape[-1] ** -0.5, _heads_first(k), _heads_first(v)
         out = torch.empty_like(queries)
         softmax = _Softmax(plan, queries)
 
@@ -151,7 +151,7 @@ class _RaggedAttention(torch.autograd.Function):
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v = ctx.saved_tensors
         scale = q.shape[-1] ** -0.5
-        queries, keys, values = _heads_first(q * scale), _heads_first(k), _heads_first(v)
+        queries, keys, values = _heads_first(q) * scale, _heads_first(k), _heads_first(v)
         grads = _heads_first(grad_out)
         grad_q, grad_k, grad_v = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
         softmax = _Softmax(ctx.plan, queries)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from torch.multiprocessing import ProcessRaisedException
 
 from museformer_plugin.errors import UserError, sentence_for
@@ -18,7 +19,7 @@ from museformer_plugin.errors import UserError, sentence_for
         (FileNotFoundError(errno.ENOENT, "No such file", "x.pt"), "[Errno 2] No such file: 'x.pt'."),
         (AssertionError("--max-tokens must be given"), "--max-tokens must be given."),
         (pickle.UnpicklingError("global posix.system"), "holds more than tensors and plain values"),
-        (EOFError("Ran out of input"), "truncated or not a checkpoint"),
+        (AssertionError("Must specify batch size either with --max-tokens or --batch-size"), "Must specify batch size"),
         (RuntimeError("PytorchStreamReader failed finding central directory"), "truncated or not a checkpoint"),
         (RuntimeError("basic_ios::clear: iostream error"), "No space is left on the device"),
         (RuntimeError("Error(s) in loading state_dict for MuseformerLanguageModel: size mismatch"), "other options"),
@@ -68,3 +69,18 @@ def test_the_interpreter_shows_where_a_defect_is(repository):
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "ValueError: oh" in done.stderr
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5000, 50_000, 119_000])
+def test_a_checkpoint_cut_anywhere_is_told(tmp_path, size):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"model": {"weight": torch.zeros(30_000)}}, path)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(Exception) as caught:  # PyTorch raises five kinds
+        torch.load(path, weights_only=True)
+    assert "truncated or not a checkpoint" in sentence_for(caught.value)
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")])
+def test_other_faults_keep_their_traceback(error):
+    assert sentence_for(error) is None
