@@ -39,7 +39,7 @@ def role_of(track: Track, features: TrackFeatures) -> int | None:
         return None
     if role == BASS:
         return GUITAR if features.pitch > _BASS_ABOVE else BASS
-    if features.pitch < _BASS_BELOW and features.monophony >= _ONE_VOICE and role != PIANO:
+    if features.pitch < _BASS_BELOW and features.monophony >= _ONE_VOICE:
         return BASS
     if role == _SYNTH:
         lengths = track.notes[:, 1] - track.notes[:, 0]
