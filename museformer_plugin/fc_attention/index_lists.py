@@ -103,15 +103,15 @@ class IndexLists:
 
     def to(self, device: torch.device) -> DeviceLists:
         """Copy to a device, in one transfer that the host does not wait for."""
-        # the words of bits come first: they need the stricter alignment
         arrays = [self.seen.view(np.int32), self.key_rows, self.query_blocks, self.key_order]
         arrays += [self.query_rows, self.key_blocks, self.partial_blocks]
-        packed = torch.from_numpy(np.concatenate([array.ravel() for array in arrays]))
-        if device.type == "cuda":
-            packed = packed.pin_memory()
-        packed = packed.to(device, non_blocking=True)
-        parts = packed.split([array.size for array in arrays])
-        seen, *rows = (part.view(array.shape) for part, array in zip(parts, arrays))
+        # kernels are compiled anew for pointers aligned otherwise, so every list begins at 16 bytes
+        rooms = [-(-array.size // 4) * 4 for array in arrays]
+        packed = torch.zeros(sum(rooms), dtype=torch.int32, pin_memory=device.type == "cuda")
+        for room, array in zip(packed.split(rooms), arrays):
+            room[: array.size] = torch.from_numpy(array.ravel())
+        on_device = packed.to(device, non_blocking=True).split(rooms)
+        seen, *rows = (room[: array.size].view(array.shape) for room, array in zip(on_device, arrays))
         return DeviceLists(*rows, seen.view(torch.int64), self.num_partials, self.one_query_each)
 
 

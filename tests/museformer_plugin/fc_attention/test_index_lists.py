@@ -116,6 +116,7 @@ def test_lists_go_to_a_device_once(unequal_layout):
     assert plan.on(device) is on_device
     for name in ("key_rows", "query_blocks", "key_order", "query_rows", "key_blocks", "partial_blocks", "seen"):
         np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(plan.index_lists, name))
+        assert getattr(on_device, name).storage_offset() * getattr(on_device, name).element_size() % 16 == 0
 
 
 def test_lists_travel_between_processes_but_not_their_copies(piece_of):
