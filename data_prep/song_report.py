@@ -76,15 +76,13 @@ def row_of(file: Path, outcome: Prepared | Rejected, output: str) -> ReportRow:
 
 
 def read_report(path: Path) -> Iterator[ReportRow]:
-    """The complete rows of a report; a line that an interruption cut short is left out."""
-    for _, row in _placed_rows(path):
-        yield row
+    """The complete rows of a report, none when there is no report; a line cut short is left out."""
+    if path.is_file():
+        yield from (row for _, row in _placed_rows(path))
 
 
 def _placed_rows(path: Path) -> Iterator[tuple[int, ReportRow]]:
     """The complete rows and the byte each begins at."""
-    if not path.is_file():
-        return
     place = 0
     with path.open("rb") as stream:
         for line in stream:
@@ -101,6 +99,7 @@ def settle(sources: Sequence[Path], target: Path, duplicates: bool, dropped: fro
     accepted and the others are rejected as its duplicates. Files in ``dropped`` are left out. ``target``
     may be one of the sources. Raises OSError.
     """
+    sources = [source for source in sources if source.is_file()]
     places: dict[str, tuple[int, int]] = {}
     for number, source in enumerate(sources):
         for place, row in _placed_rows(source):
@@ -109,7 +108,7 @@ def settle(sources: Sequence[Path], target: Path, duplicates: bool, dropped: fro
         places.pop(name, None)
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
-    streams = [source.open("rb") for source in sources if source.is_file()]
+    streams = [source.open("rb") for source in sources]
     try:
         with whole_file(target) as written:
             written.write(to_bytes(HEADER))

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from data_prep.files import find_files, from_bytes, one_line, to_bytes, whole_file, write_whole
+from data_prep.files import find_files, from_bytes, from_one_line, one_line, to_bytes, whole_file, write_whole
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -37,4 +37,5 @@ def test_any_name_is_one_field_of_one_line():
     fields = [one_line(name) for name in names]
     assert not any(character in field for field in fields for character in "\t\n\r")
     assert len(set(fields)) == len(names)
+    assert [from_one_line(field) for field in fields] == names
     assert from_bytes(to_bytes(os.fsdecode(b"\xff\xe9"))) == os.fsdecode(b"\xff\xe9")

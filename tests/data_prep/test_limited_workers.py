@@ -97,3 +97,17 @@ def is_running(process):
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_items_are_taken_as_workers_become_free():
+    taken = []
+
+    def items():
+        for item in range(20):
+            taken.append(item)
+            yield item
+
+    outcomes = run_limited(behave, items(), 2, LIMITS)
+    next(outcomes)
+    assert len(taken) <= 4
+    assert len(list(outcomes)) == 19
