@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -47,7 +45,7 @@ def choose_backend(device: torch.device, dtype: torch.dtype, head_width: int) ->
     if capability < _OLDEST_CAPABILITY:
         found, needed = (".".join(map(str, numbers)) for numbers in (capability, _OLDEST_CAPABILITY))
         return Backend("plain", f"the device has compute capability {found}, the kernels need {needed}")
-    return Backend("triton", f"Triton {version('triton')} on {torch.cuda.get_device_name(device)}")
+    return Backend("triton", f"Triton {import_module('triton').__version__} on {torch.cuda.get_device_name(device)}")
 
 
 def attention_for(like: Tensor, backend: str | None) -> Callable[..., Tensor]:
@@ -76,16 +74,12 @@ def _say(backend: Backend) -> None:
 def _trouble_with_triton() -> str:
     """Why Triton cannot be used, or nothing."""
     try:
-        found = version("triton") if find_spec("triton") else None
-    except (ImportError, ValueError, PackageNotFoundError):
-        found = None
-    if found is None:
-        return "Triton is not installed"
+        found = import_module("triton").__version__
+    except ModuleNotFoundError as error:
+        return "Triton is not installed" if error.name == "triton" else f"Triton cannot be imported: {error}"
+    except Exception as error:  # a broken installation may raise anything
+        return f"Triton cannot be imported: {error}"
     numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
     if numbers < _OLDEST_TRITON:
         return f"Triton {found} is too old, the kernels need {'.'.join(map(str, _OLDEST_TRITON))}"
-    try:
-        import_module("triton")
-    except Exception as error:  # a broken installation may raise anything
-        return f"Triton {found} cannot be imported: {error}"
     return ""

@@ -27,7 +27,7 @@ def hopper(monkeypatch):
     """A device that is not there."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a Hopper device")
-    monkeypatch.setattr(backends, "version", lambda package: "3.6.0")
+    monkeypatch.setattr(pytest.importorskip("triton"), "__version__", "3.6.0")
 
 
 def test_cpu_tensors_take_the_plain_path():
@@ -36,7 +36,6 @@ def test_cpu_tensors_take_the_plain_path():
 
 @pytest.mark.usefixtures("hopper")
 def test_cuda_tensors_take_the_kernels():
-    pytest.importorskip("triton")
     chosen = backends.choose_backend(CUDA, torch.bfloat16, 64)
     assert chosen == ("triton", "Triton 3.6.0 on a Hopper device")
 
@@ -56,15 +55,23 @@ def test_what_the_kernels_do_not_take_is_plain(dtype, head_width, reason):
 
 @pytest.mark.usefixtures("hopper")
 def test_an_old_triton_is_not_used(monkeypatch):
-    pytest.importorskip("triton")
-    monkeypatch.setattr(backends, "version", lambda package: "2.1.0")
+    monkeypatch.setattr(pytest.importorskip("triton"), "__version__", "2.1.0")
     chosen = backends.choose_backend(CUDA, torch.float16, 64)
     assert chosen == ("plain", "Triton 2.1.0 is too old, the kernels need 3.0")
 
 
 @pytest.mark.usefixtures("hopper")
+def test_a_broken_triton_is_not_used(monkeypatch):
+    def broken(name):
+        raise OSError("no such library")
+
+    monkeypatch.setattr(backends, "import_module", broken)
+    chosen = backends.choose_backend(CUDA, torch.float16, 64)
+    assert chosen == ("plain", "Triton cannot be imported: no such library")
+
+
+@pytest.mark.usefixtures("hopper")
 def test_an_old_device_is_not_used(monkeypatch):
-    pytest.importorskip("triton")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     chosen = backends.choose_backend(CUDA, torch.float16, 64)
     assert chosen == ("plain", "the device has compute capability 7.5, the kernels need 8.0")
