@@ -15,6 +15,14 @@ from .fc_attention import BarLayout, PieceBars
 from .token_families import TokenFamilies
 
 
+def lay_out_batch(structure_bars: Sequence[int], coarse: bool, for_gpu: bool, pieces: Sequence[PieceBars]) -> BarLayout:
+    """The layout of a batch, with the index lists of the GPU kernels where they will be wanted."""
+    layout = BarLayout.build(pieces, structure_bars, coarse)
+    if for_gpu:
+        layout.make_index_lists()
+    return layout
+
+
 class PieceDataset(FairseqDataset):
     """One piece an example: input ``</s> t1 ... tn``, target ``t1 ... tn </s>``.
 

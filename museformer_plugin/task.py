@@ -23,7 +23,7 @@ from torch import Tensor
 from data_prep.grammar import check_piece
 from data_prep.vocabulary import TokenError
 
-from .dataset import PieceDataset
+from .dataset import PieceDataset, lay_out_batch
 from .decoder import MuseformerDecoder
 from .errors import UserError
 from .fc_attention import BarLayout
@@ -79,7 +79,8 @@ class MuseformerLanguageModelingTask(FairseqTask):
         """Build the model, and remember its bars so that the data workers can lay batches out."""
         model = super().build_model(cfg, from_checkpoint)
         decoder = model.decoder
-        self._lay_out = partial(BarLayout.build, structure_bars=decoder.structure_bars, coarse=decoder.coarse)
+        for_gpu = torch.cuda.is_available()
+        self._lay_out = partial(lay_out_batch, decoder.structure_bars, decoder.coarse, for_gpu)
         return model
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **unused: Any) -> None:

@@ -1,10 +1,12 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.dataset import PieceDataset
+from museformer_plugin.dataset import PieceDataset, lay_out_batch
 from museformer_plugin.errors import UserError
-from museformer_plugin.fc_attention import BarLayout
+from museformer_plugin.fc_attention import BarLayout, PieceBars
 from museformer_plugin.model import MuseformerLanguageModel
 
 
@@ -130,3 +132,11 @@ def test_prompts_are_whole_bars(dataset_of, prompt_bars, bars_read):
 
 def test_no_samples_make_no_batch(dataset_of):
     assert dataset_of().collater([]) == {}
+
+
+@pytest.mark.parametrize("for_gpu", [False, True])
+def test_a_layout_travels_from_the_workers_with_its_index_lists(for_gpu):
+    layout = lay_out_batch((1, 2), True, for_gpu, [PieceBars(10, np.array([1, 4]), 2)])
+    arrived = pickle.loads(pickle.dumps(layout))
+    assert ("index_lists" in vars(arrived.token_plan)) == for_gpu
+    assert np.array_equal(arrived.token_plan.key_ranges, layout.token_plan.key_ranges)
