@@ -81,7 +81,7 @@ def prepare_folder(
 ) -> None:
     """Prepare what ``folder`` has not done yet of ``files``, or of all files below ``midi_dir``.
 
-    Raises CommandError when there are none, and OSError.
+    Raises CommandError when there are none, which only a shard may have, and OSError.
     """
     unlisted: list[OSError] = []
 
@@ -91,7 +91,7 @@ def prepare_folder(
         return (file for file in found if file in shard)
 
     total = sum(1 for _ in everything())
-    if not total and not unlisted:
+    if not total and not unlisted and shard.count == 1:
         raise CommandError(f"{midi_dir} holds no MIDI files (.mid or .midi) for this run at any depth.")
     for error in unlisted:
         reason = Rejected(LIMITS_RULE, f"cannot be listed: {error.strerror}")
