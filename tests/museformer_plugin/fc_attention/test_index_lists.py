@@ -124,7 +124,7 @@ def test_lists_travel_between_processes_but_not_their_copies(piece_of):
     assert "index_lists" not in vars(layout.token_plan)
     layout.make_index_lists()
     layout.token_plan.on(torch.device("cpu"))
-    arrived = pickle.loads(pickle.dumps(layout))  # noqa: S301 (our own bytes)
+    arrived = pickle.loads(pickle.dumps(layout))
     for plan in (arrived.token_plan, arrived.summary_plan):
         assert "index_lists" in vars(plan)
         assert not plan._on_devices
