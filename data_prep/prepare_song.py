@@ -78,7 +78,7 @@ def prepare_song(path: Path, options: PrepareOptions) -> Prepared | Rejected:
         grid = replace(grid, offset=0.0)
     notes = merge(tracks, instruments, grid.offset)
     if not len(notes):
-        return Rejected("instruments", "no instruments: it holds nothing but percussion and effects with a pitch")
+        return Rejected(READABLE_RULE, "no notes for the six tracks: nothing but percussion and effects with a pitch")
     try:
         song, bars = _from_first_bar(Song(notes, tempos, metres))
     except SongError as error:
