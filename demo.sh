@@ -8,7 +8,7 @@ Usage: ./demo.sh [OUT_DIR]
 
 Writes 48 arrangements of traditional tunes, prepares them, trains museformer_tiny, reports its perplexity
 on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
-OUT_DIR is demo-output by default. Environment: MAX_UPDATE=500 (updates of training), SEED=1, MIN_LEN=2000
+OUT_DIR is demo-output by default. Environment: MAX_UPDATE=400 (updates of training), SEED=1, MIN_LEN=2000
 and MAX_LEN=5000 (tokens of a written song).
 EOF
     exit
@@ -50,7 +50,7 @@ step "2. MIDI to tokens, splits, fairseq's binary form"
 step "3. Training museformer_tiny; the whole log is in $out/train.log"
 ARCH=museformer_tiny SAVE_DIR=$out/checkpoints PIECES_PER_UPDATE=1 LR=3e-3 WARMUP_UPDATES=60 DROPOUT=0 \
     PIECES_PER_BATCH=1 TRUNCATE=0 PRECISION=fp32 STRUCTURE_BARS=1,2,4,8,12,16,24,32 \
-    MAX_UPDATE=${MAX_UPDATE:-500} SEED=$seed "$here/train.sh" "$out/bin" --cpu \
+    MAX_UPDATE=${MAX_UPDATE:-400} SEED=$seed "$here/train.sh" "$out/bin" --cpu \
     2>"$out/train.err" | tee "$out/train.log" |
     grep --line-buffered -oE 'epoch [0-9]+.*loss=[0-9.]+, ppl=[0-9.]+|valid on .valid. subset \| loss [0-9.]+ \| ppl [0-9.]+' || {
     cat "$out/train.err" >&2

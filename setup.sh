@@ -44,9 +44,6 @@ echo "Setting up .venv with $("$python" --version), once; fairseq is built from 
 rm -f "$installed"
 "$python" -m venv .venv
 : >.venv/setup.log
-if .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 11))'; then
-    install 'pip<24.1' # omegaconf 2.0.6, which fairseq 0.12.2 wants, has metadata that later ones refuse
-fi
 grep -vE '^(fairseq|triton)' requirements.txt >.venv/requirements.first
 install -r .venv/requirements.first
 grep '^fairseq' requirements.txt >.venv/requirements.fairseq
