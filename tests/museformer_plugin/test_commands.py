@@ -249,7 +249,10 @@ def start():
 
     def start(name, *arguments, log=subprocess.DEVNULL):
         program = Path(sys.executable).parent / name
-        process = subprocess.Popen([program, *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT)
+        # one thread as in all other runs: sums are rounded in the order of the threads
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [program, *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         running.append(process)
         return process
 
