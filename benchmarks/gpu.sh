@@ -24,7 +24,7 @@ stage() { # name, seconds it may take, command
 }
 stage check 60 "$python" -m museformer_plugin
 stage kernels 120 "$python" -m pytest -q tests/museformer_plugin/fc_attention/triton --import-mode=importlib
-stage attention 150 "$python" -m benchmarks.attention --device cuda --dtype bfloat16 --lengths 1024 5120 15360 36864 \
+stage attention 150 "$python" -m benchmarks.attention --device cuda --dtype bfloat16 --lengths 1024,5120,15360,36864 \
     --json "$out/attention.json"
 stage training 110 "$python" -m benchmarks.training --device cuda --dtype float16 --lengths 15360 36864 \
     --json "$out/training.json"
