@@ -41,7 +41,7 @@ class MuseformerConfig(FairseqDataclass):
     dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and residual branches"})
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout on attention weights"})
     checkpoint_activations: bool = field(
-        default=False, metadata={"help": "recompute layers in the backward: less memory, a third more time"}
+        default=False, metadata={"help": "recompute layers in the backward: less memory, more time"}
     )
 
 
