@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# The figures of docs/results.md: prepares a corpus, trains three models alike, scores them.
+set -euo pipefail
+
+usage() {
+    cat <<'EOU'
+Usage: docs/results.sh MIDI_DIR LISTS OUT_DIR
+
+MIDI_DIR holds wild MIDI files, LISTS the files train.txt, valid.txt and test.txt that name the songs of each set.
+OUT_DIR gets everything; each step is left out where its result is there, so that the same command goes on after an
+interruption. Environment variables and their defaults:
+
+  ARCH=museformer_tiny        or museformer, for GPUs
+  UPDATES=1600                of one piece each, its first 10,240 tokens, the same for every model
+  LR=3e-3                     peak, after WARMUP=100 updates; falls to 0 in a straight line
+  SEEDS=1                     such as "1 2 3": every model is trained with each
+  PIECES=60                   written from scratch by each model
+  MAX_LEN=6000                longest written piece, in tokens
+  PROMPT_BARS=8               of each test song, continued for BLEU
+  MODELS="museformer no_coarse last_8_bars"
+EOU
+}
+
+if [[ $# -ne 3 ]]; then
+    usage >&2
+    exit 2
+fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+midi_dir=$1 lists=$2 out=$3
+export ARCH=${ARCH:-museformer_tiny}
+updates=${UPDATES:-1600} warmup=${WARMUP:-100} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:-8}
+"$here/setup.sh"
+. "$here/.venv/bin/activate"
+export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
+mkdir -p "$out"
+
+if [[ ! -f $out/data-bin/dict.txt ]]; then
+    if [[ ! -f $out/midi/report.tsv ]]; then
+        python -m data_prep.prepare_six_track "$midi_dir" "$out/midi" --lists "$lists"
+    fi
+    rm -rf "$out/tokens" "$out/splits" "$out/data-bin"
+    python -m data_prep.midi_to_tokens "$out/midi" "$out/tokens" --representation six_track
+    python -m data_prep.make_splits "$out/tokens" "$out/splits" --lists "$lists"
+    fairseq-preprocess --only-source --srcdict "$out/splits/dict.txt" --trainpref "$out/splits/train.tokens" \
+        --validpref "$out/splits/valid.tokens" --testpref "$out/splits/test.tokens" --destdir "$out/data-bin.part"
+    mv "$out/data-bin.part" "$out/data-bin"
+fi
+
+train() { # MODEL SEED FOLDER
+    local options=()
+    case $1 in
+        museformer) ;;
+        no_coarse) options=(--no-coarse-attention) ;;
+        last_8_bars) options=(--structure-bars 1,2,3,4,5,6,7,8) ;;
+        *) echo "results.sh: there is no model $1." >&2 && exit 2 ;;
+    esac
+    SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 LR=${LR:-3e-3} WARMUP_UPDATES=$warmup MAX_UPDATE=$updates DROPOUT=0 \
+        TRUNCATE=10240 SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" --disable-validation --max-epoch 1000 \
+        --lr-scheduler polynomial_decay --total-num-update "$updates" "${options[@]}" >>"$3.log" 2>&1
+}
+
+continue_songs() { # CHECKPOINT FOLDER SEED [more options]
+    PYTHONWARNINGS=ignore fairseq-generate "$out/data-bin" --path "$1" --user-dir "$here/museformer_plugin" \
+        --task museformer_language_modeling --gen-subset test --prompt-bars "$prompt_bars" --batch-size 32 \
+        --sampling --sampling-topk 8 --beam 1 --nbest 1 --max-len-b "$max_len" --seed "$3" \
+        --results-path "$2.part" "${@:4}"
+    mv "$2.part" "$2"
+}
+
+reports=()
+for seed in ${SEEDS:-1}; do
+    for model in ${MODELS:-museformer no_coarse last_8_bars}; do
+        run=$out/$model-$seed
+        mkdir -p "$run"
+        if [[ ! -f $run/trained.pt ]]; then
+            train "$model" "$seed" "$run/checkpoints"
+            cp "$run/checkpoints/checkpoint_last.pt" "$run/trained.part" && mv "$run/trained.part" "$run/trained.pt"
+        fi
+        if [[ ! -d $run/written/scratch ]]; then
+            rm -rf "$run/scratch.part"
+            SEED=$seed MAX_LEN=$max_len "$here/generate.sh" "$run/trained.pt" "$out/data-bin" "$run/scratch.part" \
+                --pieces "${PIECES:-60}"
+            mkdir -p "$run/written" && mv "$run/scratch.part" "$run/written/scratch"
+        fi
+        [[ -d $run/written/continued ]] || continue_songs "$run/trained.pt" "$run/written/continued" "$seed"
+        [[ -d $run/no-grammar ]] || continue_songs "$run/trained.pt" "$run/no-grammar" "$seed" --no-grammar
+        [[ -d $run/report ]] || PROMPT_BARS=$prompt_bars NO_GRAMMAR_DIR=$run/no-grammar SEED=$seed \
+            "$here/evaluate.sh" "$run/trained.pt" "$out/data-bin" "$run/written" "$run/report"
+        mkdir -p "$out/reports/$model-$seed" && cp "$run/report/report.json" "$out/reports/$model-$seed/"
+        reports+=("$out/reports/$model-$seed/report.json")
+    done
+done
+python -m evaluation.compare "${reports[@]}" >"$out/results.part"
+mv "$out/results.part" "$out/results.md"
+cat "$out/results.md"
