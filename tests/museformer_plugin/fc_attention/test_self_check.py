@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,12 +13,13 @@ def test_the_plain_path_passes():
 
 def test_a_wrong_kernel_is_found(monkeypatch):
     """Softmax without the causal mask."""
-    right = ragged._Softmax.__call__
+    right = ragged._Walk.of
 
-    def uncausal(self, q, k, segment):
-        return right(self, q, k, segment._replace(causal=False))
+    def uncausal(plan, like):
+        walk = right(plan, like)
+        return replace(walk, causal=[False] * len(walk.causal))
 
-    monkeypatch.setattr(ragged._Softmax, "__call__", uncausal)
+    monkeypatch.setattr(ragged._Walk, "of", uncausal)
     assert largest_error(torch.device("cpu")) > 0.05
 
 
