@@ -6,11 +6,11 @@ Letters: T tokens of a batch laid end to end, N summaries (complete bars), H hea
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .backends import attention_for
 from .layout import BarLayout
+from .ragged import ragged_attention, ragged_fc_attention, summary_keys_and_values
 
 
 def fc_attention(
@@ -55,10 +55,11 @@ def fc_attention(
     if summary_kv_weight.shape != (2 * width, width):
         shape = tuple(summary_kv_weight.shape)
         raise ValueError(f"summary_kv_weight has shape {shape}, expected [{2 * width}, {width}]")
+    if attend is ragged_attention:
+        return ragged_fc_attention(tokens, summaries, summary_kv_weight, layout, dropout)
     q_s, k_s, v_s = summaries
-    keys, values = torch.cat([k_s, k_x]), torch.cat([v_s, v_x])
-    s = attend(q_s, keys, values, layout.summary_plan, dropout)
-    k2, v2 = F.linear(s.flatten(1), summary_kv_weight).view(len(s), 2, *s.shape[1:]).unbind(1)
+    s = attend(q_s, torch.cat([k_s, k_x]), torch.cat([v_s, v_x]), layout.summary_plan, dropout)
+    k2, v2 = summary_keys_and_values(s, summary_kv_weight)
     x = attend(q_x, torch.cat([k2, k_x]), torch.cat([v2, v_x]), layout.token_plan, dropout)
     return x, s
 

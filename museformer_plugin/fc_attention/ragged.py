@@ -1,9 +1,7 @@
 """Attention over ranges of rows in plain PyTorch, with its own backward: no T x T tensor.
 
-One head and one segment of queries (a bar, a prefix, a summary) at a time, so that what is computed stays in cache.
-Every product reads its range of keys where it lies and adds its gradient there: nothing is gathered or scattered.
-Scores are computed again in the backward, so that beside q, k and v only one number a query and head is kept. Memory is
-linear in the number of rows. Softmax and accumulation run in float32 (float64 stays float64).
+Beside queries, keys and values only one number a query and head is kept for the backward, so memory is linear in the
+number of rows. Softmax and accumulation run in float32 (float64 stays float64).
 
 On a CPU the heads are spread over threads that each walk all segments. Splitting every small product over the cores
 instead would make them wait for each other a thousand times a call, and for ever on a machine that is busy.
@@ -11,183 +9,22 @@ instead would make them wait for each other a thousand times a call, and for eve
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from .layout import AttentionPlan
+from . import ragged_head
+from .layout import AttentionPlan, BarLayout
 
 # Key ranges with at most this many rows between them are taken as one, and those rows hidden: a product of its own
 # for each short run of summaries costs more.
 _LARGEST_HOLE = 16
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _without_interpreter_lock(function: _F) -> _F:
-    """Compile ``function`` with TorchScript, which lets go of Python's lock, so that threads do not wait for it.
-
-    PyTorch calls TorchScript deprecated and supports it up to Python 3.13; later the function runs as it stands,
-    right but slower in threads.
-    """
-    if sys.version_info >= (3, 14):
-        return function
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.script(function)
-
-
-@_without_interpreter_lock
-def _scores(rows: Tensor, keys: Tensor, ranges: list[list[int]], scale: float, room: Tensor) -> Tensor:
-    """scale rows keys^T [n, K] in ``room``: rows [n, Dh], keys [R, Dh] of which ``ranges`` count."""
-    width = 0
-    for start, end in ranges:
-        width += end - start
-    scores = room[: len(rows) * width].view(len(rows), width)
-    column = 0
-    for start, end in ranges:
-        part = scores[:, column : column + end - start]
-        torch.addmm(part, rows, keys[start:end].t(), beta=0.0, alpha=scale, out=part)
-        column += end - start
-    return scores
-
-
-@_without_interpreter_lock
-def _hide(scores: Tensor, holes: Tensor, causal: bool, future: Tensor) -> None:
-    """Set to -inf what nobody may see, and of the own rows, which come last, what comes after a query."""
-    if len(holes) > 0:
-        scores.index_fill_(1, holes, float("-inf"))
-    if causal:
-        n = len(scores)
-        scores[:, scores.shape[1] - n :].add_(future[:n, :n])
-
-
-@_without_interpreter_lock
-def _exp_of_seen(scores: Tensor, holes: Tensor, causal: bool) -> None:
-    """exp of the scores, in place, and 0 where ``_hide`` forbids to look."""
-    n = len(scores)
-    own = scores[:, scores.shape[1] - n :] if causal else scores[:, :0]
-    own.clamp_(min=-80.0, max=80.0)  # exp is several times slower where a result is 0 or inf
-    if len(holes) > 0:
-        scores.index_fill_(1, holes, 0.0)
-    scores.exp_()
-    own.tril_()
-    if len(holes) > 0:
-        scores.index_fill_(1, holes, 0.0)
-
-
-@_without_interpreter_lock
-def _weighted_sum(weights: Tensor, values: Tensor, ranges: list[list[int]], scale: float, out: Tensor) -> None:
-    """out [n, Dh] = scale times weights [n, K] times the rows of values [R, Dh] in ``ranges``."""
-    column = 0
-    beta = 0.0
-    for start, end in ranges:
-        part = weights[:, column : column + end - start]
-        torch.addmm(out, part, values[start:end], beta=beta, alpha=scale, out=out)
-        column += end - start
-        beta = 1.0
-
-
-@_without_interpreter_lock
-def _add_transposed(weights: Tensor, rows: Tensor, ranges: list[list[int]], scale: float, total: Tensor) -> None:
-    """Add scale times weights^T rows to the rows of total [R, Dh] in ``ranges``: weights [n, K], rows [n, Dh]."""
-    column = 0
-    for start, end in ranges:
-        part = weights[:, column : column + end - start]
-        total[start:end].addmm_(part.t(), rows, alpha=scale)
-        column += end - start
-
-
-@_without_interpreter_lock
-def _kept(weights: Tensor, rate: float, generator: torch.Generator, draws: list[Tensor]) -> Tensor:
-    """1 where a weight [n, K] is kept, 0 where it is dropped; ``draws`` are int64 and the same memory as int16."""
-    count = weights.numel()
-    draws[0][: (count + 3) // 4].random_(-(1 << 62) * 2, None, generator=generator)  # all 64 bits, for four weights
-    bits = draws[1][:count].view(weights.shape)
-    return (bits >= int(rate * (1 << 16)) - (1 << 15)).to(weights.dtype)  # a product with bool is slow
-
-
-@_without_interpreter_lock
-def _attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    queries: list[list[int]],
-    key_ranges: list[list[list[int]]],
-    holes: list[Tensor],
-    causal: list[bool],
-    future: Tensor,
-    rate: float,
-    generator: torch.Generator,
-    draws: list[Tensor],
-    room: Tensor,
-    out: Tensor,
-    log_sums: Tensor,
-) -> None:
-    """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (of exp of the scores)."""
-    scale = q.shape[1] ** -0.5
-    for number in range(len(queries)):
-        start, end = queries[number]
-        ranges = key_ranges[number]
-        weights = _scores(q[start:end], k, ranges, scale, room)
-        _hide(weights, holes[number], causal[number], future)
-        largest = weights.amax(1, keepdim=True)
-        weights.sub_(largest)
-        _exp_of_seen(weights, holes[number], causal[number])
-        sums = weights.sum(1, keepdim=True)
-        log_sums[start:end] = (largest + sums.log()).squeeze(1)
-        if rate > 0:
-            weights.mul_(_kept(weights, rate, generator, draws))
-        _weighted_sum(weights, v, ranges, 1 / (1 - rate), out[start:end])
-        out[start:end].div_(sums)
-
-
-@_without_interpreter_lock
-def _differentiate(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    queries: list[list[int]],
-    key_ranges: list[list[list[int]]],
-    holes: list[Tensor],
-    causal: list[bool],
-    future: Tensor,
-    rate: float,
-    generator: torch.Generator,
-    draws: list[Tensor],
-    rooms: list[Tensor],
-    log_sums: Tensor,
-    grad_out: Tensor,
-    grad_q: Tensor,
-    grad_k: Tensor,
-    grad_v: Tensor,
-) -> None:
-    """One head, backward: what ``_attend`` had, and the gradients in the same shapes."""
-    scale = q.shape[1] ** -0.5
-    scale_kept = 1 / (1 - rate)
-    for number in range(len(queries)):
-        start, end = queries[number]
-        ranges = key_ranges[number]
-        rows, grads = q[start:end], grad_out[start:end]
-        weights = _scores(rows, k, ranges, scale, rooms[0])
-        weights.sub_(log_sums[start:end].unsqueeze(1))
-        _exp_of_seen(weights, holes[number], causal[number])
-        grad_weights = _scores(grads, v, ranges, scale_kept, rooms[1])
-        if rate > 0:
-            kept = _kept(weights, rate, generator, draws)
-            grad_weights.mul_(kept)
-            _add_transposed(kept.mul_(weights), grads, ranges, scale_kept, grad_v)
-        else:
-            _add_transposed(weights, grads, ranges, 1.0, grad_v)
-        torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype, grad_input=grad_weights)
-        _weighted_sum(grad_weights, k, ranges, scale, grad_q[start:end])
-        _add_transposed(grad_weights, rows, ranges, scale, grad_k)
 
 
 @dataclass(frozen=True)
@@ -259,76 +96,194 @@ def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch
         torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
 
 
-def _accurate(*tensors: Tensor) -> list[Tensor]:
-    """In the dtype of softmax and accumulation."""
-    return [rows if rows.dtype == torch.float64 else rows.float() for rows in tensors]
+@dataclass(frozen=True)
+class _Step:
+    """One attention: queries [Q, H, Dh] over keys and values that lie end to end in parts, each [R, H, Dh]."""
+
+    walk: _Walk
+    dropout: float
+    seed: int
+    queries: Tensor
+    keys: list[Tensor]
+    values: list[Tensor]
+
+    def attend(self) -> tuple[Tensor, Tensor]:
+        """The output, as the queries, and the logarithms of the softmax's sums [H, Q]."""
+        out = torch.empty_like(self.queries)
+        log_sums = out.new_empty(out.shape[1], len(out), dtype=_accurate(out.dtype))
+
+        def attend(heads: Iterator[int]) -> None:
+            worker = _Worker(self)
+            room, head_out = worker.room(), worker.rows(self.queries)
+            for head in heads:
+                ragged_head.attend(*worker.arguments(head), room, head_out, log_sums[head])
+                out[:, head] = head_out
+
+        _over_heads(attend, out.shape[1], out.device)
+        return out, log_sums
+
+    def differentiate(
+        self, log_sums: Tensor, grad_out: Tensor, grad_keys: list[Tensor], grad_values: list[Tensor], add: bool = False
+    ) -> Tensor:
+        """Write the gradients of keys and values into their parts, or add them; returns that of the queries."""
+        grad_queries = torch.empty_like(self.queries)
+
+        def differentiate(heads: Iterator[int]) -> None:
+            worker = _Worker(self)
+            rooms = [worker.room(), worker.room()]
+            head_grads, grad_q = worker.rows(self.queries), worker.rows(self.queries)
+            grad_k, grad_v = worker.rows(*self.keys), worker.rows(*self.values)
+            for head in heads:
+                for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
+                    if add:
+                        _join(parts, head, total)
+                    else:
+                        total.zero_()
+                arguments = worker.arguments(head)
+                _join([grad_out], head, head_grads)
+                ragged_head.differentiate(*arguments, rooms, log_sums[head], head_grads, grad_q, grad_k, grad_v)
+                grad_queries[:, head] = grad_q
+                for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
+                    for rows, part in zip(total.split([len(part) for part in parts]), parts):
+                        part[:, head] = rows
+
+        _over_heads(differentiate, grad_queries.shape[1], grad_queries.device)
+        return grad_queries
 
 
 class _Worker:
-    """What one thread needs for one head after another."""
+    """What one thread needs for one head after another: rows of one head are multiplied faster side by side."""
 
-    def __init__(self, walk: _Walk, dropout: float, seed: int, device: torch.device) -> None:
-        self._walk, self._rate, self._seed = walk, dropout, seed
-        self._generator = torch.Generator(device)
-        self._draws = torch.empty((walk.room + 3) // 4 if dropout > 0 else 0, dtype=torch.int64, device=device)
+    def __init__(self, step: _Step) -> None:
+        self._step = step
+        self._like = step.queries
+        self._generator = torch.Generator(self._like.device)
+        draws = (step.walk.room + 3) // 4 if step.dropout > 0 else 0
+        self._draws = torch.empty(draws, dtype=torch.int64, device=self._like.device)
+        self._rows = self.rows(step.queries), self.rows(*step.keys), self.rows(*step.values)
+
+    def room(self) -> Tensor:
+        """For the scores of any segment."""
+        return self._like.new_empty(self._step.walk.room, dtype=_accurate(self._like.dtype))
+
+    def rows(self, *parts: Tensor) -> Tensor:
+        """For one head of ``parts`` laid end to end."""
+        return self._like.new_empty(sum(map(len, parts)), self._like.shape[2], dtype=_accurate(self._like.dtype))
 
     def arguments(self, head: int) -> tuple[Any, ...]:
-        """What ``_attend`` and ``_differentiate`` take after the rows."""
-        walk = self._walk
+        """The first ones of ``ragged_head.attend`` and ``differentiate``."""
+        step, walk = self._step, self._step.walk
+        for parts, rows in zip(([step.queries], step.keys, step.values), self._rows):
+            _join(parts, head, rows)
         plan = walk.queries, walk.key_ranges, walk.holes, walk.causal, walk.future
-        generator = self._generator.manual_seed(self._seed + head)
-        return *plan, self._rate, generator, [self._draws, self._draws.view(torch.int16)]
+        generator = self._generator.manual_seed(step.seed + head)
+        return *self._rows, *plan, step.dropout, generator, [self._draws, self._draws.view(torch.int16)]
 
 
-def _one_head(*tensors: Tensor) -> list[Tensor]:
-    """Room for the rows [R, Dh] of one head of each [R, H, Dh]: side by side they are multiplied faster."""
-    return [rows.new_empty(rows.shape[0], rows.shape[2]) for rows in tensors]
+def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:
+    """Lay one head of the parts [R, H, Dh] end to end in ``rows``."""
+    for place, part in zip(rows.split([len(part) for part in parts]), parts):
+        place.copy_(part[:, head])
+
+
+def _accurate(dtype: torch.dtype) -> torch.dtype:
+    """That of softmax and accumulation."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch.device) -> None:
+    """Call ``work`` with the heads to take one after the other; on a CPU in as many threads as PyTorch may use."""
+    left = iter(range(heads))  # shared: who is done with a head takes the next
+    threads = torch.get_num_threads()
+    workers = min(threads, heads) if device.type == "cpu" else 1
+    if workers == 1:
+        work(left)
+        return
+    inference = torch.is_inference_mode_enabled()
+
+    def alone(_: int) -> None:
+        # modes are kept by thread
+        with torch.inference_mode(inference), torch.no_grad():
+            work(left)
+
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(alone, range(workers)))
+    finally:
+        torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
 
 
 class _RaggedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
-        rows = _accurate(q, k, v)
-        walk = _Walk.of(plan, rows[0])
-        out = torch.empty_like(rows[0])
-        log_sums = out.new_empty(q.shape[1], len(q))
-
-        def attend(heads: Iterator[int]) -> None:
-            worker, room = _Worker(walk, dropout, seed, q.device), out.new_empty(walk.room)
-            *head_rows, head_out = _one_head(*rows, out)
-            for head in heads:
-                for part, whole in zip(head_rows, rows):
-                    part.copy_(whole[:, head])
-                _attend(*head_rows, *worker.arguments(head), room, head_out, log_sums[head])
-                out[:, head] = head_out
-
-        _over_heads(attend, q.shape[1], q.device)
+        ctx.options = _Walk.of(plan, q), dropout, seed
+        out, log_sums = _Step(*ctx.options, q, [k], [v]).attend()
         ctx.save_for_backward(q, k, v, log_sums)
-        ctx.walk, ctx.dropout, ctx.seed = walk, dropout, seed
-        return out.to(q.dtype)
+        return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, log_sums = ctx.saved_tensors
-        rows = _accurate(q, k, v, grad_out)
-        results = [torch.empty_like(part) for part in rows[:3]]
+        grad_k, grad_v = torch.empty_like(k), torch.empty_like(v)
+        grad_q = _Step(*ctx.options, q, [k], [v]).differentiate(log_sums, grad_out, [grad_k], [grad_v])
+        return grad_q, grad_k, grad_v, None, None, None
 
-        def differentiate(heads: Iterator[int]) -> None:
-            worker = _Worker(ctx.walk, ctx.dropout, ctx.seed, q.device)
-            rooms = [rows[0].new_empty(ctx.walk.room), rows[0].new_empty(ctx.walk.room)]
-            head_rows, head_results = _one_head(*rows), _one_head(*results)
-            for head in heads:
-                for part, whole in zip(head_rows, rows):
-                    part.copy_(whole[:, head])
-                for part in head_results[1:]:
-                    part.zero_()
-                *operands, grads = head_rows
-                _differentiate(*operands, *worker.arguments(head), rooms, log_sums[head], grads, *head_results)
-                for part, whole in zip(head_results, results):
-                    whole[:, head] = part
 
-        _over_heads(differentiate, q.shape[1], q.device)
-        return *(part.to(q.dtype) for part in results), None, None, None
+class _RaggedFCAttention(torch.autograd.Function):
+    """Both steps of FC-attention in one, so that nothing is copied to stand in one tensor, nor gradients added later."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q_x: Tensor,
+        k_x: Tensor,
+        v_x: Tensor,
+        q_s: Tensor,
+        k_s: Tensor,
+        v_s: Tensor,
+        summary_kv_weight: Tensor,
+        layout: BarLayout,
+        dropout: float,
+        seed: int,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.summary_options = _Walk.of(layout.summary_plan, q_s), dropout, seed
+        ctx.token_options = _Walk.of(layout.token_plan, q_x), dropout, seed + q_x.shape[1]
+        s, s_sums = _Step(*ctx.summary_options, q_s, [k_s, k_x], [v_s, v_x]).attend()
+        k2, v2 = summary_keys_and_values(s, summary_kv_weight)
+        x, x_sums = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
+        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, s_sums, x_sums)
+        return x, s
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_x: Tensor, grad_s: Tensor) -> tuple[Tensor | None, ...]:
+        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, s_sums, x_sums = ctx.saved_tensors
+        k2, v2 = summary_keys_and_values(s, weight)
+        # the two steps' gradients of the tokens meet here
+        grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate(rows.dtype)) for rows in (k_x, v_x))
+        grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
+        step = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
+        grad_k2, grad_v2 = grad_rows.unbind(1)
+        grad_q_x = step.differentiate(x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
+        grad_rows = grad_rows.flatten(1)
+        grad_weight = (grad_rows.t() @ s.flatten(1).to(grad_rows.dtype)).to(weight.dtype)
+        grad_s = grad_s + (grad_rows @ weight.to(grad_rows.dtype)).view(s.shape)
+        grad_k_s, grad_v_s = torch.zeros_like(k_s), torch.zeros_like(v_s)
+        step = _Step(*ctx.summary_options, q_s, [k_s, k_x], [v_s, v_x])
+        grad_q_s = step.differentiate(s_sums, grad_s, [grad_k_s, grad_k_x], [grad_v_s, grad_v_x], add=True)
+        of_tokens = grad_q_x, grad_k_x.to(k_x.dtype), grad_v_x.to(v_x.dtype)
+        return *of_tokens, grad_q_s, grad_k_s, grad_v_s, grad_weight, None, None, None
+
+
+def summary_keys_and_values(s: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """K2 s' and V2 s' [N, H, Dh] of s' [N, H, Dh]; weight [2 * H * Dh, H * Dh] is K2 above V2."""
+    k2, v2 = F.linear(s.flatten(1), weight.to(s.dtype)).view(len(s), 2, *s.shape[1:]).unbind(1)
+    return k2, v2
+
+
+def _whole_65536ths(dropout: float) -> float:
+    return round(dropout * 2**16) / 2**16
 
 
 def ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float = 0.0) -> Tensor:
@@ -338,4 +293,17 @@ def ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropo
     rows. Returns [Q, H, Dh]. Dropout on the weights, in whole 65536ths, draws its seed from PyTorch's generator.
     """
     seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
-    return _RaggedAttention.apply(q, k, v, plan, round(dropout * 2**16) / 2**16, seed)
+    return _RaggedAttention.apply(q, k, v, plan, _whole_65536ths(dropout), seed)
+
+
+def ragged_fc_attention(
+    tokens: tuple[Tensor, Tensor, Tensor],
+    summaries: tuple[Tensor, Tensor, Tensor],
+    summary_kv_weight: Tensor,
+    layout: BarLayout,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """``fc_attention`` of a coarse layout; see there."""
+    seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
+    options = layout, _whole_65536ths(dropout), seed
+    return _RaggedFCAttention.apply(*tokens, *summaries, summary_kv_weight, *options)
