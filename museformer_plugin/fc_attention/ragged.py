@@ -29,37 +29,47 @@ _LARGEST_HOLE = 16
 
 @dataclass(frozen=True)
 class _Walk:
-    """A plan as the functions above walk it, segment by segment: ``holes`` are columns that nobody may see."""
+    """A plan as ``ragged_head`` walks it, int64 all.
 
-    queries: list[list[int]]
-    key_ranges: list[list[list[int]]]
-    holes: list[Tensor]
-    causal: list[bool]
-    future: Tensor  # -inf above the diagonal
+    Each segment [S, 7] has its first query and the one behind its last, whether it is causal, and likewise where in
+    ``seen`` and ``widths`` [U] and in ``holes`` its entries lie: which of the distinct ``ranges`` [R, 2] it sees, how
+    wide they are, and which columns of its scores nobody may see.
+    """
+
+    segments: Tensor
+    ranges: Tensor
+    seen: Tensor
+    widths: Tensor
+    holes: Tensor
     room: int  # numbers in the scores of the largest segment
 
     @staticmethod
-    def of(plan: AttentionPlan, like: Tensor) -> _Walk:
-        first, ranges, queries = plan.first_key_range.tolist(), plan.key_ranges.tolist(), plan.query_ranges.tolist()
-        bridged = [_bridge(ranges[a:b]) for a, b in zip(first, first[1:])]
-        key_ranges = [part for part, _ in bridged]
-        widths = [sum(end - start for start, end in part) for part in key_ranges]
-        lengths = [end - start for start, end in queries]
-        causal = plan.causal.tolist()
-        longest = max((length for length, is_causal in zip(lengths, causal) if is_causal), default=0)
+    def of(plan: AttentionPlan, device: torch.device) -> _Walk:
+        first, ranges = plan.first_key_range.tolist(), plan.key_ranges.tolist()
+        segments, seen, widths, holes = [], [], [], []
+        numbers: dict[tuple[int, int], int] = {}
+        room = 0
+        for place, (start, end) in enumerate(plan.query_ranges.tolist()):
+            bridged, hidden = _bridge(ranges[first[place] : first[place + 1]])
+            before = len(seen), len(holes)
+            seen += [numbers.setdefault(run, len(numbers)) for run in bridged]
+            widths += [run[1] - run[0] for run in bridged]
+            holes += hidden
+            room = max(room, (end - start) * sum(widths[before[0] :]))
+            segments.append([start, end, int(plan.causal[place]), before[0], len(seen), before[1], len(holes)])
         return _Walk(
-            queries,
-            key_ranges,
-            [torch.tensor(hidden, dtype=torch.int64, device=like.device) for _, hidden in bridged],
-            causal,
-            like.new_full((longest, longest), float("-inf")).triu(1),
-            max((length * width for length, width in zip(lengths, widths)), default=0),
+            torch.tensor(segments, dtype=torch.int64).view(-1, 7),
+            torch.tensor(list(numbers), dtype=torch.int64).view(-1, 2),
+            torch.tensor(seen, dtype=torch.int64),
+            torch.tensor(widths, dtype=torch.int64),
+            torch.tensor(holes, dtype=torch.int64, device=device),
+            room,
         )
 
 
-def _bridge(ranges: list[list[int]]) -> tuple[list[list[int]], list[int]]:
+def _bridge(ranges: list[list[int]]) -> tuple[list[tuple[int, int]], list[int]]:
     """Ranges that lie close behind one another as one, and the columns of the rows between them."""
-    bridged: list[list[int]] = []
+    bridged: list[tuple[int, int]] = []
     holes: list[int] = []
     column = 0
     for start, end in ranges:
@@ -67,33 +77,11 @@ def _bridge(ranges: list[list[int]]) -> tuple[list[list[int]], list[int]]:
         if 0 <= hole <= _LARGEST_HOLE:
             holes += range(column, column + hole)
             column += hole
-            bridged[-1][1] = end
+            bridged[-1] = bridged[-1][0], end
         else:
-            bridged.append([start, end])
+            bridged.append((start, end))
         column += end - start
     return bridged, holes
-
-
-def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch.device) -> None:
-    """Call ``work`` with the heads to take one after the other; on a CPU in as many threads as PyTorch may use."""
-    left = iter(range(heads))  # shared: who is done with a head takes the next
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or min(threads, heads) == 1:
-        work(left)
-        return
-    inference = torch.is_inference_mode_enabled()
-
-    def alone(_: int) -> None:
-        # modes are kept by thread
-        with torch.inference_mode(inference), torch.no_grad():
-            work(left)
-
-    workers = min(threads, heads)
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(alone, range(workers)))
-    finally:
-        torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
 
 
 @dataclass(frozen=True)
@@ -114,10 +102,9 @@ class _Step:
 
         def attend(heads: Iterator[int]) -> None:
             worker = _Worker(self)
-            room, head_out = worker.room(), worker.rows(self.queries)
+            room = worker.room()
             for head in heads:
-                ragged_head.attend(*worker.arguments(head), room, head_out, log_sums[head])
-                out[:, head] = head_out
+                ragged_head.attend(*worker.arguments(head), room, out[:, head], log_sums[head])
 
         _over_heads(attend, out.shape[1], out.device)
         return out, log_sums
@@ -131,7 +118,6 @@ class _Step:
         def differentiate(heads: Iterator[int]) -> None:
             worker = _Worker(self)
             rooms = [worker.room(), worker.room()]
-            head_grads, grad_q = worker.rows(self.queries), worker.rows(self.queries)
             grad_k, grad_v = worker.rows(*self.keys), worker.rows(*self.values)
             for head in heads:
                 for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
@@ -139,10 +125,8 @@ class _Step:
                         _join(parts, head, total)
                     else:
                         total.zero_()
-                arguments = worker.arguments(head)
-                _join([grad_out], head, head_grads)
-                ragged_head.differentiate(*arguments, rooms, log_sums[head], head_grads, grad_q, grad_k, grad_v)
-                grad_queries[:, head] = grad_q
+                of_queries = grad_out[:, head], grad_queries[:, head]
+                ragged_head.differentiate(*worker.arguments(head), rooms, log_sums[head], *of_queries, grad_k, grad_v)
                 for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
                     for rows, part in zip(total.split([len(part) for part in parts]), parts):
                         part[:, head] = rows
@@ -160,7 +144,7 @@ class _Worker:
         self._generator = torch.Generator(self._like.device)
         draws = (step.walk.room + 3) // 4 if step.dropout > 0 else 0
         self._draws = torch.empty(draws, dtype=torch.int64, device=self._like.device)
-        self._rows = self.rows(step.queries), self.rows(*step.keys), self.rows(*step.values)
+        self._keys, self._values = self.rows(*step.keys), self.rows(*step.values)
 
     def room(self) -> Tensor:
         """For the scores of any segment."""
@@ -173,11 +157,19 @@ class _Worker:
     def arguments(self, head: int) -> tuple[Any, ...]:
         """The first ones of ``ragged_head.attend`` and ``differentiate``."""
         step, walk = self._step, self._step.walk
-        for parts, rows in zip(([step.queries], step.keys, step.values), self._rows):
-            _join(parts, head, rows)
-        plan = walk.queries, walk.key_ranges, walk.holes, walk.causal, walk.future
+        _join(step.keys, head, self._keys)
+        _join(step.values, head, self._values)
+        plan = walk.segments, walk.ranges, walk.seen, walk.widths, walk.holes
         generator = self._generator.manual_seed(step.seed + head)
-        return *self._rows, *plan, step.dropout, generator, [self._draws, self._draws.view(torch.int16)]
+        return (
+            step.queries[:, head],
+            self._keys,
+            self._values,
+            plan,
+            step.dropout,
+            generator,
+            [self._draws, self._draws.view(torch.int16)],
+        )
 
 
 def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:
@@ -196,16 +188,14 @@ def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch
     left = iter(range(heads))  # shared: who is done with a head takes the next
     threads = torch.get_num_threads()
     workers = min(threads, heads) if device.type == "cpu" else 1
-    if workers == 1:
-        work(left)
-        return
-    inference = torch.is_inference_mode_enabled()
 
     def alone(_: int) -> None:
-        # modes are kept by thread
-        with torch.inference_mode(inference), torch.no_grad():
+        with torch.inference_mode():  # views are cheaper in it; modes are kept by thread
             work(left)
 
+    if workers == 1:
+        alone(0)
+        return
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             list(pool.map(alone, range(workers)))
@@ -216,7 +206,7 @@ def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch
 class _RaggedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
-        ctx.options = _Walk.of(plan, q), dropout, seed
+        ctx.options = _Walk.of(plan, q.device), dropout, seed
         out, log_sums = _Step(*ctx.options, q, [k], [v]).attend()
         ctx.save_for_backward(q, k, v, log_sums)
         return out
@@ -247,8 +237,8 @@ class _RaggedFCAttention(torch.autograd.Function):
         dropout: float,
         seed: int,
     ) -> tuple[Tensor, Tensor]:
-        ctx.summary_options = _Walk.of(layout.summary_plan, q_s), dropout, seed
-        ctx.token_options = _Walk.of(layout.token_plan, q_x), dropout, seed + q_x.shape[1]
+        ctx.summary_options = _Walk.of(layout.summary_plan, q_s.device), dropout, seed
+        ctx.token_options = _Walk.of(layout.token_plan, q_x.device), dropout, seed + q_x.shape[1]
         s, s_sums = _Step(*ctx.summary_options, q_s, [k_s, k_x], [v_s, v_x]).attend()
         k2, v2 = summary_keys_and_values(s, summary_kv_weight)
         x, x_sums = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()

@@ -32,28 +32,31 @@ def without_interpreter_lock(function: _F) -> _F:
 
 
 @without_interpreter_lock
-def _scores(rows: Tensor, keys: Tensor, ranges: list[list[int]], scale: float, room: Tensor) -> Tensor:
-    """scale rows keys^T [n, K] in ``room``: rows [n, Dh], keys [R, Dh] of which ``ranges`` count."""
-    width = 0
-    for start, end in ranges:
-        width += end - start
+def _views(rows: Tensor, ranges: list[list[int]]) -> list[Tensor]:
+    """The runs of rows [R, Dh] that segments see, made once: a product is hardly dearer than a view."""
+    return [rows[start_end[0] : start_end[1]] for start_end in ranges]
+
+
+@without_interpreter_lock
+def _scores(rows: Tensor, keys: list[Tensor], seen: list[int], widths: list[int], scale: float, room: Tensor) -> Tensor:
+    """scale rows keys^T [n, K] in ``room``: rows [n, Dh], the ``seen`` ones of keys [Dh, width]."""
+    width = sum(widths)
     scores = room[: len(rows) * width].view(len(rows), width)
-    column = 0
-    for start, end in ranges:
-        part = scores[:, column : column + end - start]
-        torch.addmm(part, rows, keys[start:end].t(), beta=0.0, alpha=scale, out=part)
-        column += end - start
+    parts = scores.split(widths, 1)
+    for number in range(len(seen)):
+        torch.addmm(parts[number], rows, keys[seen[number]], beta=0.0, alpha=scale, out=parts[number])
     return scores
 
 
 @without_interpreter_lock
-def _hide(scores: Tensor, holes: Tensor, causal: bool, future: Tensor) -> None:
+def _hide(scores: Tensor, holes: Tensor, causal: bool) -> None:
     """Set to -inf what nobody may see, and of the own rows, which come last, what comes after a query."""
     if len(holes) > 0:
         scores.index_fill_(1, holes, float("-inf"))
     if causal:
         n = len(scores)
-        scores[:, scores.shape[1] - n :].add_(future[:n, :n])
+        own = scores[:, scores.shape[1] - n :]
+        own.add_(torch.full_like(own, float("-inf")).triu_(1))
 
 
 @without_interpreter_lock
@@ -71,25 +74,23 @@ def _exp_of_seen(scores: Tensor, holes: Tensor, causal: bool) -> None:
 
 
 @without_interpreter_lock
-def _weighted_sum(weights: Tensor, values: Tensor, ranges: list[list[int]], scale: float, out: Tensor) -> None:
-    """out [n, Dh] = scale times weights [n, K] times the rows of values [R, Dh] in ``ranges``."""
-    column = 0
-    beta = 0.0
-    for start, end in ranges:
-        part = weights[:, column : column + end - start]
-        torch.addmm(out, part, values[start:end], beta=beta, alpha=scale, out=out)
-        column += end - start
-        beta = 1.0
+def _weighted_sum(weights: Tensor, values: list[Tensor], seen: list[int], widths: list[int], scale: float) -> Tensor:
+    """scale times weights [n, K] times the ``seen`` ones of values [width, Dh]: [n, Dh]."""
+    total = weights.new_zeros([len(weights), values[0].shape[1]])
+    parts = weights.split(widths, 1)
+    for number in range(len(seen)):
+        total.addmm_(parts[number], values[seen[number]], alpha=scale)
+    return total
 
 
 @without_interpreter_lock
-def _add_transposed(weights: Tensor, rows: Tensor, ranges: list[list[int]], scale: float, total: Tensor) -> None:
-    """Add scale times weights^T rows to the rows of total [R, Dh] in ``ranges``: weights [n, K], rows [n, Dh]."""
-    column = 0
-    for start, end in ranges:
-        part = weights[:, column : column + end - start]
-        total[start:end].addmm_(part.t(), rows, alpha=scale)
-        column += end - start
+def _add_transposed(
+    weights: Tensor, rows: Tensor, totals: list[Tensor], seen: list[int], widths: list[int], scale: float
+) -> None:
+    """Add scale times weights^T rows to the ``seen`` ones of totals [width, Dh]: weights [n, K], rows [n, Dh]."""
+    parts = weights.t().split(widths, 0)
+    for number in range(len(seen)):
+        totals[seen[number]].addmm_(parts[number], rows, alpha=scale)
 
 
 @without_interpreter_lock
@@ -106,11 +107,7 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    queries: list[list[int]],
-    key_ranges: list[list[list[int]]],
-    holes: list[Tensor],
-    causal: list[bool],
-    future: Tensor,
+    plan: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
     rate: float,
     generator: torch.Generator,
     draws: list[Tensor],
@@ -118,22 +115,28 @@ def attend(
     out: Tensor,
     log_sums: Tensor,
 ) -> None:
-    """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (of exp of the scores)."""
+    """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (of exp of the scores).
+
+    ``plan`` is int64, see ``Walk``; ``draws`` int64 and the same memory as int16; ``room`` holds the largest scores.
+    """
+    segments: list[list[int]] = plan[0].tolist()
+    ranges: list[list[int]] = plan[1].tolist()
+    all_seen: list[int] = plan[2].tolist()
+    all_widths: list[int] = plan[3].tolist()
+    keys, values = [part.t() for part in _views(k, ranges)], _views(v, ranges)
     scale = q.shape[1] ** -0.5
-    for number in range(len(queries)):
-        start, end = queries[number]
-        ranges = key_ranges[number]
-        weights = _scores(q[start:end], k, ranges, scale, room)
-        _hide(weights, holes[number], causal[number], future)
+    for start, end, causal, first, last, first_hole, last_hole in segments:
+        seen, widths, holes = all_seen[first:last], all_widths[first:last], plan[4][first_hole:last_hole]
+        weights = _scores(q[start:end].to(k.dtype).contiguous(), keys, seen, widths, scale, room)
+        _hide(weights, holes, causal == 1)
         largest = weights.amax(1, keepdim=True)
         weights.sub_(largest)
-        _exp_of_seen(weights, holes[number], causal[number])
+        _exp_of_seen(weights, holes, causal == 1)
         sums = weights.sum(1, keepdim=True)
         log_sums[start:end] = (largest + sums.log()).squeeze(1)
         if rate > 0:
             weights.mul_(_kept(weights, rate, generator, draws))
-        _weighted_sum(weights, v, ranges, 1 / (1 - rate), out[start:end])
-        out[start:end].div_(sums)
+        out[start:end] = _weighted_sum(weights, values, seen, widths, 1 / (1 - rate)) / sums
 
 
 @without_interpreter_lock
@@ -141,11 +144,7 @@ def differentiate(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    queries: list[list[int]],
-    key_ranges: list[list[list[int]]],
-    holes: list[Tensor],
-    causal: list[bool],
-    future: Tensor,
+    plan: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
     rate: float,
     generator: torch.Generator,
     draws: list[Tensor],
@@ -156,23 +155,30 @@ def differentiate(
     grad_k: Tensor,
     grad_v: Tensor,
 ) -> None:
-    """One head, backward: what ``attend`` had, and the gradients in the same shapes."""
+    """One head, backward: what ``attend`` had, and the gradients in the same shapes; to those of k and v is added."""
+    segments: list[list[int]] = plan[0].tolist()
+    ranges: list[list[int]] = plan[1].tolist()
+    all_seen: list[int] = plan[2].tolist()
+    all_widths: list[int] = plan[3].tolist()
+    keys, values = _views(k, ranges), [part.t() for part in _views(v, ranges)]
+    transposed_keys = [part.t() for part in keys]
+    grad_keys, grad_values = _views(grad_k, ranges), _views(grad_v, ranges)
     scale = q.shape[1] ** -0.5
     scale_kept = 1 / (1 - rate)
-    for number in range(len(queries)):
-        start, end = queries[number]
-        ranges = key_ranges[number]
-        rows, grads = q[start:end], grad_out[start:end]
-        weights = _scores(rows, k, ranges, scale, rooms[0])
+    for start, end, causal, first, last, first_hole, last_hole in segments:
+        seen, widths, holes = all_seen[first:last], all_widths[first:last], plan[4][first_hole:last_hole]
+        rows = q[start:end].to(k.dtype).contiguous()
+        grads = grad_out[start:end].to(k.dtype).contiguous()
+        weights = _scores(rows, transposed_keys, seen, widths, scale, rooms[0])
         weights.sub_(log_sums[start:end].unsqueeze(1))
-        _exp_of_seen(weights, holes[number], causal[number])
-        grad_weights = _scores(grads, v, ranges, scale_kept, rooms[1])
+        _exp_of_seen(weights, holes, causal == 1)
+        grad_weights = _scores(grads, values, seen, widths, scale_kept, rooms[1])
         if rate > 0:
             kept = _kept(weights, rate, generator, draws)
             grad_weights.mul_(kept)
-            _add_transposed(kept.mul_(weights), grads, ranges, scale_kept, grad_v)
+            _add_transposed(kept.mul_(weights), grads, grad_values, seen, widths, scale_kept)
         else:
-            _add_transposed(weights, grads, ranges, 1.0, grad_v)
+            _add_transposed(weights, grads, grad_values, seen, widths, 1.0)
         torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype, grad_input=grad_weights)
-        _weighted_sum(grad_weights, k, ranges, scale, grad_q[start:end])
-        _add_transposed(grad_weights, rows, ranges, scale, grad_k)
+        grad_q[start:end] = _weighted_sum(grad_weights, keys, seen, widths, scale)
+        _add_transposed(grad_weights, rows, grad_keys, seen, widths, scale)
