@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from . import ragged_head
 from .layout import AttentionPlan, BarLayout
+from .ragged_summary import differentiate_summaries, summarise
 
 # Key ranges with at most this many rows between them are taken as one, and those rows hidden: a product of its own
 # for each short run of summaries costs more.
@@ -98,7 +99,7 @@ class _Step:
     def attend(self) -> tuple[Tensor, Tensor]:
         """The output, as the queries, and the logarithms of the softmax's sums [H, Q]."""
         out = torch.empty_like(self.queries)
-        log_sums = out.new_empty(out.shape[1], len(out), dtype=_accurate(out.dtype))
+        log_sums = out.new_empty(out.shape[1], len(out), dtype=_accurate_dtype(out.dtype))
 
         def attend(heads: Iterator[int]) -> None:
             worker = _Worker(self)
@@ -110,9 +111,9 @@ class _Step:
         return out, log_sums
 
     def differentiate(
-        self, log_sums: Tensor, grad_out: Tensor, grad_keys: list[Tensor], grad_values: list[Tensor], add: bool = False
+        self, log_sums: Tensor, grad_out: Tensor, grad_keys: list[Tensor], grad_values: list[Tensor]
     ) -> Tensor:
-        """Write the gradients of keys and values into their parts, or add them; returns that of the queries."""
+        """Write the gradients of keys and values into their parts; returns that of the queries."""
         grad_queries = torch.empty_like(self.queries)
 
         def differentiate(heads: Iterator[int]) -> None:
@@ -120,11 +121,8 @@ class _Step:
             rooms = [worker.room(), worker.room()]
             grad_k, grad_v = worker.rows(*self.keys), worker.rows(*self.values)
             for head in heads:
-                for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
-                    if add:
-                        _join(parts, head, total)
-                    else:
-                        total.zero_()
+                grad_k.zero_()
+                grad_v.zero_()
                 of_queries = grad_out[:, head], grad_queries[:, head]
                 ragged_head.differentiate(*worker.arguments(head), rooms, log_sums[head], *of_queries, grad_k, grad_v)
                 for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
@@ -148,11 +146,11 @@ class _Worker:
 
     def room(self) -> Tensor:
         """For the scores of any segment."""
-        return self._like.new_empty(self._step.walk.room, dtype=_accurate(self._like.dtype))
+        return self._like.new_empty(self._step.walk.room, dtype=_accurate_dtype(self._like.dtype))
 
     def rows(self, *parts: Tensor) -> Tensor:
         """For one head of ``parts`` laid end to end."""
-        return self._like.new_empty(sum(map(len, parts)), self._like.shape[2], dtype=_accurate(self._like.dtype))
+        return self._like.new_empty(sum(map(len, parts)), self._like.shape[2], dtype=_accurate_dtype(self._like.dtype))
 
     def arguments(self, head: int) -> tuple[Any, ...]:
         """The first ones of ``ragged_head.attend`` and ``differentiate``."""
@@ -178,9 +176,13 @@ def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:
         place.copy_(part[:, head])
 
 
-def _accurate(dtype: torch.dtype) -> torch.dtype:
+def _accurate_dtype(dtype: torch.dtype) -> torch.dtype:
     """That of softmax and accumulation."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _accurate(*tensors: Tensor) -> list[Tensor]:
+    return [rows.to(_accurate_dtype(rows.dtype)) for rows in tensors]
 
 
 def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch.device) -> None:
@@ -221,7 +223,7 @@ class _RaggedAttention(torch.autograd.Function):
 
 
 class _RaggedFCAttention(torch.autograd.Function):
-    """Both steps of FC-attention in one, so that nothing is copied to stand in one tensor, nor gradients added later."""
+    """Both steps in one, so that summaries and tokens are not laid end to end and no gradients are added later."""
 
     @staticmethod
     def forward(
@@ -237,21 +239,21 @@ class _RaggedFCAttention(torch.autograd.Function):
         dropout: float,
         seed: int,
     ) -> tuple[Tensor, Tensor]:
-        ctx.summary_options = _Walk.of(layout.summary_plan, q_s.device), dropout, seed
-        ctx.token_options = _Walk.of(layout.token_plan, q_x.device), dropout, seed + q_x.shape[1]
-        s, s_sums = _Step(*ctx.summary_options, q_s, [k_s, k_x], [v_s, v_x]).attend()
+        ctx.token_options = _Walk.of(layout.token_plan, q_x.device), dropout, seed
+        ctx.summary_options = layout, dropout, seed + q_x.shape[1]
+        s = summarise(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s)).to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight)
         x, x_sums = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
-        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, s_sums, x_sums)
+        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x_sums)
         return x, s
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_x: Tensor, grad_s: Tensor) -> tuple[Tensor | None, ...]:
-        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, s_sums, x_sums = ctx.saved_tensors
+        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x_sums = ctx.saved_tensors
         k2, v2 = summary_keys_and_values(s, weight)
         # the two steps' gradients of the tokens meet here
-        grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate(rows.dtype)) for rows in (k_x, v_x))
+        grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate_dtype(rows.dtype)) for rows in (k_x, v_x))
         grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
         step = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
         grad_k2, grad_v2 = grad_rows.unbind(1)
@@ -259,11 +261,21 @@ class _RaggedFCAttention(torch.autograd.Function):
         grad_rows = grad_rows.flatten(1)
         grad_weight = (grad_rows.t() @ s.flatten(1).to(grad_rows.dtype)).to(weight.dtype)
         grad_s = grad_s + (grad_rows @ weight.to(grad_rows.dtype)).view(s.shape)
-        grad_k_s, grad_v_s = torch.zeros_like(k_s), torch.zeros_like(v_s)
-        step = _Step(*ctx.summary_options, q_s, [k_s, k_x], [v_s, v_x])
-        grad_q_s = step.differentiate(s_sums, grad_s, [grad_k_s, grad_k_x], [grad_v_s, grad_v_x], add=True)
-        of_tokens = grad_q_x, grad_k_x.to(k_x.dtype), grad_v_x.to(v_x.dtype)
-        return *of_tokens, grad_q_s, grad_k_s, grad_v_s, grad_weight, None, None, None
+        rows = _accurate(q_s, k_s, v_s, k_x, v_x)
+        of_summaries = [torch.empty_like(part) for part in rows[:3]]
+        bars = _bars(*ctx.summary_options, q_s)
+        differentiate_summaries(*rows, *bars, *_accurate(grad_s), grad_k_x, grad_v_x, *of_summaries)
+        grads = zip((grad_q_x, grad_k_x, grad_v_x, *of_summaries), (q_x, k_x, v_x, q_s, k_s, v_s))
+        return *(grad.to(like.dtype) for grad, like in grads), grad_weight, None, None, None
+
+
+def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """``bars`` and ``kept`` of ``ragged_summary`` for summaries as ``like`` [N, H, Dh]."""
+    bars = torch.from_numpy(layout.summary_plan.key_ranges[1::2] - layout.num_summaries)
+    rows = layout.num_summaries + layout.num_tokens if dropout > 0 else 0
+    kept = like.new_empty(like.shape[1], rows, dtype=_accurate_dtype(like.dtype))
+    generator = torch.Generator(like.device).manual_seed(seed)
+    return bars, kept.bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
 
 
 def summary_keys_and_values(s: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
