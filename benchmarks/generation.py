@@ -56,7 +56,7 @@ class _PlannedBars(MuseformerGenerator):
 def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, float]:
     """Median seconds of a step when pieces have each of ``lengths`` tokens."""
     longest = max(lengths) + WINDOW + 10
-    generator = _PlannedBars(decoder, SamplingOptions(True, 8, 0.0, 1.0), 1, longest, longest, True)
+    generator = _PlannedBars(decoder, SamplingOptions(True, 8, 0.0, 1.0), 1, 0, longest, longest, True)
     generator.plan(streams)
     begin = torch.full((streams, 1), decoder.dictionary.eos(), device=next(decoder.parameters()).device)
     generator.generate([], {"net_input": {"src_tokens": begin}})

@@ -37,10 +37,24 @@ class Streams:
     def __len__(self) -> int:
         return len(self.next_bar)
 
+    @staticmethod
+    def join(parts: Sequence[Streams]) -> Streams:
+        """All streams of ``parts``, in their order; ``parts`` stay as they are."""
+        cache = BarCache.join([part.cache for part in parts])
+        next_bar, latest_beat = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("next_bar", "latest_beat")
+        )
+        return Streams(cache, next_bar, latest_beat)
+
     def select(self, numbers: Sequence[int]) -> None:
         """Keep these streams in this order; for the identity nothing moves."""
         self.cache.select(numbers)
         self.next_bar, self.latest_beat = self.next_bar[numbers], self.latest_beat[numbers]
+
+    def put(self, number: int, entering: Streams) -> None:
+        """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""
+        self.cache.put(number, entering.cache)
+        self.next_bar[number], self.latest_beat[number] = entering.next_bar[0], entering.latest_beat[0]
 
 
 class MuseformerDecoder(FairseqIncrementalDecoder):

@@ -7,6 +7,7 @@ fairseq's own generator copies all tokens and reorders all state at every step, 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,40 @@ class _Piece:
         }
 
 
+class _Entrance:
+    """Prompts, each read when the first of its pieces enters; ``states`` are where they leave the grammar."""
+
+    def __init__(self, decoder: MuseformerDecoder, prompts: Sequence[Tensor], states: Sequence[GrammarState]) -> None:
+        self._decoder = decoder
+        self._prompts, self._states = prompts, states
+        self._latest: tuple[list[int], Tensor, Streams] | None = None
+
+    def open(self, examples: Sequence[int]) -> tuple[Tensor, Streams, StreamGrammar]:
+        """Logits [B, V], streams and grammar of the first pieces, which continue these prompts."""
+        read = [self._read(example) for example in examples]
+        logits = torch.cat([row for row, _ in read])
+        states = [self._states[example] for example in examples]
+        return (
+            logits,
+            Streams.join([one for _, one in read]),
+            StreamGrammar(self._decoder.families, states, logits.device),
+        )
+
+    def enter(self, example: int, number: int, streams: Streams) -> tuple[Tensor, GrammarState]:
+        """Put a stream that continues this prompt in place of ``number``; the logits [1, V] and the grammar of it."""
+        logits, one = self._read(example)
+        streams.put(number, one)
+        return logits, self._states[example]
+
+    def _read(self, example: int) -> tuple[Tensor, Streams]:
+        """Pieces of one prompt come one after the other, so the latest prompt is kept."""
+        tokens = self._prompts[example].tolist()
+        if self._latest is None or self._latest[0] != tokens:
+            (logits,), streams = self._decoder.read_prompts([self._prompts[example]])
+            self._latest = tokens, logits[-1:].clone(), streams
+        return self._latest[1], self._latest[2]
+
+
 class MuseformerGenerator:
     """Stands where fairseq expects a ``SequenceGenerator``.
 
@@ -60,6 +95,7 @@ class MuseformerGenerator:
         decoder: the model's decoder, in evaluation mode.
         options: how tokens are chosen.
         streams_per_prompt: independent pieces for every prompt (``--beam``).
+        streams: pieces written at the same time; others enter as they end. 0: all at once.
         min_len, max_len: bounds of a piece's tokens, the prompt and ``</s>`` included.
         grammar: whether to keep to the token grammar, so that every piece decodes.
     """
@@ -69,6 +105,7 @@ class MuseformerGenerator:
         decoder: MuseformerDecoder,
         options: SamplingOptions,
         streams_per_prompt: int,
+        streams: int,
         min_len: int,
         max_len: int,
         grammar: bool,
@@ -77,6 +114,7 @@ class MuseformerGenerator:
         self.dictionary = decoder.dictionary
         self.options = options
         self.streams_per_prompt = streams_per_prompt
+        self.streams = streams
         self.min_len, self.max_len = min_len, max_len
         self.grammar = grammar
         self.symbols_to_strip_from_output = {self.dictionary.eos()}
@@ -99,22 +137,13 @@ class MuseformerGenerator:
         the grammar or leaves no room.
         """
         prompts = self._prompts(sample, prefix_tokens)
-        # a prompt that several examples share is read once
-        places: dict[tuple[int, ...], int] = {}
-        of_example = [places.setdefault(tuple(prompt.tolist()), len(places)) for prompt in prompts]
-        distinct = [prompts[of_example.index(place)] for place in range(len(places))]
-        states = [self._read_grammar(of_example.index(place), prompt) for place, prompt in enumerate(distinct)]
-        logits, streams = self.decoder.read_prompts(distinct)
+        entrance = _Entrance(self.decoder, prompts, [self._read_grammar(n, p) for n, p in enumerate(prompts)])
         pieces = [
             _Piece(example, prompt.tolist()[1:])
             for example, prompt in enumerate(prompts)
             for _ in range(self.streams_per_prompt)
         ]
-        copies = [of_example[piece.example] for piece in pieces]
-        streams.select(copies)
-        logits = torch.stack([logits[place][-1] for place in copies])
-        grammar = StreamGrammar(self.decoder.families, [states[place] for place in copies], logits.device)
-        self._write(pieces, logits, streams, grammar)
+        self._write(pieces, entrance)
         hypotheses: list[list[dict[str, Any]]] = [[] for _ in prompts]
         for piece in pieces:
             hypotheses[piece.example].append(piece.hypothesis())
@@ -151,34 +180,33 @@ class MuseformerGenerator:
                 ) from None
         return state
 
-    def _write(self, pieces: list[_Piece], logits: Tensor, streams: Streams, grammar: StreamGrammar) -> None:
-        """Go on until every piece has ended; streams leave the batch as they do."""
-        writing = list(pieces)
-        most = sum(self.max_len - len(piece.tokens) for piece in pieces)
+    def _write(self, pieces: list[_Piece], entrance: _Entrance) -> None:
+        """Write all pieces, some at a time; as one ends the next enters, and at last the batch shrinks."""
+        waiting = deque(pieces)
+        writing = [waiting.popleft() for _ in range(min(self.streams or len(pieces), len(pieces)))]
+        logits, streams, grammar = entrance.open([piece.example for piece in writing])
         end_of_bar = self.decoder.families.end_of_bar
+        most = sum(self.max_len - len(piece.tokens) for piece in pieces)
         bars = 0
         with tqdm(total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True) as progress:
             while True:
-                tokens, scores = choose_tokens(
-                    logits, self._allowed(writing, grammar, logits), self.options, self.random
-                )
+                tokens = self._choose(writing, grammar, logits)
                 chosen = tokens.tolist()
-                for piece, token, score in zip(writing, chosen, scores.tolist()):
-                    piece.tokens.append(token)
-                    piece.scores.append(score)
                 bars += chosen.count(end_of_bar)
                 progress.update(len(chosen))
                 progress.set_postfix(bars=bars, streams=len(writing), refresh=False)
-                going_on = [
-                    n
-                    for n, piece in enumerate(writing)
-                    if chosen[n] != self.dictionary.eos() and len(piece.tokens) < self.max_len
-                ]
+                for n in [n for n, piece in enumerate(writing) if self._has_ended(piece)]:
+                    progress.total -= self.max_len - len(writing[n].tokens)
+                    while waiting and self._has_ended(writing[n]):
+                        writing[n] = waiting.popleft()
+                        first_logits, state = entrance.enter(writing[n].example, n, streams)
+                        grammar.put(n, state)
+                        tokens[n] = self._choose([writing[n]], grammar.only(n), first_logits)[0]
+                        progress.update()
+                going_on = [n for n, piece in enumerate(writing) if not self._has_ended(piece)]
                 if not going_on:
                     return
                 if len(going_on) < len(writing):
-                    ended = set(range(len(writing))).difference(going_on)
-                    progress.total -= sum(self.max_len - len(writing[n].tokens) for n in ended)
                     writing = [writing[n] for n in going_on]
                     kept = torch.tensor(going_on, device=tokens.device)
                     streams.select(going_on)
@@ -187,6 +215,17 @@ class MuseformerGenerator:
                 if self.grammar:
                     grammar.advance(tokens)
                 logits = self.decoder.step(tokens, streams)
+
+    def _choose(self, writing: list[_Piece], grammar: StreamGrammar, logits: Tensor) -> Tensor:
+        """The next token of every stream, int64 [B], appended to its piece."""
+        tokens, scores = choose_tokens(logits, self._allowed(writing, grammar, logits), self.options, self.random)
+        for piece, token, score in zip(writing, tokens.tolist(), scores.tolist()):
+            piece.tokens.append(token)
+            piece.scores.append(score)
+        return tokens
+
+    def _has_ended(self, piece: _Piece) -> bool:
+        return piece.tokens[-1:] == [self.dictionary.eos()] or len(piece.tokens) >= self.max_len
 
     def _allowed(self, writing: list[_Piece], grammar: StreamGrammar, logits: Tensor) -> Tensor:
         """bool [B, V]: what each stream may write next."""

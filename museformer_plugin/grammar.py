@@ -6,6 +6,7 @@ state for B streams in tensors, so that masking a step is a table look-up on the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -25,6 +26,7 @@ from data_prep.vocabulary import (
 
 from .token_families import TokenFamilies
 
+_STATE = ("family", "bar_length", "onset", "rank", "note", "pitch", "duration")
 _BAR_END = FAMILIES.index("b")
 
 
@@ -38,6 +40,7 @@ class StreamGrammar:
     """
 
     def __init__(self, families: TokenFamilies, states: Sequence[GrammarState], device: torch.device) -> None:
+        self._families = families
         representation = families.representation
         self._eos = families.dictionary.eos()
         self._family = torch.from_numpy(families.family_of_token).to(device)  # [V]
@@ -112,5 +115,17 @@ class StreamGrammar:
 
     def select(self, numbers: Tensor) -> None:
         """Keep these streams, int64 [B'], in this order."""
-        for name in ("family", "bar_length", "onset", "rank", "note", "pitch", "duration"):
+        for name in _STATE:
             setattr(self, name, getattr(self, name)[numbers])
+
+    def only(self, number: int) -> StreamGrammar:
+        """Stream ``number`` alone."""
+        alone = copy.copy(self)
+        alone.select(torch.tensor([number], device=self.family.device))
+        return alone
+
+    def put(self, number: int, state: GrammarState) -> None:
+        """Let a stream that stands at ``state`` take the place of ``number``."""
+        entering = StreamGrammar(self._families, [state], self.family.device)
+        for name in _STATE:
+            getattr(self, name)[number] = getattr(entering, name)[0]

@@ -51,6 +51,10 @@ class MuseformerTaskConfig(FairseqDataclass):
         default=0,
         metadata={"help": "fairseq-generate continues the first N bars of each example; 0 writes from scratch"},
     )
+    streams: int = field(
+        default=0,
+        metadata={"help": "pieces of a batch written at the same time, others enter as they end; 0 for all at once"},
+    )
     no_grammar: bool = field(default=False, metadata={"help": "let data and generated pieces leave the token grammar"})
     dataset_impl: Any = II("dataset.dataset_impl")
 
@@ -70,7 +74,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
     @classmethod
     def setup_task(cls, cfg: MuseformerTaskConfig, **unused: Any) -> "MuseformerLanguageModelingTask":
         """Load the dictionary; raises UserError when it is missing or foreign, or an option is off."""
-        for option in ("truncate_train", "truncate_valid", "truncate_test", "prompt_bars"):
+        for option in ("truncate_train", "truncate_valid", "truncate_test", "prompt_bars", "streams"):
             if getattr(cfg, option) < 0:
                 raise UserError(f"--{option.replace('_', '-')} must be 0 or more, not {getattr(cfg, option)}.")
         return cls(cfg, _load_dictionary(Path(_first_folder(cfg)) / "dict.txt"))
@@ -226,7 +230,10 @@ class MuseformerLanguageModelingTask(FairseqTask):
         _check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature)
         decoder: MuseformerDecoder = models[0].decoder
-        return MuseformerGenerator(decoder, options, args.beam, args.min_len, args.max_len_b, not self.cfg.no_grammar)
+        lengths = args.min_len, args.max_len_b
+        return MuseformerGenerator(
+            decoder, options, args.beam, self.cfg.streams, *lengths, grammar=not self.cfg.no_grammar
+        )
 
     def max_positions(self) -> None:
         """Pieces may be of any length."""

@@ -174,6 +174,28 @@ class BarCache:
         self._rows = self._rows.index_select(2, index)
         self._streams = [self._streams[number].copy() for number in numbers]
 
+    @staticmethod
+    def join(parts: Sequence[BarCache]) -> BarCache:
+        """All streams of ``parts``, which stay as they are, in their order."""
+        first = parts[0]
+        joined = BarCache(first.structure_bars, first.coarse)
+        joined._streams = [stream.copy() for part in parts for stream in part._streams]
+        longest = max(stream.length for stream in joined._streams)
+        joined._reserve(first._rows[:, :, 0], longest + 1)
+        place = 0
+        for part in parts:
+            for number, stream in enumerate(part._streams):
+                joined._rows[:, :, place, :, : stream.length] = part._rows[:, :, number, :, : stream.length]
+                place += 1
+        return joined
+
+    def put(self, number: int, entering: BarCache) -> None:
+        """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""
+        stream = entering._streams[0].copy()
+        self._streams[number] = stream
+        self._reserve(self._rows[:, :, 0], stream.length + 1)
+        self._rows[:, :, number, :, : stream.length] = entering._rows[:, :, 0, :, : stream.length]
+
     def num_bytes(self) -> int:
         """Memory held, in bytes."""
         tensors = [self._rows] if self._rows is not None else []

@@ -23,11 +23,11 @@ def decoders(build_decoder):
 def write(decoders):
     """A function that writes pieces: (words of every hypothesis by prompt, hypotheses by prompt)."""
 
-    def write(name, prompts=((),), options=TOP_8, streams=1, min_len=1, max_len=200, grammar=True, seed=0):
+    def write(name, prompts=((),), options=TOP_8, streams=1, min_len=1, max_len=200, grammar=True, seed=0, at_once=0):
         decoder = decoders[name]
         dictionary = decoder.dictionary
         torch.manual_seed(seed)
-        generator = MuseformerGenerator(decoder, options, streams, min_len, max_len, grammar)
+        generator = MuseformerGenerator(decoder, options, streams, at_once, min_len, max_len, grammar)
         rows = [
             torch.tensor([dictionary.eos(), *(dictionary.index(word) for word in words)], dtype=torch.long)
             for words in prompts
@@ -111,10 +111,12 @@ def test_prompts_of_unequal_length_are_kept(write, write_piece):
             check_piece(words[:-1], REPRESENTATIONS["six_track"])
 
 
+@pytest.mark.parametrize("at_once", [0, 1, 3])
 @pytest.mark.parametrize("name", ["six_track", "general"])
-def test_scores_are_the_models_log_probabilities(write, write_piece, decoders, name):
+def test_scores_are_the_models_log_probabilities(write, write_piece, decoders, name, at_once):
+    """Also of pieces that enter where others have ended."""
     prompt = write_piece(name, 2, seed=0)
-    _, found = write(name, [prompt, []], streams=4, max_len=150)
+    _, found = write(name, [prompt, []], streams=4, max_len=150, at_once=at_once)
     decoder = decoders[name]
     for hypothesis in (h for of_prompt in found for h in of_prompt):
         tokens = hypothesis["tokens"]
@@ -125,6 +127,31 @@ def test_scores_are_the_models_log_probabilities(write, write_piece, decoders, n
         given = len(prompt) if tokens[: len(prompt)].tolist() == found[0][0]["tokens"][: len(prompt)].tolist() else 0
         torch.testing.assert_close(scores[given:], expected[given:], rtol=0, atol=1e-4)
         assert hypothesis["score"].item() == pytest.approx(scores[given:].mean().item(), rel=1e-4)
+
+
+def test_pieces_that_enter_continue_their_own_prompts(write, write_piece):
+    prompts = [write_piece("six_track", bars, seed=bars) for bars in (1, 3, 2)]
+    pieces, _ = write("six_track", [*prompts, []], streams=5, max_len=250, at_once=4)
+    for prompt, of_prompt in zip([*prompts, []], pieces):
+        assert len({tuple(words) for words in of_prompt}) == 5
+        for words in of_prompt:
+            assert words[: len(prompt)] == prompt
+            assert len(words) > len(prompt)
+            check_piece(words[:-1], REPRESENTATIONS["six_track"])
+
+
+def test_no_more_pieces_than_asked_for_are_written_at_a_time(write, decoders, monkeypatch):
+    sizes = []
+    step = type(decoders["general"]).step
+    monkeypatch.setattr(
+        type(decoders["general"]),
+        "step",
+        lambda self, tokens, streams: sizes.append(len(tokens)) or step(self, tokens, streams),
+    )
+    (pieces,), _ = write("general", streams=9, max_len=60, at_once=4)
+    assert len(pieces) == 9
+    assert set(sizes[: len(sizes) // 2]) == {4}
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_hypotheses_come_best_first(write):
@@ -159,7 +186,7 @@ def test_prefix_tokens_are_prompts(decoders, write_piece):
     dictionary = decoder.dictionary
     words = write_piece("six_track", 2, seed=0)[:9]
     prefix = torch.tensor([[dictionary.index(word) for word in words]])
-    generator = MuseformerGenerator(decoder, TOP_8, 1, 1, 100, grammar=True)
+    generator = MuseformerGenerator(decoder, TOP_8, 1, 0, 1, 100, grammar=True)
     ((hypothesis,),) = generator.generate([], {"net_input": {"src_tokens": prefix}}, prefix_tokens=prefix)
     assert hypothesis["tokens"][:9].tolist() == prefix[0].tolist()
 
@@ -167,7 +194,7 @@ def test_prefix_tokens_are_prompts(decoders, write_piece):
 def test_prompt_lengths_cut_the_source(decoders, read_piece):
     decoder = decoders["six_track"]
     source = read_piece("six_track", bars=3, seed=0)[None]
-    generator = MuseformerGenerator(decoder, TOP_8, 1, 1, 200, grammar=True)
+    generator = MuseformerGenerator(decoder, TOP_8, 1, 0, 1, 200, grammar=True)
     sample = {"net_input": {"src_tokens": source}, "prompt_lengths": torch.tensor([5])}
     torch.manual_seed(0)
     ((hypothesis,),) = generator.generate([], sample)
