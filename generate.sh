@@ -21,7 +21,7 @@ Environment variables and their defaults:
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
   MAX_LEN=20480   longest song, in tokens, the prompt included
   MIN_LEN=0       shortest song, in tokens
-  BATCH=32        songs written at a time
+  BATCH=32        songs written at a time; as one ends, the next begins
   PRECISION=fp32  fp16 for GPUs
 EOF
 }
@@ -70,6 +70,7 @@ fi
 for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:=20480} MIN_LEN=${MIN_LEN:=0} BATCH=${BATCH:=32}; do
     [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
 done
+((BATCH > 0)) || fail "BATCH must be at least 1."
 case ${PRECISION:=fp32} in
     fp16) precision=(--fp16) ;;
     fp32) precision=() ;;
@@ -100,7 +101,7 @@ for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prom
 # the log is shown only when something went wrong; progress and sentences come through standard error
 if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive" "$work" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
-    --input "$work/prompts.txt" --buffer-size "$pieces" --batch-size "$((BATCH < pieces ? BATCH : pieces))" \
+    --input "$work/prompts.txt" --buffer-size "$((4 * BATCH))" --batch-size "$((4 * BATCH))" --streams "$BATCH" \
     --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
