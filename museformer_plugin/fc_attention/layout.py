@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .index_lists import DeviceLists, IndexLists
+from .walk import Walk
 
 # Longer bars are cut into segments of this many queries, so that what is computed at a time is bounded.
 LONGEST_SEGMENT = 512
@@ -65,6 +66,11 @@ class AttentionPlan:
     def index_lists(self) -> IndexLists:
         """The plan as the GPU kernels walk it, made at the first look."""
         return IndexLists.of(self)
+
+    @cached_property
+    def walk(self) -> Walk:
+        """The plan as the plain path walks it: made once for all layers and passes of a batch."""
+        return Walk.of(self)
 
     def on(self, device: torch.device) -> DeviceLists:
         """The index lists on ``device``: copied once, then the same for all layers and passes of a batch."""

@@ -22,74 +22,14 @@ from torch.autograd.function import once_differentiable
 from . import ragged_head
 from .layout import AttentionPlan, BarLayout
 from .ragged_summary import differentiate_summaries, summarise
-
-# Key ranges with at most this many rows between them are taken as one, and those rows hidden: a product of its own
-# for each short run of summaries costs more.
-_LARGEST_HOLE = 16
-
-
-@dataclass(frozen=True)
-class _Walk:
-    """A plan as ``ragged_head`` walks it, int64 all.
-
-    Each segment [S, 7] has its first query and the one behind its last, whether it is causal, and likewise where in
-    ``seen`` and ``widths`` [U] and in ``holes`` its entries lie: which of the distinct ``ranges`` [R, 2] it sees, how
-    wide they are, and which columns of its scores nobody may see.
-    """
-
-    segments: Tensor
-    ranges: Tensor
-    seen: Tensor
-    widths: Tensor
-    holes: Tensor
-    room: int  # numbers in the scores of the largest segment
-
-    @staticmethod
-    def of(plan: AttentionPlan, device: torch.device) -> _Walk:
-        first, ranges = plan.first_key_range.tolist(), plan.key_ranges.tolist()
-        segments, seen, widths, holes = [], [], [], []
-        numbers: dict[tuple[int, int], int] = {}
-        room = 0
-        for place, (start, end) in enumerate(plan.query_ranges.tolist()):
-            bridged, hidden = _bridge(ranges[first[place] : first[place + 1]])
-            before = len(seen), len(holes)
-            seen += [numbers.setdefault(run, len(numbers)) for run in bridged]
-            widths += [run[1] - run[0] for run in bridged]
-            holes += hidden
-            room = max(room, (end - start) * sum(widths[before[0] :]))
-            segments.append([start, end, int(plan.causal[place]), before[0], len(seen), before[1], len(holes)])
-        return _Walk(
-            torch.tensor(segments, dtype=torch.int64).view(-1, 7),
-            torch.tensor(list(numbers), dtype=torch.int64).view(-1, 2),
-            torch.tensor(seen, dtype=torch.int64),
-            torch.tensor(widths, dtype=torch.int64),
-            torch.tensor(holes, dtype=torch.int64, device=device),
-            room,
-        )
-
-
-def _bridge(ranges: list[list[int]]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Ranges that lie close behind one another as one, and the columns of the rows between them."""
-    bridged: list[tuple[int, int]] = []
-    holes: list[int] = []
-    column = 0
-    for start, end in ranges:
-        hole = start - bridged[-1][1] if bridged else -1
-        if 0 <= hole <= _LARGEST_HOLE:
-            holes += range(column, column + hole)
-            column += hole
-            bridged[-1] = bridged[-1][0], end
-        else:
-            bridged.append((start, end))
-        column += end - start
-    return bridged, holes
+from .walk import Walk
 
 
 @dataclass(frozen=True)
 class _Step:
     """One attention: queries [Q, H, Dh] over keys and values that lie end to end in parts, each [R, H, Dh]."""
 
-    walk: _Walk
+    walk: Walk
     dropout: float
     seed: int
     queries: Tensor
@@ -157,7 +97,7 @@ class _Worker:
         step, walk = self._step, self._step.walk
         _join(step.keys, head, self._keys)
         _join(step.values, head, self._values)
-        plan = walk.segments, walk.ranges, walk.seen, walk.widths, walk.holes
+        plan = walk.segments, walk.ranges, walk.seen, walk.widths, walk.holes.to(self._like.device)
         generator = self._generator.manual_seed(step.seed + head)
         return (
             step.queries[:, head],
@@ -208,7 +148,7 @@ def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch
 class _RaggedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
-        ctx.options = _Walk.of(plan, q.device), dropout, seed
+        ctx.options = plan.walk, dropout, seed
         out, log_sums = _Step(*ctx.options, q, [k], [v]).attend()
         ctx.save_for_backward(q, k, v, log_sums)
         return out
@@ -239,7 +179,7 @@ class _RaggedFCAttention(torch.autograd.Function):
         dropout: float,
         seed: int,
     ) -> tuple[Tensor, Tensor]:
-        ctx.token_options = _Walk.of(layout.token_plan, q_x.device), dropout, seed
+        ctx.token_options = layout.token_plan.walk, dropout, seed
         ctx.summary_options = layout, dropout, seed + q_x.shape[1]
         s = summarise(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s)).to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight)
@@ -271,6 +211,7 @@ class _RaggedFCAttention(torch.autograd.Function):
 
 def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """``bars`` and ``kept`` of ``ragged_summary`` for summaries as ``like`` [N, H, Dh]."""
+    # each summary sees its own row, then its bar
     bars = torch.from_numpy(layout.summary_plan.key_ranges[1::2] - layout.num_summaries)
     rows = layout.num_summaries + layout.num_tokens if dropout > 0 else 0
     kept = like.new_empty(like.shape[1], rows, dtype=_accurate_dtype(like.dtype))

@@ -140,3 +140,20 @@ def test_a_batch_has_a_piece():
 def test_impossible_bars_are_refused(num_tokens, starts, num_complete, message):
     with pytest.raises(ValueError, match=message):
         PieceBars(num_tokens, np.array(starts, dtype=np.int64), num_complete)
+
+
+def test_walks_see_what_their_plans_see(layout):
+    """Ranges with short gaps bridged, less the columns of the gaps, are the plan's ranges."""
+    for plan in (layout.token_plan, layout.summary_plan):
+        walk = plan.walk
+        assert len(walk.segments) == len(plan.query_ranges)
+        for number, (start, end, causal, first, last, first_hole, last_hole) in enumerate(walk.segments.tolist()):
+            ranges = walk.ranges[walk.seen[first:last]].tolist()
+            assert [b - a for a, b in ranges] == walk.widths[first:last].tolist()
+            rows = np.concatenate([np.arange(a, b) for a, b in ranges])
+            assert (end - start) * len(rows) <= walk.room
+            seen = np.delete(rows, walk.holes[first_hole:last_hole].numpy())
+            expected = plan.key_ranges[plan.first_key_range[number] : plan.first_key_range[number + 1]]
+            assert seen.tolist() == [row for a, b in expected.tolist() for row in range(a, b)]
+            assert [start, end] == plan.query_ranges[number].tolist()
+            assert causal == plan.causal[number]

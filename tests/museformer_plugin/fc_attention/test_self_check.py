@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import ragged
 from museformer_plugin.fc_attention.self_check import largest_error
+from museformer_plugin.fc_attention.walk import Walk
 
 
 def test_the_plain_path_passes():
@@ -13,13 +13,13 @@ def test_the_plain_path_passes():
 
 def test_a_wrong_kernel_is_found(monkeypatch):
     """Softmax without the causal mask."""
-    right = ragged._Walk.of
+    right = Walk.of
 
-    def uncausal(plan, device):
-        walk = right(plan, device)
+    def uncausal(plan):
+        walk = right(plan)
         return replace(walk, segments=walk.segments * torch.tensor([1, 1, 0, 1, 1, 1, 1]))
 
-    monkeypatch.setattr(ragged._Walk, "of", uncausal)
+    monkeypatch.setattr(Walk, "of", uncausal)
     assert largest_error(torch.device("cpu")) > 0.05
 
 
