@@ -4,7 +4,7 @@
 
 The generator is the one behind ``fairseq-generate``, called as it calls it. Weights are random; bars get realistic
 lengths by being ended where ``benchmarks.pieces`` says. ``recomputed`` is what a step costs without incremental
-state: the whole piece read again.
+state: the whole piece read again. Resident memory is that of the process when the pieces have this length.
 """
 
 from __future__ import annotations
@@ -35,11 +35,14 @@ class _PlannedBars(MuseformerGenerator):
 
     def plan(self, streams: int) -> None:
         self.step_began: list[float] = []
+        self.resident_gib: dict[int, float] = {}
         self._planned = [cycle(bar_lengths(self.max_len, seed)) for seed in range(streams)]
         self._left = [next(lengths) for lengths in self._planned]  # tokens the bar still gets
 
     def _allowed(self, writing: list, grammar: Any, logits: Tensor) -> Tensor:
         self.step_began.append(time.perf_counter())
+        if len(self.step_began) % 1000 == 0:
+            self.resident_gib[len(self.step_began)] = _resident_gib()
         allowed = super()._allowed(writing, grammar, logits)
         end_of_bar = self.decoder.families.end_of_bar
         for number, piece in enumerate(writing):
@@ -53,8 +56,13 @@ class _PlannedBars(MuseformerGenerator):
         return allowed
 
 
-def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, float]:
-    """Median seconds of a step when pieces have each of ``lengths`` tokens."""
+def _resident_gib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**30
+
+
+def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, tuple[float, float]]:
+    """Median seconds of a step, and resident GiB, when pieces have each of ``lengths`` tokens, multiples of 1,000."""
     longest = max(lengths) + WINDOW + 10
     generator = _PlannedBars(decoder, SamplingOptions(True, 8, 0.0, 1.0), 1, 0, longest, longest, True)
     generator.plan(streams)
@@ -62,7 +70,10 @@ def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dic
     generator.generate([], {"net_input": {"src_tokens": begin}})
     began = generator.step_began
     steps = [after - before for before, after in zip(began, began[1:])]
-    return {length: statistics.median(steps[length - WINDOW : length + WINDOW]) for length in lengths}
+    return {
+        length: (statistics.median(steps[length - WINDOW : length + WINDOW]), generator.resident_gib[length])
+        for length in lengths
+    }
 
 
 @torch.no_grad()
@@ -82,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 5, 16])
     parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 5000, 10000, 15000])
+    parser.add_argument("--recompute-up-to", type=int, default=20000, help="tokens; longer pieces are not read again")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -90,14 +102,15 @@ def main() -> None:
     cfg = MuseformerConfig()
     decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), six_track_dictionary())
     decoder.to(args.device, getattr(torch, args.dtype)).eval()
-    again = {length: recomputed(decoder, length) for length in args.lengths}
     found = {streams: measure(decoder, streams, args.lengths) for streams in args.streams}
-    print("| streams | tokens so far | step ms | tokens/s | times faster than recomputing |\n|---|---|---|---|---|")
+    again = {length: recomputed(decoder, length) for length in args.lengths if length <= args.recompute_up_to}
+    print("| streams | tokens so far | step ms | tokens/s | resident GiB | times faster than recomputing |")
+    print("|---|---|---|---|---|---|")
     for streams, by_length in found.items():
-        for length, seconds in by_length.items():
-            ratio = streams * again[length] / seconds
-            print(f"| {streams} | {length} | {seconds * 1e3:.2f} | {streams / seconds:.0f} | {ratio:.0f} |")
-    print(f"peak resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+        for length, (seconds, resident) in by_length.items():
+            ratio = f"{streams * again[length] / seconds:.0f}" if length in again else ""
+            figures = f"{seconds * 1e3:.2f} | {streams / seconds:.0f} | {resident:.2f} | {ratio}"
+            print(f"| {streams} | {length:,} | {figures} |")
     if args.json:
         args.json.write_text(json.dumps({"steps": found, "recomputed": again}, indent=1) + "\n")
 

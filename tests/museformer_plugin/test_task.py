@@ -93,7 +93,7 @@ def test_folders_are_taken_in_turn(set_up, data_folder, piece_lines, dictionary_
     assert found == [13, 2, 13]
 
 
-@pytest.mark.parametrize("option", ["truncate_train", "truncate_valid", "truncate_test", "prompt_bars"])
+@pytest.mark.parametrize("option", ["truncate_train", "truncate_valid", "truncate_test", "prompt_bars", "streams"])
 def test_negative_numbers_are_refused(set_up, option):
     with pytest.raises(UserError, match=f"--{option.replace('_', '-')} must be 0 or more, not -1"):
         set_up(**{option: -1})
@@ -188,9 +188,11 @@ def test_constraints_are_not_offered(set_up):
 
 def test_the_generator_follows_the_options(set_up, build_decoder):
     model = MuseformerLanguageModel(build_decoder())
-    generator = set_up().build_generator([model], generation(beam=3, min_len=5, max_len_b=50, temperature=0.9))
+    options = generation(beam=3, min_len=5, max_len_b=50, temperature=0.9)
+    generator = set_up(streams=2).build_generator([model], options)
     assert isinstance(generator, MuseformerGenerator)
-    assert (generator.streams_per_prompt, generator.min_len, generator.max_len) == (3, 5, 50)
+    assert (generator.streams_per_prompt, generator.streams) == (3, 2)
+    assert (generator.min_len, generator.max_len) == (5, 50)
     assert (generator.options.topk, generator.options.temperature, generator.grammar) == (8, 0.9, True)
     assert not set_up(no_grammar=True).build_generator([model], generation()).grammar
 
