@@ -21,7 +21,8 @@ Environment variables and their defaults:
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
   MAX_LEN=20480   longest song, in tokens, the prompt included
   MIN_LEN=0       shortest song, in tokens
-  BATCH=32        songs written at a time; as one ends, the next begins
+  BATCH=32        songs written at a time; as one ends, the next begins (in lots of 4 x BATCH, each
+                  kept as it is done)
   PRECISION=fp32  fp16 for GPUs
 EOF
 }
@@ -67,10 +68,10 @@ prompt_bars=${prompt_bars:-8}
 if compgen -G "$out_dir/generated*" >/dev/null; then
     fail "$out_dir holds songs already; name another folder."
 fi
-for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:=20480} MIN_LEN=${MIN_LEN:=0} BATCH=${BATCH:=32}; do
+for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:=20480} MIN_LEN=${MIN_LEN:=0}; do
     [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
 done
-((BATCH > 0)) || fail "BATCH must be at least 1."
+[[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
 case ${PRECISION:=fp32} in
     fp16) precision=(--fp16) ;;
     fp32) precision=() ;;

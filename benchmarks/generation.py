@@ -64,7 +64,10 @@ def _resident_gib() -> float:
 def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, tuple[float, float]]:
     """Median seconds of a step, and resident GiB, when pieces have each of ``lengths`` tokens, multiples of 1,000."""
     longest = max(lengths) + WINDOW + 10
-    generator = _PlannedBars(decoder, SamplingOptions(True, 8, 0.0, 1.0), 1, 0, longest, longest, True)
+    lengths_asked = {"min_len": longest, "max_len": longest}
+    generator = _PlannedBars(
+        decoder, SamplingOptions(True, 8, 0.0, 1.0), pieces_per_prompt=1, at_once=0, **lengths_asked, grammar=True
+    )
     generator.plan(streams)
     begin = torch.full((streams, 1), decoder.dictionary.eos(), device=next(decoder.parameters()).device)
     generator.generate([], {"net_input": {"src_tokens": begin}})

@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
     cat <<'EOU'
-Usage: docs/results.sh MIDI_DIR LISTS OUT_DIR
+Usage: ./docs/results.sh MIDI_DIR LISTS OUT_DIR
 
 MIDI_DIR holds wild MIDI files, LISTS the files train.txt, valid.txt and test.txt that name the songs of each set.
 OUT_DIR gets everything; each step is left out where its result is there, so that the same command goes on after an
@@ -18,27 +18,47 @@ interruption. Environment variables and their defaults:
   MAX_LEN=6000                longest written piece, in tokens
   PROMPT_BARS=8               of each test song, continued for BLEU
   MODELS="museformer no_coarse last_8_bars"
+
+Models are trained without dropout, on one device (CUDA_VISIBLE_DEVICES) or the CPU.
 EOU
 }
 
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+    usage
+    exit
+fi
 if [[ $# -ne 3 ]]; then
     usage >&2
     exit 2
 fi
+fail() {
+    echo "results.sh: $1" >&2
+    exit 2
+}
+
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 midi_dir=$1 lists=$2 out=$3
 export ARCH=${ARCH:-museformer_tiny}
+export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
 updates=${UPDATES:-1600} warmup=${WARMUP:-100} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:-8}
 "$here/setup.sh"
 . "$here/.venv/bin/activate"
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$out"
+settings="$ARCH $updates updates, $warmup to warm up, learning rate ${LR:-3e-3}, at most $max_len tokens, \
+${PIECES:-60} pieces, $prompt_bars bars of prompts, $midi_dir, $lists"
+if [[ -f $out/settings && $(cat "$out/settings") != "$settings" ]]; then
+    fail "$out was begun with other settings ($(cat "$out/settings")); name another folder."
+fi
+echo "$settings" >"$out/settings"
 
 if [[ ! -f $out/data-bin/dict.txt ]]; then
-    if [[ ! -f $out/midi/report.tsv ]]; then
-        python -m data_prep.prepare_six_track "$midi_dir" "$out/midi" --lists "$lists"
+    if [[ ! -f $out/midi/funnel.txt ]]; then # written last
+        resume=()
+        [[ ! -d $out/midi ]] || resume=(--resume)
+        python -m data_prep.prepare_six_track "$midi_dir" "$out/midi" --lists "$lists" ${resume[@]+"${resume[@]}"}
     fi
-    rm -rf "$out/tokens" "$out/splits" "$out/data-bin"
+    rm -rf "$out/tokens" "$out/splits" "$out/data-bin.part"
     python -m data_prep.midi_to_tokens "$out/midi" "$out/tokens" --representation six_track
     python -m data_prep.make_splits "$out/tokens" "$out/splits" --lists "$lists"
     fairseq-preprocess --only-source --srcdict "$out/splits/dict.txt" --trainpref "$out/splits/train.tokens" \
@@ -52,11 +72,12 @@ train() { # MODEL SEED FOLDER
         museformer) ;;
         no_coarse) options=(--no-coarse-attention) ;;
         last_8_bars) options=(--structure-bars 1,2,3,4,5,6,7,8) ;;
-        *) echo "results.sh: there is no model $1." >&2 && exit 2 ;;
+        *) fail "there is no model $1." ;;
     esac
     SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 LR=${LR:-3e-3} WARMUP_UPDATES=$warmup MAX_UPDATE=$updates DROPOUT=0 \
         TRUNCATE=10240 SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" --disable-validation --max-epoch 1000 \
-        --lr-scheduler polynomial_decay --total-num-update "$updates" "${options[@]}" >>"$3.log" 2>&1
+        --lr-scheduler polynomial_decay --total-num-update "$updates" ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
+        fail "training failed, see $3.log."
 }
 
 continue_songs() { # CHECKPOINT FOLDER SEED [more options]

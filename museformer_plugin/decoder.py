@@ -37,15 +37,6 @@ class Streams:
     def __len__(self) -> int:
         return len(self.next_bar)
 
-    @staticmethod
-    def join(parts: Sequence[Streams]) -> Streams:
-        """All streams of ``parts``, in their order; ``parts`` stay as they are."""
-        cache = BarCache.join([part.cache for part in parts])
-        next_bar, latest_beat = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("next_bar", "latest_beat")
-        )
-        return Streams(cache, next_bar, latest_beat)
-
     def select(self, numbers: Sequence[int]) -> None:
         """Keep these streams in this order; for the identity nothing moves."""
         self.cache.select(numbers)
@@ -170,7 +161,7 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         summary_rows = (
             torch.stack([summaries for _, summaries in cache_rows]).permute(0, 2, 3, 1, 4) if self.coarse else None
         )
-        cache = BarCache(self.structure_bars, self.coarse)
+        cache = BarCache(self.structure_bars, self.coarse, len(prompts))
         start = first_summary = 0
         for piece in layout.pieces:
             end, last_summary = start + piece.num_tokens, first_summary + piece.num_complete

@@ -55,7 +55,7 @@ class _Piece:
 
 
 class _Entrance:
-    """Prompts, each read when the first of its pieces enters; ``states`` are where they leave the grammar."""
+    """Prompts on their way into the batch; ``states`` are where they leave the grammar."""
 
     def __init__(self, decoder: MuseformerDecoder, prompts: Sequence[Tensor], states: Sequence[GrammarState]) -> None:
         self._decoder = decoder
@@ -64,28 +64,46 @@ class _Entrance:
 
     def open(self, examples: Sequence[int]) -> tuple[Tensor, Streams, StreamGrammar]:
         """Logits [B, V], streams and grammar of the first pieces, which continue these prompts."""
-        read = [self._read(example) for example in examples]
-        logits = torch.cat([row for row, _ in read])
+        # a prompt that several pieces share is read once
+        places: dict[tuple[int, ...], int] = {}
+        of_piece = [places.setdefault(tuple(self._prompts[example].tolist()), len(places)) for example in examples]
+        distinct = [self._prompts[examples[of_piece.index(place)]] for place in range(len(places))]
+        logits, streams = self._decoder.read_prompts(distinct)
+        streams.select(of_piece)
+        latest = torch.stack([logits[place][-1] for place in of_piece])
         states = [self._states[example] for example in examples]
-        return (
-            logits,
-            Streams.join([one for _, one in read]),
-            StreamGrammar(self._decoder.families, states, logits.device),
-        )
+        return latest, streams, StreamGrammar(self._decoder.families, states, latest.device)
 
     def enter(self, example: int, number: int, streams: Streams) -> tuple[Tensor, GrammarState]:
         """Put a stream that continues this prompt in place of ``number``; the logits [1, V] and the grammar of it."""
-        logits, one = self._read(example)
-        streams.put(number, one)
-        return logits, self._states[example]
-
-    def _read(self, example: int) -> tuple[Tensor, Streams]:
-        """Pieces of one prompt come one after the other, so the latest prompt is kept."""
         tokens = self._prompts[example].tolist()
-        if self._latest is None or self._latest[0] != tokens:
-            (logits,), streams = self._decoder.read_prompts([self._prompts[example]])
-            self._latest = tokens, logits[-1:].clone(), streams
-        return self._latest[1], self._latest[2]
+        if self._latest is None or self._latest[0] != tokens:  # pieces of one prompt come one after the other
+            (logits,), one = self._decoder.read_prompts([self._prompts[example]])
+            self._latest = tokens, logits[-1:].clone(), one
+        streams.put(number, self._latest[2])
+        return self._latest[1], self._states[example]
+
+
+class _Progress:
+    """A bar that counts the tokens still to be written at most."""
+
+    def __init__(self, pieces: Sequence[_Piece], max_len: int, end_of_bar: int) -> None:
+        self._max_len, self._end_of_bar = max_len, end_of_bar
+        self._bars = 0
+        most = sum(max_len - len(piece.tokens) for piece in pieces)
+        self._shown = tqdm(total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True)
+
+    def wrote(self, piece: _Piece, ended: bool, streams: int) -> None:
+        """``piece`` has got a token, as one of ``streams``."""
+        self._bars += piece.tokens[-1] == self._end_of_bar
+        if ended:
+            self._shown.total -= self._max_len - len(piece.tokens)
+        self._shown.set_postfix(bars=self._bars, streams=streams, refresh=False)
+        self._shown.update()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._shown.close()
 
 
 class MuseformerGenerator:
@@ -94,8 +112,8 @@ class MuseformerGenerator:
     Args:
         decoder: the model's decoder, in evaluation mode.
         options: how tokens are chosen.
-        streams_per_prompt: independent pieces for every prompt (``--beam``).
-        streams: pieces written at the same time; others enter as they end. 0: all at once.
+        pieces_per_prompt: independent pieces for every prompt (``--beam``).
+        at_once: pieces written at the same time; others enter as they end. 0: all (``--streams``).
         min_len, max_len: bounds of a piece's tokens, the prompt and ``</s>`` included.
         grammar: whether to keep to the token grammar, so that every piece decodes.
     """
@@ -104,8 +122,9 @@ class MuseformerGenerator:
         self,
         decoder: MuseformerDecoder,
         options: SamplingOptions,
-        streams_per_prompt: int,
-        streams: int,
+        *,
+        pieces_per_prompt: int,
+        at_once: int,
         min_len: int,
         max_len: int,
         grammar: bool,
@@ -113,8 +132,8 @@ class MuseformerGenerator:
         self.decoder = decoder
         self.dictionary = decoder.dictionary
         self.options = options
-        self.streams_per_prompt = streams_per_prompt
-        self.streams = streams
+        self.pieces_per_prompt = pieces_per_prompt
+        self.at_once = at_once
         self.min_len, self.max_len = min_len, max_len
         self.grammar = grammar
         self.symbols_to_strip_from_output = {self.dictionary.eos()}
@@ -141,7 +160,7 @@ class MuseformerGenerator:
         pieces = [
             _Piece(example, prompt.tolist()[1:])
             for example, prompt in enumerate(prompts)
-            for _ in range(self.streams_per_prompt)
+            for _ in range(self.pieces_per_prompt)
         ]
         self._write(pieces, entrance)
         hypotheses: list[list[dict[str, Any]]] = [[] for _ in prompts]
@@ -183,45 +202,38 @@ class MuseformerGenerator:
     def _write(self, pieces: list[_Piece], entrance: _Entrance) -> None:
         """Write all pieces, some at a time; as one ends the next enters, and at last the batch shrinks."""
         waiting = deque(pieces)
-        writing = [waiting.popleft() for _ in range(min(self.streams or len(pieces), len(pieces)))]
-        logits, streams, grammar = entrance.open([piece.example for piece in writing])
-        end_of_bar = self.decoder.families.end_of_bar
-        most = sum(self.max_len - len(piece.tokens) for piece in pieces)
-        bars = 0
-        with tqdm(total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True) as progress:
-            while True:
-                tokens = self._choose(writing, grammar, logits)
-                chosen = tokens.tolist()
-                bars += chosen.count(end_of_bar)
-                progress.update(len(chosen))
-                progress.set_postfix(bars=bars, streams=len(writing), refresh=False)
-                for n in [n for n, piece in enumerate(writing) if self._has_ended(piece)]:
-                    progress.total -= self.max_len - len(writing[n].tokens)
-                    while waiting and self._has_ended(writing[n]):
-                        writing[n] = waiting.popleft()
-                        first_logits, state = entrance.enter(writing[n].example, n, streams)
-                        grammar.put(n, state)
-                        tokens[n] = self._choose([writing[n]], grammar.only(n), first_logits)[0]
-                        progress.update()
-                going_on = [n for n, piece in enumerate(writing) if not self._has_ended(piece)]
-                if not going_on:
-                    return
-                if len(going_on) < len(writing):
-                    writing = [writing[n] for n in going_on]
-                    kept = torch.tensor(going_on, device=tokens.device)
-                    streams.select(going_on)
-                    grammar.select(kept)
-                    tokens = tokens[kept]
-                if self.grammar:
-                    grammar.advance(tokens)
-                logits = self.decoder.step(tokens, streams)
+        writing = [waiting.popleft() for _ in range(min(self.at_once or len(pieces), len(pieces)))]
+        logits, streams, states = entrance.open([piece.example for piece in writing])
+        progress = _Progress(pieces, self.max_len, self.decoder.families.end_of_bar)
+        while True:
+            tokens = self._choose(writing, states, logits, progress)
+            for n, piece in enumerate(writing):
+                while waiting and self._has_ended(piece):
+                    piece = writing[n] = waiting.popleft()
+                    first_logits, state = entrance.enter(piece.example, n, streams)
+                    states.put(n, state)
+                    tokens[n] = self._choose([piece], states.only(n), first_logits, progress)[0]
+            going_on = [n for n, piece in enumerate(writing) if not self._has_ended(piece)]
+            if not going_on:
+                progress.close()
+                return
+            if len(going_on) < len(writing):
+                writing = [writing[n] for n in going_on]
+                kept = torch.tensor(going_on, device=tokens.device)
+                streams.select(going_on)
+                states.select(kept)
+                tokens = tokens[kept]
+            if self.grammar:
+                states.advance(tokens)
+            logits = self.decoder.step(tokens, streams)
 
-    def _choose(self, writing: list[_Piece], grammar: StreamGrammar, logits: Tensor) -> Tensor:
+    def _choose(self, writing: list[_Piece], states: StreamGrammar, logits: Tensor, progress: _Progress) -> Tensor:
         """The next token of every stream, int64 [B], appended to its piece."""
-        tokens, scores = choose_tokens(logits, self._allowed(writing, grammar, logits), self.options, self.random)
+        tokens, scores = choose_tokens(logits, self._allowed(writing, states, logits), self.options, self.random)
         for piece, token, score in zip(writing, tokens.tolist(), scores.tolist()):
             piece.tokens.append(token)
             piece.scores.append(score)
+            progress.wrote(piece, self._has_ended(piece), len(writing))
         return tokens
 
     def _has_ended(self, piece: _Piece) -> bool:

@@ -230,9 +230,14 @@ class MuseformerLanguageModelingTask(FairseqTask):
         _check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature)
         decoder: MuseformerDecoder = models[0].decoder
-        lengths = args.min_len, args.max_len_b
         return MuseformerGenerator(
-            decoder, options, args.beam, self.cfg.streams, *lengths, grammar=not self.cfg.no_grammar
+            decoder,
+            options,
+            pieces_per_prompt=args.beam,
+            at_once=self.cfg.streams,
+            min_len=args.min_len,
+            max_len=args.max_len_b,
+            grammar=not self.cfg.no_grammar,
         )
 
     def max_positions(self) -> None:

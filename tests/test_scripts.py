@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SCRIPTS = ["train.sh", "generate.sh", "demo.sh", "evaluate.sh"]
+SCRIPTS = ["train.sh", "generate.sh", "demo.sh", "evaluate.sh", "docs/results.sh"]
 
 
 def run(script, *arguments, folder=None, **environment):

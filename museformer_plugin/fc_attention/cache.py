@@ -57,9 +57,11 @@ class BarCache:
     is over is told by ``end_bar``.
     """
 
-    def __init__(self, structure_bars: Sequence[int], coarse: bool) -> None:
+    def __init__(self, structure_bars: Sequence[int], coarse: bool, expected: int = 1) -> None:
+        """``expected``: how many streams will be added, so that room is made for them at once."""
         self.structure_bars = frozenset(structure_bars)
         self.coarse = coarse
+        self._expected = expected
         self._streams: list[_Stream] = []
         self._rows: Tensor | None = None  # [L, 2, B, H, capacity, Dh]
         # of the step under way: where each stream's new row goes, on the host and on the device
@@ -108,11 +110,12 @@ class BarCache:
         layers, two, heads, _, width = like.shape
         old = self._rows
         streams, capacity = (0, 0) if old is None else (old.shape[2], old.shape[4])
-        if streams >= len(self._streams) and capacity >= length:
+        needed = max(len(self._streams), self._expected if old is None else 0)
+        if streams >= needed and capacity >= length:
             return
         if capacity < length:
             capacity = max(length + _ROOM, capacity + capacity // 4)
-        self._rows = like.new_zeros(layers, two, len(self._streams), heads, capacity, width)
+        self._rows = like.new_zeros(layers, two, max(streams, needed), heads, capacity, width)
         if old is not None:
             self._rows[:, :, :streams, :, : old.shape[4]] = old
 
@@ -173,21 +176,6 @@ class BarCache:
         index = torch.tensor(numbers, device=self._rows.device)
         self._rows = self._rows.index_select(2, index)
         self._streams = [self._streams[number].copy() for number in numbers]
-
-    @staticmethod
-    def join(parts: Sequence[BarCache]) -> BarCache:
-        """All streams of ``parts``, which stay as they are, in their order."""
-        first = parts[0]
-        joined = BarCache(first.structure_bars, first.coarse)
-        joined._streams = [stream.copy() for part in parts for stream in part._streams]
-        longest = max(stream.length for stream in joined._streams)
-        joined._reserve(first._rows[:, :, 0], longest + 1)
-        place = 0
-        for part in parts:
-            for number, stream in enumerate(part._streams):
-                joined._rows[:, :, place, :, : stream.length] = part._rows[:, :, number, :, : stream.length]
-                place += 1
-        return joined
 
     def put(self, number: int, entering: BarCache) -> None:
         """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""

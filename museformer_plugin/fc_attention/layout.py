@@ -125,6 +125,12 @@ class BarLayout:
         """N, the complete bars of all pieces, or 0 without coarse-grained attention."""
         return len(self.summary_bar_ids)
 
+    @property
+    def summary_bars(self) -> np.ndarray:
+        """The tokens of each summary's bar, half-open, int64 [N, 2]."""
+        own_row_and_bar = self.summary_plan.key_ranges.reshape(-1, 2, 2)
+        return own_row_and_bar[:, 1] - self.num_summaries
+
     def make_index_lists(self) -> None:
         """Make what GPU kernels need now, in a data worker, rather than at the first attention."""
         for plan in (self.token_plan, self.summary_plan):

@@ -1,10 +1,11 @@
 """Attention over ranges of rows in plain PyTorch, with its own backward: no T x T tensor.
 
-Beside queries, keys and values only one number a query and head is kept for the backward, so memory is linear in the
-number of rows. Softmax and accumulation run in float32 (float64 stays float64).
+Beside queries, keys, values and s' only one number a query and head is kept for the backward, so memory is linear in
+the number of rows. Softmax and accumulation run in float32 (float64 stays float64).
 
-On a CPU the heads are spread over threads that each walk all segments. Splitting every small product over the cores
-instead would make them wait for each other a thousand times a call, and for ever on a machine that is busy.
+On a CPU the heads of tokens, and the bars of summaries, are spread over threads of their own. Splitting every small
+product over the cores instead would make them wait for each other a thousand times a call, and for ever on a machine
+that is busy.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class _Step:
             for head in heads:
                 ragged_head.attend(*worker.arguments(head), room, out[:, head], log_sums[head])
 
-        _over_heads(attend, out.shape[1], out.device)
+        _in_threads(attend, out.shape[1], out.device)
         return out, log_sums
 
     def differentiate(
@@ -69,7 +70,7 @@ class _Step:
                     for rows, part in zip(total.split([len(part) for part in parts]), parts):
                         part[:, head] = rows
 
-        _over_heads(differentiate, grad_queries.shape[1], grad_queries.device)
+        _in_threads(differentiate, grad_queries.shape[1], grad_queries.device)
         return grad_queries
 
 
@@ -125,17 +126,17 @@ def _accurate(*tensors: Tensor) -> list[Tensor]:
     return [rows.to(_accurate_dtype(rows.dtype)) for rows in tensors]
 
 
-def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch.device) -> None:
-    """Call ``work`` with the heads to take one after the other; on a CPU in as many threads as PyTorch may use."""
-    left = iter(range(heads))  # shared: who is done with a head takes the next
+def _in_threads(work: Callable[[Iterator[int]], None], count: int, device: torch.device) -> None:
+    """Call ``work`` with the numbers to take one after the other; on a CPU in as many threads as PyTorch may use."""
+    left = iter(range(count))  # shared: who is done with one takes the next
     threads = torch.get_num_threads()
-    workers = min(threads, heads) if device.type == "cpu" else 1
+    workers = min(threads, count) if device.type == "cpu" else 1
 
     def alone(_: int) -> None:
         with torch.inference_mode():  # views are cheaper in it; modes are kept by thread
             work(left)
 
-    if workers == 1:
+    if workers <= 1:
         alone(0)
         return
     try:
@@ -143,6 +144,20 @@ def _over_heads(work: Callable[[Iterator[int]], None], heads: int, device: torch
             list(pool.map(alone, range(workers)))
     finally:
         torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
+
+
+_BARS_AT_ONCE = 8
+
+
+def _over_bars(function: Callable[..., None], *arguments: Tensor) -> None:
+    """Call ``function(first, last, *arguments)`` for a few summaries at a time; arguments[0] is [N, H, Dh]."""
+    count = len(arguments[0])
+
+    def work(lots: Iterator[int]) -> None:
+        for lot in lots:
+            function(lot * _BARS_AT_ONCE, min((lot + 1) * _BARS_AT_ONCE, count), *arguments)
+
+    _in_threads(work, -(-count // _BARS_AT_ONCE), arguments[0].device)
 
 
 class _RaggedAttention(torch.autograd.Function):
@@ -181,7 +196,10 @@ class _RaggedFCAttention(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.token_options = layout.token_plan.walk, dropout, seed
         ctx.summary_options = layout, dropout, seed + q_x.shape[1]
-        s = summarise(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s)).to(q_s.dtype)
+        rows = _accurate(q_s, k_s, v_s, k_x, v_x)
+        s = torch.empty_like(rows[0])
+        _over_bars(summarise, *rows, *_bars(*ctx.summary_options, q_s), s)
+        s = s.to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight)
         x, x_sums = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
         ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x_sums)
@@ -204,15 +222,15 @@ class _RaggedFCAttention(torch.autograd.Function):
         rows = _accurate(q_s, k_s, v_s, k_x, v_x)
         of_summaries = [torch.empty_like(part) for part in rows[:3]]
         bars = _bars(*ctx.summary_options, q_s)
-        differentiate_summaries(*rows, *bars, *_accurate(grad_s), grad_k_x, grad_v_x, *of_summaries)
+        of_keys = *_accurate(grad_s), grad_k_x, grad_v_x
+        _over_bars(differentiate_summaries, *rows, *bars, *of_keys, *of_summaries)
         grads = zip((grad_q_x, grad_k_x, grad_v_x, *of_summaries), (q_x, k_x, v_x, q_s, k_s, v_s))
         return *(grad.to(like.dtype) for grad, like in grads), grad_weight, None, None, None
 
 
 def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """``bars`` and ``kept`` of ``ragged_summary`` for summaries as ``like`` [N, H, Dh]."""
-    # each summary sees its own row, then its bar
-    bars = torch.from_numpy(layout.summary_plan.key_ranges[1::2] - layout.num_summaries)
+    bars = torch.from_numpy(layout.summary_bars)
     rows = layout.num_summaries + layout.num_tokens if dropout > 0 else 0
     kept = like.new_empty(like.shape[1], rows, dtype=_accurate_dtype(like.dtype))
     generator = torch.Generator(like.device).manual_seed(seed)
@@ -226,7 +244,7 @@ def summary_keys_and_values(s: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _whole_65536ths(dropout: float) -> float:
-    return round(dropout * 2**16) / 2**16
+    return min(round(dropout * 2**16), 2**16 - 1) / 2**16
 
 
 def ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float = 0.0) -> Tensor:
@@ -236,7 +254,8 @@ def ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropo
     rows. Returns [Q, H, Dh]. Dropout on the weights, in whole 65536ths, draws its seed from PyTorch's generator.
     """
     seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
-    return _RaggedAttention.apply(q, k, v, plan, _whole_65536ths(dropout), seed)
+    with torch.autocast(q.device.type, enabled=False):
+        return _RaggedAttention.apply(q, k, v, plan, _whole_65536ths(dropout), seed)
 
 
 def ragged_fc_attention(
@@ -249,4 +268,5 @@ def ragged_fc_attention(
     """``fc_attention`` of a coarse layout; see there."""
     seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
     options = layout, _whole_65536ths(dropout), seed
-    return _RaggedFCAttention.apply(*tokens, *summaries, summary_kv_weight, *options)
+    with torch.autocast(tokens[0].device.type, enabled=False):
+        return _RaggedFCAttention.apply(*tokens, *summaries, summary_kv_weight, *options)

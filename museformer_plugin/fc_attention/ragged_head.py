@@ -1,8 +1,9 @@
 """One head of attention over ranges of rows, forward and backward, segment by segment.
 
-A segment is some queries (a bar, a prefix, a summary) that see the same ranges of keys, so that what is computed stays
-in cache. Every product reads its range of keys where it lies and adds its gradient there: nothing is gathered or
-scattered. Scores are computed again in the backward. All rows are [R, Dh], contiguous, float32 or float64.
+A segment is some queries (a bar, a prefix) that see the same ranges of keys, so that what is computed stays in cache.
+Every product reads its range of keys where it lies and adds its gradient there: nothing is gathered or scattered.
+Scores are computed again in the backward. Rows are [R, Dh]; keys, values and their gradients lie side by side in
+float32 or float64, the others as they come.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _hide(scores: Tensor, holes: Tensor, causal: bool) -> None:
     if causal:
         n = len(scores)
         own = scores[:, scores.shape[1] - n :]
-        own.add_(torch.full_like(own, float("-inf")).triu_(1))
+        own.masked_fill_(torch.ones_like(own, dtype=torch.bool).triu_(1), float("-inf"))
 
 
 @without_interpreter_lock

@@ -1,4 +1,4 @@
-"""The summary step on a CPU: every summary attends to itself and to the tokens of its bar, all heads at once.
+"""The summary step: every summary attends to itself and to the tokens of its bar, all heads at once.
 
 One query a bar: there is no product worth blocking, so each row of keys and values is read once where it lies.
 Letters: N summaries, T tokens, H heads, Dh head width; all tensors float32 or float64.
@@ -22,16 +22,24 @@ def _weights(q: Tensor, own_key: Tensor, keys: Tensor) -> Tensor:
 
 @without_interpreter_lock
 def summarise(
-    q: Tensor, own_keys: Tensor, own_values: Tensor, keys: Tensor, values: Tensor, bars: Tensor, kept: Tensor
-) -> Tensor:
-    """The output [N, H, Dh] of q, own_keys and own_values [N, H, Dh] over keys and values [T, H, Dh].
+    first: int,
+    last: int,
+    q: Tensor,
+    own_keys: Tensor,
+    own_values: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    bars: Tensor,
+    kept: Tensor,
+    out: Tensor,
+) -> None:
+    """Rows ``first`` to ``last`` of out [N, H, Dh], from q, own_keys, own_values [N, H, Dh], keys, values [T, H, Dh].
 
     bars int64 [N, 2]: the tokens of each summary's bar, half-open. kept [H, N + T]: what attention dropout multiplies
     the weights of summaries and tokens by; [H, 0] without dropout.
     """
-    out = torch.empty_like(q)
     edges: list[list[int]] = bars.tolist()
-    for number in range(len(edges)):
+    for number in range(first, last):
         start, end = edges[number]
         weights = _weights(q[number], own_keys[number], keys[start:end])
         if kept.shape[1] > 0:
@@ -39,11 +47,12 @@ def summarise(
             weights[:, 1:].mul_(kept[:, len(q) + start : len(q) + end])
         summed = torch.bmm(weights[:, 1:].unsqueeze(1), values[start:end].transpose(0, 1)).squeeze(1)
         out[number] = torch.addcmul(summed, weights[:, :1], own_values[number])
-    return out
 
 
 @without_interpreter_lock
 def differentiate_summaries(
+    first: int,
+    last: int,
     q: Tensor,
     own_keys: Tensor,
     own_values: Tensor,
@@ -61,7 +70,7 @@ def differentiate_summaries(
     """What ``summarise`` had, and the gradients in the same shapes; to those of keys and values is added."""
     scale = q.shape[2] ** -0.5
     edges: list[list[int]] = bars.tolist()
-    for number in range(len(edges)):
+    for number in range(first, last):
         start, end = edges[number]
         grad = grad_out[number]
         weights = _weights(q[number], own_keys[number], keys[start:end])

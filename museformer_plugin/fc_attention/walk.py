@@ -11,8 +11,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .layout import AttentionPlan
 
-# Key ranges with at most this many rows between them are taken as one, and those rows hidden: a product of its own
-# for each short run of summaries costs more.
+# Runs of summaries with at most this many rows between them are taken as one, and those rows hidden: a product of its
+# own for each run costs more. What is hidden so belongs to earlier bars of the same piece: a hidden value that is not
+# finite would come through the product, and none may come from the future or from another piece.
 _LARGEST_HOLE = 16
 
 
@@ -40,13 +41,16 @@ class Walk:
         numbers: dict[tuple[int, int], int] = {}
         room = 0
         for place, (start, end) in enumerate(plan.query_ranges.tolist()):
-            bridged, hidden = _bridge(ranges[first[place] : first[place + 1]])
+            key_ranges = ranges[first[place] : first[place + 1]]
+            causal = int(plan.causal[place])
+            num_summaries = key_ranges[-1][1] - end if causal else 0  # own rows come last
+            bridged, hidden = _bridge(key_ranges, num_summaries)
             before = len(seen), len(holes)
             seen += [numbers.setdefault(run, len(numbers)) for run in bridged]
             widths += [run[1] - run[0] for run in bridged]
             holes += hidden
             room = max(room, (end - start) * sum(widths[before[0] :]))
-            segments.append([start, end, int(plan.causal[place]), before[0], len(seen), before[1], len(holes)])
+            segments.append([start, end, causal, before[0], len(seen), before[1], len(holes)])
         return Walk(
             torch.tensor(segments, dtype=torch.int64).view(-1, 7),
             torch.tensor(list(numbers), dtype=torch.int64).view(-1, 2),
@@ -57,14 +61,14 @@ class Walk:
         )
 
 
-def _bridge(ranges: list[list[int]]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Ranges that lie close behind one another as one, and the columns of the rows between them."""
+def _bridge(ranges: list[list[int]], num_summaries: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """Ranges of summaries that lie close behind one another as one, and the columns of the rows between them."""
     bridged: list[tuple[int, int]] = []
     holes: list[int] = []
     column = 0
     for start, end in ranges:
         hole = start - bridged[-1][1] if bridged else -1
-        if 0 <= hole <= _LARGEST_HOLE:
+        if 0 <= hole <= _LARGEST_HOLE and end <= num_summaries:
             holes += range(column, column + hole)
             column += hole
             bridged[-1] = bridged[-1][0], end

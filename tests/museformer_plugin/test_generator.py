@@ -5,6 +5,7 @@ from torch import nn
 from data_prep.grammar import check_piece
 from data_prep.tokens_to_midi import decode
 from data_prep.vocabulary import REPRESENTATIONS
+from museformer_plugin import generator as generator_module
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import TOKENS_TO_CLOSE, MuseformerGenerator
 from museformer_plugin.sampling import SamplingOptions
@@ -27,7 +28,15 @@ def write(decoders):
         decoder = decoders[name]
         dictionary = decoder.dictionary
         torch.manual_seed(seed)
-        generator = MuseformerGenerator(decoder, options, streams, at_once, min_len, max_len, grammar)
+        generator = MuseformerGenerator(
+            decoder,
+            options,
+            pieces_per_prompt=streams,
+            at_once=at_once,
+            min_len=min_len,
+            max_len=max_len,
+            grammar=grammar,
+        )
         rows = [
             torch.tensor([dictionary.eos(), *(dictionary.index(word) for word in words)], dtype=torch.long)
             for words in prompts
@@ -76,17 +85,20 @@ def test_prompts_that_leave_just_enough_room_are_closed(write, write_piece, name
             check_piece(words[:-1], REPRESENTATIONS[name])
 
 
+@pytest.mark.parametrize("at_once", [0, 7])
 @pytest.mark.parametrize("name", ["six_track", "general"])
 @pytest.mark.parametrize(("min_len", "max_len"), [(60, 200), (60, 64), (60, 61)], ids=str)
-def test_pieces_are_not_too_short(write, name, min_len, max_len):
-    (pieces,), _ = write(name, streams=40, min_len=min_len, max_len=max_len)
+def test_pieces_are_not_too_short(write, name, min_len, max_len, at_once):
+    (pieces,), _ = write(name, streams=40, min_len=min_len, max_len=max_len, at_once=at_once)
     lengths = [len(words) for words in pieces]
     assert min(lengths) >= min_len
     assert max(lengths) <= max_len
 
 
-def test_without_the_grammar_lengths_hold_too(write):
-    (pieces,), _ = write("six_track", streams=40, min_len=20, max_len=30, options=ANY, grammar=False)
+@pytest.mark.parametrize("at_once", [0, 7])
+def test_without_the_grammar_lengths_hold_too(write, at_once):
+    (pieces,), _ = write("six_track", streams=40, min_len=20, max_len=30, options=ANY, grammar=False, at_once=at_once)
+    assert len(pieces) == 40
     assert all(20 <= len(words) <= 30 and words[-1] == "</s>" for words in pieces)
     assert not any(words.count("</s>") > 1 for words in pieces)
 
@@ -154,6 +166,17 @@ def test_no_more_pieces_than_asked_for_are_written_at_a_time(write, decoders, mo
     assert sizes == sorted(sizes, reverse=True)
 
 
+@pytest.mark.parametrize("at_once", [0, 2])
+def test_the_progress_counts_every_token(write, write_piece, monkeypatch, at_once):
+    """Also where a piece ends with its first token."""
+    shown = []
+    bar = generator_module.tqdm
+    monkeypatch.setattr(generator_module, "tqdm", lambda **options: shown.append(bar(**options)) or shown[-1])
+    prompt = write_piece("six_track", 1, seed=0)
+    (pieces,), _ = write("six_track", [prompt], streams=8, max_len=len(prompt) + TOKENS_TO_CLOSE, at_once=at_once)
+    assert shown[0].n == shown[0].total == sum(len(words) - len(prompt) for words in pieces)
+
+
 def test_hypotheses_come_best_first(write):
     _, (found,) = write("six_track", streams=10)
     scores = [h["score"].item() for h in found]
@@ -186,7 +209,9 @@ def test_prefix_tokens_are_prompts(decoders, write_piece):
     dictionary = decoder.dictionary
     words = write_piece("six_track", 2, seed=0)[:9]
     prefix = torch.tensor([[dictionary.index(word) for word in words]])
-    generator = MuseformerGenerator(decoder, TOP_8, 1, 0, 1, 100, grammar=True)
+    generator = MuseformerGenerator(
+        decoder, TOP_8, pieces_per_prompt=1, at_once=0, min_len=1, max_len=100, grammar=True
+    )
     ((hypothesis,),) = generator.generate([], {"net_input": {"src_tokens": prefix}}, prefix_tokens=prefix)
     assert hypothesis["tokens"][:9].tolist() == prefix[0].tolist()
 
@@ -194,7 +219,9 @@ def test_prefix_tokens_are_prompts(decoders, write_piece):
 def test_prompt_lengths_cut_the_source(decoders, read_piece):
     decoder = decoders["six_track"]
     source = read_piece("six_track", bars=3, seed=0)[None]
-    generator = MuseformerGenerator(decoder, TOP_8, 1, 0, 1, 200, grammar=True)
+    generator = MuseformerGenerator(
+        decoder, TOP_8, pieces_per_prompt=1, at_once=0, min_len=1, max_len=200, grammar=True
+    )
     sample = {"net_input": {"src_tokens": source}, "prompt_lengths": torch.tensor([5])}
     torch.manual_seed(0)
     ((hypothesis,),) = generator.generate([], sample)

@@ -172,3 +172,27 @@ def test_memory_grows_by_a_summary_a_bar_at_most(piece_of, coarse, rows_a_bar):
             held.append(cache.num_bytes())
     row = LAYERS * 2 * HEADS * WIDTH * 8
     assert held[1] - held[0] <= 190 * rows_a_bar * row
+
+
+@pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
+@pytest.mark.parametrize("prompt", [1, 4, 400], ids=lambda n: f"prompt_of_{n}")
+def test_a_stream_takes_the_place_of_another(piece_of, coarse, prompt):
+    """Also one longer than there is room for, and twice the same; what it was made of stays as it is."""
+    structure_bars = (1, 2)
+    old = [Piece(piece_of([2, 3, 1, 4]), structure_bars, coarse, seed) for seed in range(3)]
+    cache = BarCache(structure_bars, coarse, expected=3)
+    for piece in old:
+        cache.add_stream(*piece.prompt(3, piece_of))
+    new = Piece(piece_of([5, 410, 3, 6]), structure_bars, coarse, seed=7)
+    entering = BarCache(structure_bars, coarse)
+    entering.add_stream(*new.prompt(prompt, piece_of))
+    cache.select([2, 0])
+    cache.put(0, entering)
+    pieces, places = [new, old[0]], [prompt, 3]
+    for offset in range(4):
+        if offset == 2:  # its twin comes later, in the place of the other
+            cache.put(1, entering)
+            pieces[1], places[1] = new, prompt - offset
+        found = step(cache, pieces, [place + offset for place in places])
+        for number, (piece, place) in enumerate(zip(pieces, places)):
+            torch.testing.assert_close(found[:, number], piece.expected()[:, place + offset], rtol=0, atol=1e-12)

@@ -1,5 +1,9 @@
 """The path in plain PyTorch against the reference: outputs, gradients, precision, dropout, memory."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -215,3 +219,61 @@ def test_a_coarse_layout_needs_summaries(piece_of):
     layout = BarLayout.build([piece_of([3, 2])], (1,))
     with pytest.raises(ValueError, match="needs summaries"):
         fc_attention(tuple(torch.zeros(6, 2, 4) for _ in "qkv"), None, None, layout)
+
+
+def test_what_is_not_finite_reaches_no_bar_before_it_and_no_other_piece(piece_of, draw_inputs):
+    """A bridge over hidden rows would let it through a product with weight 0."""
+    pieces = [piece_of([3, 4, 2, 5, 3, 4]), piece_of([4, 4, 2], last_is_complete=False)]
+    layout = BarLayout.build(pieces, (1, 2, 4))
+    bars = torch.from_numpy(layout.bar_ids)
+    second = torch.arange(layout.num_tokens) >= pieces[0].num_tokens
+    for part, poison in ((1, "nan"), (1, "inf"), (2, "nan")):
+        (*tokens,), summaries, weight = draw_inputs(layout)
+        tokens[part] = tokens[part].detach().clone()
+        last = pieces[0].num_tokens - 1
+        tokens[part][last] = float(poison)
+        x, _ = call((tuple(tokens), summaries, weight), layout)
+        assert not x[last].isfinite().all()
+        assert x[(bars < 6) & ~second].isfinite().all()
+        assert x[second].isfinite().all()
+
+
+def test_threads_change_nothing(layout, draw_inputs):
+    inputs = draw_inputs(layout)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            found.append(outputs_and_gradients(call, inputs, layout))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*found):
+        assert (one is None and two is None) or torch.equal(one, two)
+
+
+def test_plain_python_computes_the_same():
+    """Where TorchScript does not run, as on Python 3.14."""
+    command = (
+        "import torch; from museformer_plugin.fc_attention.self_check import largest_error;"
+        "from museformer_plugin.fc_attention import ragged_head;"
+        "assert not isinstance(ragged_head.attend, torch.jit.ScriptFunction);"
+        "assert largest_error(torch.device('cpu')) < 1e-5"
+    )
+    subprocess.run([sys.executable, "-c", command], env={**os.environ, "PYTORCH_JIT": "0"}, check=True)
+
+
+def test_autocast_does_not_reach_inside(unequal_layout, draw_inputs):
+    """fairseq's --amp: what comes in decides the precision."""
+    inputs = draw_inputs(unequal_layout)
+    plain = outputs_and_gradients(call, inputs, unequal_layout)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = outputs_and_gradients(call, inputs, unequal_layout)
+    for one, two in zip(found, plain):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
+
+
+def test_any_dropout_below_one_is_finite(unequal_layout, draw_inputs):
+    x, s = call(draw_inputs(unequal_layout), unequal_layout, dropout=0.9999999)
+    assert x.isfinite().all()
+    assert s.isfinite().all()
