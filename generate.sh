@@ -99,6 +99,8 @@ if [[ -n $prompt ]]; then
 fi
 for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
 
+# on a CPU keys and values are read faster from large pages
+export THP_MEM_ALLOC_ENABLE=${THP_MEM_ALLOC_ENABLE:-1}
 # the log is shown only when something went wrong; progress and sentences come through standard error
 if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive" "$work" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
