@@ -81,6 +81,7 @@ class _Worker:
         self._step = step
         self._like = step.queries
         self._generator = torch.Generator(self._like.device)
+        self._holes = step.walk.holes.to(self._like.device)
         draws = (step.walk.room + 3) // 4 if step.dropout > 0 else 0
         self._draws = torch.empty(draws, dtype=torch.int64, device=self._like.device)
         self._keys, self._values = self.rows(*step.keys), self.rows(*step.values)
@@ -98,7 +99,7 @@ class _Worker:
         step, walk = self._step, self._step.walk
         _join(step.keys, head, self._keys)
         _join(step.values, head, self._values)
-        plan = walk.segments, walk.ranges, walk.seen, walk.widths, walk.holes.to(self._like.device)
+        plan = walk.segments, walk.ranges, walk.seen, walk.widths, self._holes
         generator = self._generator.manual_seed(step.seed + head)
         return (
             step.queries[:, head],
@@ -146,7 +147,7 @@ def _in_threads(work: Callable[[Iterator[int]], None], count: int, device: torch
         torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
 
 
-_BARS_AT_ONCE = 8
+_BARS_AT_ONCE = 8  # few enough to share out evenly, many enough to be worth a call
 
 
 def _over_bars(function: Callable[..., None], *arguments: Tensor) -> None:
