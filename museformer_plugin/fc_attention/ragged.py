@@ -1,7 +1,7 @@
 """Attention over ranges of rows in plain PyTorch, with its own backward: no T x T tensor.
 
-Beside queries, keys, values and s' only one number a query and head is kept for the backward, so memory is linear in
-the number of rows. Softmax and accumulation run in float32 (float64 stays float64).
+Beside what comes in and goes out only one number a query and head is kept for the backward, so memory is linear in the
+number of rows. Softmax and accumulation run in float32 (float64 stays float64).
 
 On a CPU the heads of tokens, and the bars of summaries, are spread over threads of their own. Splitting every small
 product over the cores instead would make them wait for each other a thousand times a call, and for ever on a machine
@@ -10,7 +10,7 @@ that is busy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -42,35 +42,42 @@ class _Step:
         out = torch.empty_like(self.queries)
         log_sums = out.new_empty(out.shape[1], len(out), dtype=_accurate_dtype(out.dtype))
 
-        def attend(heads: Iterator[int]) -> None:
+        def begin() -> Callable[[int], None]:
             worker = _Worker(self)
             room = worker.room()
-            for head in heads:
-                ragged_head.attend(*worker.arguments(head), room, out[:, head], log_sums[head])
+            return lambda head: ragged_head.attend(*worker.arguments(head), room, out[:, head], log_sums[head])
 
-        _in_threads(attend, out.shape[1], out.device)
+        _in_threads(begin, out.shape[1], out.device)
         return out, log_sums
 
     def differentiate(
-        self, log_sums: Tensor, grad_out: Tensor, grad_keys: list[Tensor], grad_values: list[Tensor]
+        self,
+        out: Tensor,
+        log_sums: Tensor,
+        grad_out: Tensor,
+        grad_keys: list[Tensor],
+        grad_values: list[Tensor],
     ) -> Tensor:
-        """Write the gradients of keys and values into their parts; returns that of the queries."""
+        """From what ``attend`` returned: write the gradients of keys and values; returns that of the queries."""
         grad_queries = torch.empty_like(self.queries)
 
-        def differentiate(heads: Iterator[int]) -> None:
+        def begin() -> Callable[[int], None]:
             worker = _Worker(self)
             rooms = [worker.room(), worker.room()]
             grad_k, grad_v = worker.rows(*self.keys), worker.rows(*self.values)
-            for head in heads:
+
+            def differentiate(head: int) -> None:
                 grad_k.zero_()
                 grad_v.zero_()
-                of_queries = grad_out[:, head], grad_queries[:, head]
-                ragged_head.differentiate(*worker.arguments(head), rooms, log_sums[head], *of_queries, grad_k, grad_v)
+                of_queries = out[:, head], log_sums[head], grad_out[:, head], grad_queries[:, head]
+                ragged_head.differentiate(*worker.arguments(head), rooms, *of_queries, grad_k, grad_v)
                 for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
                     for rows, part in zip(total.split([len(part) for part in parts]), parts):
                         part[:, head] = rows
 
-        _in_threads(differentiate, grad_queries.shape[1], grad_queries.device)
+            return differentiate
+
+        _in_threads(begin, grad_queries.shape[1], grad_queries.device)
         return grad_queries
 
 
@@ -81,14 +88,14 @@ class _Worker:
         self._step = step
         self._like = step.queries
         self._generator = torch.Generator(self._like.device)
-        self._holes = step.walk.holes.to(self._like.device)
-        draws = (step.walk.room + 3) // 4 if step.dropout > 0 else 0
-        self._draws = torch.empty(draws, dtype=torch.int64, device=self._like.device)
         self._keys, self._values = self.rows(*step.keys), self.rows(*step.values)
+        draws = (step.walk.scores_of_segment + 3) // 4 if step.dropout > 0 else 0
+        self._draws = torch.empty(draws, dtype=torch.int64, device=self._like.device)
+        self._holes = step.walk.holes.to(self._like.device)
 
     def room(self) -> Tensor:
-        """For the scores of any segment."""
-        return self._like.new_empty(self._step.walk.room, dtype=_accurate_dtype(self._like.dtype))
+        """For the scores of any visit."""
+        return self._like.new_empty(self._step.walk.scores_of_visit, dtype=_accurate_dtype(self._like.dtype))
 
     def rows(self, *parts: Tensor) -> Tensor:
         """For one head of ``parts`` laid end to end."""
@@ -99,17 +106,10 @@ class _Worker:
         step, walk = self._step, self._step.walk
         _join(step.keys, head, self._keys)
         _join(step.values, head, self._values)
-        plan = walk.segments, walk.ranges, walk.seen, walk.widths, self._holes
+        plan = walk.segments, walk.visits, self._holes, walk.ranges
         generator = self._generator.manual_seed(step.seed + head)
-        return (
-            step.queries[:, head],
-            self._keys,
-            self._values,
-            plan,
-            step.dropout,
-            generator,
-            [self._draws, self._draws.view(torch.int16)],
-        )
+        draws = [self._draws, self._draws.view(torch.int16)]
+        return step.queries[:, head], self._keys, self._values, plan, step.dropout, generator, draws
 
 
 def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:
@@ -127,22 +127,30 @@ def _accurate(*tensors: Tensor) -> list[Tensor]:
     return [rows.to(_accurate_dtype(rows.dtype)) for rows in tensors]
 
 
-def _in_threads(work: Callable[[Iterator[int]], None], count: int, device: torch.device) -> None:
-    """Call ``work`` with the numbers to take one after the other; on a CPU in as many threads as PyTorch may use."""
+def _in_threads(begin: Callable[[], Callable[[int], None]], count: int, device: torch.device) -> None:
+    """Call what ``begin`` returns with every number below ``count``; on a CPU in as many threads as PyTorch may use.
+
+    ``begin`` is called here, once for each thread: what a thread allocates goes back to the system when it ends, and
+    would be new pages at every call.
+    """
     left = iter(range(count))  # shared: who is done with one takes the next
     threads = torch.get_num_threads()
     workers = min(threads, count) if device.type == "cpu" else 1
 
-    def alone(_: int) -> None:
+    def alone(work: Callable[[int], None]) -> None:
         with torch.inference_mode():  # views are cheaper in it; modes are kept by thread
-            work(left)
+            for number in left:
+                work(number)
 
     if workers <= 1:
-        alone(0)
+        with torch.inference_mode():
+            alone(begin())
         return
+    with torch.inference_mode():
+        works = [begin() for _ in range(workers)]
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(alone, range(workers)))
+            list(pool.map(alone, works))
     finally:
         torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
 
@@ -154,11 +162,10 @@ def _over_bars(function: Callable[..., None], *arguments: Tensor) -> None:
     """Call ``function(first, last, *arguments)`` for a few summaries at a time; arguments[0] is [N, H, Dh]."""
     count = len(arguments[0])
 
-    def work(lots: Iterator[int]) -> None:
-        for lot in lots:
-            function(lot * _BARS_AT_ONCE, min((lot + 1) * _BARS_AT_ONCE, count), *arguments)
+    def of_lot(lot: int) -> None:
+        function(lot * _BARS_AT_ONCE, min((lot + 1) * _BARS_AT_ONCE, count), *arguments)
 
-    _in_threads(work, -(-count // _BARS_AT_ONCE), arguments[0].device)
+    _in_threads(lambda: of_lot, -(-count // _BARS_AT_ONCE), arguments[0].device)
 
 
 class _RaggedAttention(torch.autograd.Function):
@@ -166,15 +173,15 @@ class _RaggedAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
         ctx.options = plan.walk, dropout, seed
         out, log_sums = _Step(*ctx.options, q, [k], [v]).attend()
-        ctx.save_for_backward(q, k, v, log_sums)
+        ctx.save_for_backward(q, k, v, out, log_sums)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, log_sums = ctx.saved_tensors
+        q, k, v, out, log_sums = ctx.saved_tensors
         grad_k, grad_v = torch.empty_like(k), torch.empty_like(v)
-        grad_q = _Step(*ctx.options, q, [k], [v]).differentiate(log_sums, grad_out, [grad_k], [grad_v])
+        grad_q = _Step(*ctx.options, q, [k], [v]).differentiate(out, log_sums, grad_out, [grad_k], [grad_v])
         return grad_q, grad_k, grad_v, None, None, None
 
 
@@ -203,20 +210,20 @@ class _RaggedFCAttention(torch.autograd.Function):
         s = s.to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight)
         x, x_sums = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
-        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x_sums)
+        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x, x_sums)
         return x, s
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_x: Tensor, grad_s: Tensor) -> tuple[Tensor | None, ...]:
-        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x_sums = ctx.saved_tensors
+        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x, x_sums = ctx.saved_tensors
         k2, v2 = summary_keys_and_values(s, weight)
         # the two steps' gradients of the tokens meet here
         grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate_dtype(rows.dtype)) for rows in (k_x, v_x))
         grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
         step = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
         grad_k2, grad_v2 = grad_rows.unbind(1)
-        grad_q_x = step.differentiate(x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
+        grad_q_x = step.differentiate(x, x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
         grad_rows = grad_rows.flatten(1)
         grad_weight = (grad_rows.t() @ s.flatten(1).to(grad_rows.dtype)).to(weight.dtype)
         grad_s = grad_s + (grad_rows @ weight.to(grad_rows.dtype)).view(s.shape)

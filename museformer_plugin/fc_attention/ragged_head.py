@@ -1,9 +1,9 @@
-"""One head of attention over ranges of rows, forward and backward, segment by segment.
+"""One head of attention over ranges of rows, forward and backward, a segment and a range of keys at a time.
 
-A segment is some queries (a bar, a prefix) that see the same ranges of keys, so that what is computed stays in cache.
-Every product reads its range of keys where it lies and adds its gradient there: nothing is gathered or scattered.
-Scores are computed again in the backward. Rows are [R, Dh]; keys, values and their gradients lie side by side in
-float32 or float64, the others as they come.
+A segment is some queries (a bar, a prefix) that see the same ranges. What is computed of it at a time, its scores
+against one range, stays in a core's cache; every product reads the range where it lies and adds its gradient there, so
+that nothing is gathered or scattered. Scores are computed again in the backward. Rows are [R, Dh]; keys, values and
+their gradients lie side by side in float32 or float64, the others as they come.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 import torch
 from torch import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+# MKL readies exp and log at their first call. Of two threads that make it together one has been seen, rarely, to get a
+# float64 that is right to seven digits only.
+for _dtype in (torch.float32, torch.float64):
+    torch.ones((), dtype=_dtype).exp_().log_()
 
 
 def without_interpreter_lock(function: _F) -> _F:
@@ -34,73 +39,91 @@ def without_interpreter_lock(function: _F) -> _F:
 
 @without_interpreter_lock
 def _views(rows: Tensor, ranges: list[list[int]]) -> list[Tensor]:
-    """The runs of rows [R, Dh] that segments see, made once: a product is hardly dearer than a view."""
+    """The runs of rows that segments see, made once: a product is hardly dearer than a view."""
     return [rows[start_end[0] : start_end[1]] for start_end in ranges]
 
 
 @without_interpreter_lock
-def _scores(rows: Tensor, keys: list[Tensor], seen: list[int], widths: list[int], scale: float, room: Tensor) -> Tensor:
-    """scale rows keys^T [n, K] in ``room``: rows [n, Dh], the ``seen`` ones of keys [Dh, width]."""
-    width = sum(widths)
-    scores = room[: len(rows) * width].view(len(rows), width)
-    parts = scores.split(widths, 1)
-    for number in range(len(seen)):
-        torch.addmm(parts[number], rows, keys[seen[number]], beta=0.0, alpha=scale, out=parts[number])
-    return scores
-
-
-@without_interpreter_lock
-def _hide(scores: Tensor, holes: Tensor, causal: bool) -> None:
-    """Set to -inf what nobody may see, and of the own rows, which come last, what comes after a query."""
-    if len(holes) > 0:
-        scores.index_fill_(1, holes, float("-inf"))
-    if causal:
-        n = len(scores)
-        own = scores[:, scores.shape[1] - n :]
-        own.masked_fill_(torch.ones_like(own, dtype=torch.bool).triu_(1), float("-inf"))
+def _scores(rows: Tensor, keys: Tensor, room: Tensor) -> Tensor:
+    """rows [n, Dh] times keys [Dh, w], in ``room``: [n, w]."""
+    n, w = len(rows), keys.shape[1]
+    return torch.mm(rows, keys, out=room[: n * w].view(n, w))
 
 
 @without_interpreter_lock
 def _exp_of_seen(scores: Tensor, holes: Tensor, causal: bool) -> None:
-    """exp of the scores, in place, and 0 where ``_hide`` forbids to look."""
-    n = len(scores)
-    own = scores[:, scores.shape[1] - n :] if causal else scores[:, :0]
-    own.clamp_(min=-80.0, max=80.0)  # exp is several times slower where a result is 0 or inf
-    if len(holes) > 0:
-        scores.index_fill_(1, holes, 0.0)
+    """exp of scores [n, w], in place; 0 in the holes, and of the n own rows, which come last, behind each query."""
     scores.exp_()
-    own.tril_()
+    if causal:
+        scores[:, scores.shape[1] - len(scores) :].tril_()
     if len(holes) > 0:
         scores.index_fill_(1, holes, 0.0)
 
 
 @without_interpreter_lock
-def _weighted_sum(weights: Tensor, values: list[Tensor], seen: list[int], widths: list[int], scale: float) -> Tensor:
-    """scale times weights [n, K] times the ``seen`` ones of values [width, Dh]: [n, Dh]."""
-    total = weights.new_zeros([len(weights), values[0].shape[1]])
-    parts = weights.split(widths, 1)
-    for number in range(len(seen)):
-        total.addmm_(parts[number], values[seen[number]], alpha=scale)
-    return total
-
-
-@without_interpreter_lock
-def _add_transposed(
-    weights: Tensor, rows: Tensor, totals: list[Tensor], seen: list[int], widths: list[int], scale: float
-) -> None:
-    """Add scale times weights^T rows to the ``seen`` ones of totals [width, Dh]: weights [n, K], rows [n, Dh]."""
-    parts = weights.t().split(widths, 0)
-    for number in range(len(seen)):
-        totals[seen[number]].addmm_(parts[number], rows, alpha=scale)
-
-
-@without_interpreter_lock
-def _kept(weights: Tensor, rate: float, generator: torch.Generator, draws: list[Tensor]) -> Tensor:
-    """1 where a weight [n, K] is kept, 0 where it is dropped; ``draws`` are int64 and the same memory as int16."""
-    count = weights.numel()
+def _draw(count: int, generator: torch.Generator, draws: list[Tensor]) -> Tensor:
+    """``count`` random numbers of 16 bits: ``draws`` are int64 and the same memory as int16."""
     draws[0][: (count + 3) // 4].random_(-(1 << 62) * 2, None, generator=generator)  # all 64 bits, for four weights
-    bits = draws[1][:count].view(weights.shape)
-    return (bits >= int(rate * (1 << 16)) - (1 << 15)).to(weights.dtype)  # a product with bool is slow
+    return draws[1][:count]
+
+
+@without_interpreter_lock
+def _kept(weights: Tensor, rate: float, numbers: Tensor) -> Tensor:
+    """1 where a weight [n, w] is kept, 0 where ``numbers`` [n * w], random ones of 16 bits, drop it."""
+    kept = numbers.view(weights.shape) >= int(rate * (1 << 16)) - (1 << 15)
+    return kept.to(weights.dtype)  # a product with bool is slow
+
+
+@without_interpreter_lock
+def _attend_segment(
+    rows: Tensor,
+    shifts: Optional[Tensor],
+    keys: list[Tensor],
+    values: list[Tensor],
+    visits: list[list[int]],
+    holes: Tensor,
+    causal: bool,
+    rate: float,
+    numbers: Tensor,
+    room: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The sums [n] of the weights, exp of the scores less shifts [n, 1], and the weights times values [n, Dh].
+
+    The weights in the product are dropped at ``rate``, as ``numbers`` say, and not scaled.
+    """
+    sums = rows.new_zeros([len(rows)])
+    total = rows.new_zeros([len(rows), values[0].shape[1]])
+    drawn = 0
+    for place in range(len(visits)):
+        number, first_hole, last_hole = visits[place]
+        weights = _scores(rows, keys[number], room)
+        if shifts is not None:
+            weights.sub_(shifts)
+        _exp_of_seen(weights, holes[first_hole:last_hole], causal and place == len(visits) - 1)
+        sums += weights.sum(1)
+        if rate > 0:
+            weights.mul_(_kept(weights, rate, numbers[drawn : drawn + weights.numel()]))
+            drawn += weights.numel()
+        total.addmm_(weights, values[number])
+    return sums, total
+
+
+@without_interpreter_lock
+def _largest_scores(
+    rows: Tensor, keys: list[Tensor], visits: list[list[int]], holes: Tensor, causal: bool, room: Tensor
+) -> Tensor:
+    """The largest score [n, 1] that each of rows [n, Dh] sees."""
+    largest = rows.new_full([len(rows), 1], float("-inf"))
+    for place in range(len(visits)):
+        number, first_hole, last_hole = visits[place]
+        scores = _scores(rows, keys[number], room)
+        if first_hole < last_hole:
+            scores.index_fill_(1, holes[first_hole:last_hole], float("-inf"))
+        if causal and place == len(visits) - 1:
+            own = scores[:, scores.shape[1] - len(scores) :]
+            own.masked_fill_(torch.ones_like(own, dtype=torch.bool).triu_(1), float("-inf"))
+        largest = torch.maximum(largest, scores.amax(1, keepdim=True))
+    return largest
 
 
 @without_interpreter_lock
@@ -108,7 +131,7 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    plan: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    plan: tuple[Tensor, Tensor, Tensor, Tensor],
     rate: float,
     generator: torch.Generator,
     draws: list[Tensor],
@@ -118,26 +141,23 @@ def attend(
 ) -> None:
     """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (of exp of the scores).
 
-    ``plan`` is int64, see ``Walk``; ``draws`` int64 and the same memory as int16; ``room`` holds the largest scores.
+    ``plan`` is what ``Walk`` begins with; ``draws`` are int64 and the same memory as int16, for the scores of any
+    segment; ``room`` is for those of any visit.
     """
     segments: list[list[int]] = plan[0].tolist()
-    ranges: list[list[int]] = plan[1].tolist()
-    all_seen: list[int] = plan[2].tolist()
-    all_widths: list[int] = plan[3].tolist()
+    all_visits: list[list[int]] = plan[1].tolist()
+    ranges: list[list[int]] = plan[3].tolist()
     keys, values = [part.t() for part in _views(k, ranges)], _views(v, ranges)
-    scale = q.shape[1] ** -0.5
-    for start, end, causal, first, last, first_hole, last_hole in segments:
-        seen, widths, holes = all_seen[first:last], all_widths[first:last], plan[4][first_hole:last_hole]
-        weights = _scores(q[start:end].to(k.dtype).contiguous(), keys, seen, widths, scale, room)
-        _hide(weights, holes, causal == 1)
-        largest = weights.amax(1, keepdim=True)
-        weights.sub_(largest)
-        _exp_of_seen(weights, holes, causal == 1)
-        sums = weights.sum(1, keepdim=True)
-        log_sums[start:end] = (largest + sums.log()).squeeze(1)
-        if rate > 0:
-            weights.mul_(_kept(weights, rate, generator, draws))
-        out[start:end] = _weighted_sum(weights, values, seen, widths, 1 / (1 - rate)) / sums
+    for start, end, causal, first, last, width in segments:
+        rows, visits = q[start:end].to(k.dtype) * q.shape[1] ** -0.5, all_visits[first:last]
+        numbers = _draw((end - start) * width, generator, draws) if rate > 0 else draws[1]
+        sums, total = _attend_segment(rows, None, keys, values, visits, plan[2], causal == 1, rate, numbers, room)
+        log_sums[start:end] = sums.log()
+        if not bool(((sums > 1e-20) & (sums < 1e20)).all()):  # scores too far from 0 for exp: take the largest off
+            top = _largest_scores(rows, keys, visits, plan[2], causal == 1, room)
+            sums, total = _attend_segment(rows, top, keys, values, visits, plan[2], causal == 1, rate, numbers, room)
+            log_sums[start:end] = sums.log() + top.squeeze(1)
+        out[start:end] = total / (sums * (1 - rate)).unsqueeze(1)
 
 
 @without_interpreter_lock
@@ -145,41 +165,49 @@ def differentiate(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    plan: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    plan: tuple[Tensor, Tensor, Tensor, Tensor],
     rate: float,
     generator: torch.Generator,
     draws: list[Tensor],
     rooms: list[Tensor],
+    out: Tensor,
     log_sums: Tensor,
     grad_out: Tensor,
     grad_q: Tensor,
     grad_k: Tensor,
     grad_v: Tensor,
 ) -> None:
-    """One head, backward: what ``attend`` had, and the gradients in the same shapes; to those of k and v is added."""
+    """One head, backward: what ``attend`` had and wrote, and the gradients; to those of k and v [R, Dh] is added."""
     segments: list[list[int]] = plan[0].tolist()
-    ranges: list[list[int]] = plan[1].tolist()
-    all_seen: list[int] = plan[2].tolist()
-    all_widths: list[int] = plan[3].tolist()
-    keys, values = _views(k, ranges), [part.t() for part in _views(v, ranges)]
+    visits: list[list[int]] = plan[1].tolist()
+    ranges: list[list[int]] = plan[3].tolist()
+    scale = q.shape[1] ** -0.5
+    keys, transposed_values = _views(k, ranges), [part.t() for part in _views(v, ranges)]
     transposed_keys = [part.t() for part in keys]
     grad_keys, grad_values = _views(grad_k, ranges), _views(grad_v, ranges)
-    scale = q.shape[1] ** -0.5
-    scale_kept = 1 / (1 - rate)
-    for start, end, causal, first, last, first_hole, last_hole in segments:
-        seen, widths, holes = all_seen[first:last], all_widths[first:last], plan[4][first_hole:last_hole]
-        rows = q[start:end].to(k.dtype).contiguous()
+    for start, end, causal, first, last, width in segments:
+        rows, shifts = q[start:end].to(k.dtype) * scale, log_sums[start:end].unsqueeze(1)
         grads = grad_out[start:end].to(k.dtype).contiguous()
-        weights = _scores(rows, transposed_keys, seen, widths, scale, rooms[0])
-        weights.sub_(log_sums[start:end].unsqueeze(1))
-        _exp_of_seen(weights, holes, causal == 1)
-        grad_weights = _scores(grads, values, seen, widths, scale_kept, rooms[1])
+        # what the weights' gradients have in common: sum of weights times their gradients = out times its own
+        common = (grads * out[start:end]).sum(1, keepdim=True)
         if rate > 0:
-            kept = _kept(weights, rate, generator, draws)
-            grad_weights.mul_(kept)
-            _add_transposed(kept.mul_(weights), grads, grad_values, seen, widths, scale_kept)
-        else:
-            _add_transposed(weights, grads, grad_values, seen, widths, 1.0)
-        torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype, grad_input=grad_weights)
-        grad_q[start:end] = _weighted_sum(grad_weights, keys, seen, widths, scale)
-        _add_transposed(grad_weights, rows, grad_keys, seen, widths, scale)
+            grads = grads / (1 - rate)
+        numbers = _draw((end - start) * width, generator, draws) if rate > 0 else draws[1]
+        total = torch.zeros_like(grads)
+        drawn = 0
+        for visit in range(first, last):
+            number, first_hole, last_hole = visits[visit]
+            weights = _scores(rows, transposed_keys[number], rooms[0]).sub_(shifts)
+            _exp_of_seen(weights, plan[2][first_hole:last_hole], causal == 1 and visit == last - 1)
+            grad_weights = _scores(grads, transposed_values[number], rooms[1])
+            if rate > 0:
+                kept = _kept(weights, rate, numbers[drawn : drawn + weights.numel()])
+                drawn += weights.numel()
+                grad_weights.mul_(kept)
+                grad_values[number].addmm_(kept.mul_(weights).t(), grads)
+            else:
+                grad_values[number].addmm_(weights.t(), grads)
+            grad_scores = grad_weights.sub_(common).mul_(weights)
+            total.addmm_(grad_scores, keys[number], alpha=scale)
+            grad_keys[number].addmm_(grad_scores.t(), rows)
+        grad_q[start:end] = total

@@ -147,13 +147,16 @@ def test_walks_see_what_their_plans_see(layout):
     for plan in (layout.token_plan, layout.summary_plan):
         walk = plan.walk
         assert len(walk.segments) == len(plan.query_ranges)
-        for number, (start, end, causal, first, last, first_hole, last_hole) in enumerate(walk.segments.tolist()):
-            ranges = walk.ranges[walk.seen[first:last]].tolist()
-            assert [b - a for a, b in ranges] == walk.widths[first:last].tolist()
-            rows = np.concatenate([np.arange(a, b) for a, b in ranges])
-            assert (end - start) * len(rows) <= walk.room
-            seen = np.delete(rows, walk.holes[first_hole:last_hole].numpy())
+        for number, (start, end, causal, first, last, width) in enumerate(walk.segments.tolist()):
+            seen, columns = [], 0
+            for visited, first_hole, last_hole in walk.visits[first:last].tolist():
+                rows = np.arange(*walk.ranges[visited].tolist())
+                columns += len(rows)
+                assert (end - start) * len(rows) <= walk.scores_of_visit
+                seen += np.delete(rows, walk.holes[first_hole:last_hole].numpy()).tolist()
+            assert columns == width
+            assert (end - start) * width <= walk.scores_of_segment
             expected = plan.key_ranges[plan.first_key_range[number] : plan.first_key_range[number + 1]]
-            assert seen.tolist() == [row for a, b in expected.tolist() for row in range(a, b)]
+            assert seen == [row for a, b in expected.tolist() for row in range(a, b)]
             assert [start, end] == plan.query_ranges[number].tolist()
             assert causal == plan.causal[number]

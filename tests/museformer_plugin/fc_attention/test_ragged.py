@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from museformer_plugin.fc_attention import BarLayout, fc_attention
+from museformer_plugin.fc_attention.ragged import ragged_attention
 from museformer_plugin.fc_attention.reference import dense_masks, fc_attention_reference
 
 
@@ -60,6 +61,24 @@ def test_outputs_and_gradients_are_those_of_the_reference(layout, draw_inputs):
             assert expected is None or not expected.any()
         else:
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("shift", [-900.0, -60.0, 60.0, 900.0])
+def test_scores_that_are_too_large_or_small_for_exp(piece_of, shift, dropout):
+    """The same number added to all scores changes nothing."""
+    plan = BarLayout.build([piece_of([3, 7, 5, 1, 9, 4, 2, 6])], (1, 2)).token_plan
+    found = []
+    for added in (0.0, shift):
+        torch.manual_seed(1)
+        q, k, v = (torch.randn(rows, 2, 4, dtype=torch.float64) for rows in (38, plan.num_keys, plan.num_keys))
+        q[..., 0], k[..., 0] = 2.0, added  # times 1 / sqrt(4)
+        for rows in (q, k, v):
+            rows.requires_grad_()
+        out = ragged_attention(q, k, v, plan, dropout)
+        found.append([out, *torch.autograd.grad(out.square().sum(), [q, k, v])])
+    for expected, shifted in zip(*found):
+        torch.testing.assert_close(shifted, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)

@@ -17,7 +17,7 @@ def test_a_wrong_kernel_is_found(monkeypatch):
 
     def uncausal(plan):
         walk = right(plan)
-        return replace(walk, segments=walk.segments * torch.tensor([1, 1, 0, 1, 1, 1, 1]))
+        return replace(walk, segments=walk.segments * torch.tensor([1, 1, 0, 1, 1, 1]))
 
     monkeypatch.setattr(Walk, "of", uncausal)
     assert largest_error(torch.device("cpu")) > 0.05
