@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from .embedding import BarAwareEmbedding
 from .fc_attention import BarCache, BarLayout
 from .layer import MuseformerLayer
+from .recorded_steps import RecordedSteps
 from .token_families import TokenFamilies
 
 _STATE = "museformer_streams"
@@ -32,6 +33,7 @@ class Streams:
         self.cache = cache
         self.next_bar = next_bar
         self.latest_beat = latest_beat
+        self.recorded = RecordedSteps()
         self.num_read = 0  # tokens read, where fairseq's own generator drives and counts
 
     def __len__(self) -> int:
@@ -161,7 +163,7 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         summary_rows = (
             torch.stack([summaries for _, summaries in cache_rows]).permute(0, 2, 3, 1, 4) if self.coarse else None
         )
-        cache = BarCache(self.structure_bars, self.coarse, len(prompts))
+        cache = BarCache(self.structure_bars, self.coarse, features.device.type == "cuda", len(prompts))
         start = first_summary = 0
         for piece in layout.pieces:
             end, last_summary = start + piece.num_tokens, first_summary + piece.num_complete
@@ -181,21 +183,26 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
 
     def step(self, tokens: Tensor, streams: Streams) -> Tensor:
         """Read one token of every stream, int64 [B]; returns the logits [B, V] of what follows."""
-        read = tokens.cpu().numpy()
+        read, cache = tokens.cpu().numpy(), streams.cache
         beat_ids, streams.latest_beat = self.families.next_beats(read, streams.latest_beat)
-        x = self.embedding(
-            tokens,
-            torch.from_numpy(streams.next_bar).to(tokens.device),
-            torch.from_numpy(beat_ids).to(tokens.device),
-            int(streams.next_bar.max()),
-            int(beat_ids.max()),
-        )
-        streams.cache.begin_step()
-        for number, layer in enumerate(self.layers):
-            x = layer.step(x, streams.cache, number)
-        streams.cache.end_step()
+        host = np.stack([read, streams.next_bar, beat_ids, cache.begin_step()])
+        inputs = torch.from_numpy(host).to(tokens.device)
+        if cache.padded:
+            logits = streams.recorded.run(lambda inputs: self._step(inputs, cache), inputs, cache.shape)
+        else:
+            logits = self._step(inputs, cache)
+        cache.end_step()
         for stream in np.flatnonzero(read == self.families.end_of_bar).tolist():
             self._end_bar(stream, streams)
+        return logits
+
+    def _step(self, inputs: Tensor, cache: BarCache) -> Tensor:
+        """Logits [B, V] from int64 [4, B]: tokens, their bar ids and beat ids, and their places in the cache."""
+        tokens, bar_ids, beat_ids, places = inputs.unbind()
+        x = self.embedding.project(tokens, bar_ids, beat_ids)
+        visible = cache.visible(places)
+        for number, layer in enumerate(self.layers):
+            x = layer.step(x, cache, number, places, visible)
         return self.output_projection(self.final_norm(x))
 
     def _end_bar(self, stream: int, streams: Streams) -> None:

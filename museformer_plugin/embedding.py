@@ -64,12 +64,12 @@ class BarAwareEmbedding(nn.Module):
     def forward(self, tokens: Tensor, bar_ids: Tensor, beat_ids: Tensor, max_bar: int, max_beat: int) -> Tensor:
         """int64 [T] each, with upper bounds of the two ids -> [T, D]."""
         if len(tokens) < len(self.token.weight):
-            return self._project(tokens, bar_ids, beat_ids)
+            return self.project(tokens, bar_ids, beat_ids)
         token_table, bar_table, beat_table = self.tables(max_bar, max_beat)
         return F.embedding(tokens, token_table) + F.embedding(bar_ids, bar_table) + F.embedding(beat_ids, beat_table)
 
-    def _project(self, tokens: Tensor, bar_ids: Tensor, beat_ids: Tensor) -> Tensor:
-        """The same where the rows are fewer than the tables' entries, as in decoding."""
+    def project(self, tokens: Tensor, bar_ids: Tensor, beat_ids: Tensor) -> Tensor:
+        """The same, better where the rows are fewer than the tables' entries, as in decoding."""
         token_width, bar_width, beat_width = self.widths
         learned = math.sqrt(token_width) * self.token(tokens)
         positions = (sinusoidal_positions(bar_ids, bar_width), sinusoidal_positions(beat_ids, beat_width))

@@ -87,10 +87,13 @@ class MuseformerLayer(nn.Module):
             keep(token_qkv[:, 1:], None if s is None else self.summary_rows(s_attended))
         return self._finish(x, x_attended), None if s is None else self._finish(s, s_attended)
 
-    def step(self, x: Tensor, cache: BarCache, layer: int) -> Tensor:
-        """One new token of every stream, x [B, D] -> [B, D]; ``layer`` is this layer's place in ``cache``."""
+    def step(self, x: Tensor, cache: BarCache, layer: int, places: Tensor, visible: Tensor | None) -> Tensor:
+        """One new token of every stream, x [B, D] -> [B, D].
+
+        ``layer`` is this layer's place in ``cache``; for ``places`` and ``visible`` see there.
+        """
         q, k, v = self._qkv(x, self.projections.token_bias).unbind(1)
-        return self._finish(x, cache.attend(layer, q, k, v))
+        return self._finish(x, cache.attend(layer, q, k, v, places, visible))
 
     def summarise(self, s: Tensor, bar_rows: Tensor) -> tuple[Tensor, Tensor]:
         """The summary step of one bar: s [1, D], keys and values of its tokens [2, H, n, Dh].

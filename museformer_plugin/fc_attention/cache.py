@@ -15,6 +15,7 @@ import copy
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as _attend
@@ -53,23 +54,23 @@ class _Stream:
 class BarCache:
     """Keys and values of a batch of streams, each at its own place in its own bar.
 
-    A step is ``begin_step``, then ``attend`` once per layer, then ``end_step``; a stream whose bar
-    is over is told by ``end_bar``.
+    A step is ``begin_step``, ``visible``, then ``attend`` once per layer, then ``end_step``; a stream whose bar is over
+    is told by ``end_bar``.
+
+    Where ``padded``, which pays on a GPU, all streams are attended at once, and between ``begin_step`` and
+    ``end_step`` nothing depends on the host but ``shape``: what runs there can be recorded, and played again at any
+    step of the same shape. Else, on a CPU, which waits for memory, each stream reads its own rows and no padding.
     """
 
-    def __init__(self, structure_bars: Sequence[int], coarse: bool, expected: int = 1) -> None:
+    def __init__(self, structure_bars: Sequence[int], coarse: bool, padded: bool, expected: int = 1) -> None:
         """``expected``: how many streams will be added, so that room is made for them at once."""
         self.structure_bars = frozenset(structure_bars)
         self.coarse = coarse
+        self.padded = padded
         self._expected = expected
         self._streams: list[_Stream] = []
         self._rows: Tensor | None = None  # [L, 2, B, H, capacity, Dh]
-        # of the step under way: where each stream's new row goes, on the host and on the device
-        self._lengths: list[int] = []
-        self._longest = 0
-        self._numbers: Tensor | None = None
-        self._places: Tensor | None = None
-        self._mask: Tensor | None = None
+        self._lengths: list[int] = []  # of the buffer in use, as the step under way began
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -119,35 +120,45 @@ class BarCache:
         if old is not None:
             self._rows[:, :, :streams, :, : old.shape[4]] = old
 
-    def begin_step(self) -> None:
-        """Make room for one more token of every stream; what all layers share is computed here."""
+    def begin_step(self) -> np.ndarray:
+        """Make room for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
         self._lengths = [stream.length for stream in self._streams]
-        self._longest = max(self._lengths) + 1
-        self._reserve(self._rows[:, :, 0], self._longest)
-        device = self._rows.device
-        self._numbers = torch.arange(len(self._lengths), device=device)
-        self._places = torch.tensor(self._lengths, device=device)
-        self._mask = None
-        if min(self._lengths) < max(self._lengths) and device.type != "cpu":
-            columns = torch.arange(self._longest, device=device)
-            self._mask = (columns <= self._places[:, None])[:, None, None]
+        self._reserve(self._rows[:, :, 0], max(self._lengths) + 1)
+        return np.array(self._lengths, dtype=np.int64)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the step under way, where padded: the buffer's address and size, and how many of its rows are read."""
+        return self._rows.data_ptr(), *self._rows.shape, self._num_read
+
+    @property
+    def _num_read(self) -> int:
+        # in whole rooms, so that it seldom changes
+        return min(-(-(max(self._lengths) + 1) // _ROOM) * _ROOM, self._rows.shape[4])
+
+    def visible(self, places: Tensor) -> Tensor | None:
+        """For ``attend``, from what ``begin_step`` returned: bool [B, 1, 1, rows], or None where not padded."""
+        if not self.padded:
+            return None
+        columns = torch.arange(self._num_read, device=places.device)
+        return (columns <= places[:, None])[:, None, None]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: Tensor | None) -> Tensor:
         """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         keys, values = self._rows[layer]
-        keys[self._numbers, :, self._places] = k
-        values[self._numbers, :, self._places] = v
+        numbers = torch.arange(len(places), device=places.device)
+        keys[numbers, :, places] = k
+        values[numbers, :, places] = v
         queries = q.unsqueeze(2)
-        if keys.device.type == "cpu":
-            # bound by reading the keys, so each stream reads its own and no padding
+        if visible is None:
             return torch.cat(
                 [
                     _attend(queries[n : n + 1], keys[n : n + 1, :, : length + 1], values[n : n + 1, :, : length + 1])
                     for n, length in enumerate(self._lengths)
                 ]
             ).squeeze(2)
-        keys, values = keys[:, :, : self._longest], values[:, :, : self._longest]
-        return _attend(queries, keys, values, attn_mask=self._mask).squeeze(2)
+        num_read = visible.shape[3]
+        return _attend(queries, keys[:, :, :num_read], values[:, :, :num_read], attn_mask=visible).squeeze(2)
 
     def end_step(self) -> None:
         """Every stream has one more token in its own bar."""

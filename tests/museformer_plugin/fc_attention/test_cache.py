@@ -9,6 +9,12 @@ from museformer_plugin.fc_attention.reference import dense_masks, masked_attenti
 LAYERS, HEADS, WIDTH = 2, 2, 4
 
 
+@pytest.fixture(params=[False, True], ids=["each_alone", "padded"])
+def new_cache(request):
+    """``BarCache``, as on a CPU and as on a GPU."""
+    return lambda structure_bars, coarse, expected=1: BarCache(structure_bars, coarse, request.param, expected)
+
+
 class Piece:
     """One piece with random queries, keys and values of its tokens and summaries."""
 
@@ -55,27 +61,28 @@ class Piece:
 
 def step(cache, pieces, places):
     """Feed token ``places[n]`` of ``pieces[n]`` to stream n; x' by layer, [L, B, H, Dh]."""
-    cache.begin_step()
+    rows = torch.from_numpy(cache.begin_step())
+    visible = cache.visible(rows)
     outputs = []
     for layer in range(LAYERS):
         q = torch.stack([p.queries[layer, :, t] for p, t in zip(pieces, places)])
         k, v = (torch.stack([p.token_rows[layer, part, :, t] for p, t in zip(pieces, places)]) for part in (0, 1))
-        outputs.append(cache.attend(layer, q, k, v))
+        outputs.append(cache.attend(layer, q, k, v, rows, visible))
     cache.end_step()
     for number, (piece, place) in enumerate(zip(pieces, places)):
         bar = piece.ends_bar(place)
         if bar is not None:
-            rows = None if piece.summary_rows is None else piece.summary_rows[:, :, :, bar : bar + 1]
-            cache.end_bar(number, rows)
+            summary = None if piece.summary_rows is None else piece.summary_rows[:, :, :, bar : bar + 1]
+            cache.end_bar(number, summary)
     return torch.stack(outputs)
 
 
 @pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
 @pytest.mark.parametrize("structure_bars", [(1, 2, 4), (2,), ()], ids=str)
 @pytest.mark.parametrize("prompt", [1, 3, 4, 5, 9], ids=lambda n: f"prompt_of_{n}")
-def test_each_step_sees_what_the_masks_allow(piece_of, structure_bars, coarse, prompt):
+def test_each_step_sees_what_the_masks_allow(piece_of, structure_bars, coarse, prompt, new_cache):
     piece = Piece(piece_of([3, 1, 4, 1, 1, 5, 2, 3], last_is_complete=False), structure_bars, coarse, seed=0)
-    cache = BarCache(structure_bars, coarse)
+    cache = new_cache(structure_bars, coarse)
     cache.add_stream(*piece.prompt(prompt, piece_of))
     expected = piece.expected()
     for place in range(prompt, piece.bars.num_tokens):
@@ -84,14 +91,14 @@ def test_each_step_sees_what_the_masks_allow(piece_of, structure_bars, coarse, p
 
 
 @pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
-def test_streams_at_different_bars_do_not_disturb_each_other(piece_of, coarse):
+def test_streams_at_different_bars_do_not_disturb_each_other(piece_of, coarse, new_cache):
     structure_bars = (1, 3)
     pieces = [
         Piece(piece_of(lengths), structure_bars, coarse, seed)
         for seed, lengths in enumerate([[3, 1, 4, 1, 6], [1] * 15, [20], [2, 2, 2, 2, 2, 2, 2]])
     ]
     prompts = [1, 4, 7, 3]
-    cache = BarCache(structure_bars, coarse)
+    cache = new_cache(structure_bars, coarse)
     for piece, prompt in zip(pieces, prompts):
         cache.add_stream(*piece.prompt(prompt, piece_of))
     expected = [piece.expected() for piece in pieces]
@@ -102,10 +109,10 @@ def test_streams_at_different_bars_do_not_disturb_each_other(piece_of, coarse):
             torch.testing.assert_close(found[:, number], expected[number][:, place], rtol=0, atol=1e-12)
 
 
-def test_the_buffer_grows_without_losing_a_row(piece_of):
+def test_the_buffer_grows_without_losing_a_row(piece_of, new_cache):
     """One bar longer than the room that a buffer gains at a time."""
     piece = Piece(piece_of([4, 600]), (1,), True, seed=0)
-    cache = BarCache((1,), True)
+    cache = new_cache((1,), True)
     cache.add_stream(*piece.prompt(2, piece_of))
     expected = piece.expected()
     for place in range(2, piece.bars.num_tokens):
@@ -113,11 +120,11 @@ def test_the_buffer_grows_without_losing_a_row(piece_of):
     torch.testing.assert_close(found[:, 0], expected[:, -1], rtol=0, atol=1e-12)
 
 
-def test_select_repeats_drops_and_reorders(piece_of):
+def test_select_repeats_drops_and_reorders(piece_of, new_cache):
     structure_bars = (1, 2)
     pieces = [Piece(piece_of([2, 3, 1, 4, 2, 3]), structure_bars, True, seed) for seed in range(3)]
     prompts = [3, 5, 7]
-    cache = BarCache(structure_bars, True)
+    cache = new_cache(structure_bars, True)
     for piece, prompt in zip(pieces, prompts):
         cache.add_stream(*piece.prompt(prompt, piece_of))
     order = [2, 0, 0]
@@ -131,14 +138,14 @@ def test_select_repeats_drops_and_reorders(piece_of):
             torch.testing.assert_close(found[:, row], expected, rtol=0, atol=1e-12)
 
 
-def test_twins_part(piece_of):
+def test_twins_part(piece_of, new_cache):
     """Two streams made of one by select go on with different tokens and bars."""
     first = Piece(piece_of([2, 3, 2, 3]), (1, 2), True, seed=0)
     second = Piece(piece_of([2, 1, 4, 3]), (1, 2), True, seed=1)
     for rows in ("token_rows", "queries"):  # the same first bar
         getattr(second, rows)[..., :3, :] = getattr(first, rows)[..., :3, :]
     second.summary_rows[..., :1, :] = first.summary_rows[..., :1, :]
-    cache = BarCache((1, 2), True)
+    cache = new_cache((1, 2), True)
     cache.add_stream(*first.prompt(3, piece_of))
     cache.select([0, 0])
     pieces = [first, second]
@@ -148,9 +155,9 @@ def test_twins_part(piece_of):
             torch.testing.assert_close(found[:, row], piece.expected()[:, place], rtol=0, atol=1e-12)
 
 
-def test_the_identity_moves_nothing(piece_of):
+def test_the_identity_moves_nothing(piece_of, new_cache):
     piece = Piece(piece_of([2, 3]), (1,), True, seed=0)
-    cache = BarCache((1,), True)
+    cache = new_cache((1,), True)
     for prompt in (3, 4):
         cache.add_stream(*piece.prompt(prompt, piece_of))
     rows, streams = cache._rows, cache._streams
@@ -160,10 +167,10 @@ def test_the_identity_moves_nothing(piece_of):
 
 
 @pytest.mark.parametrize(("coarse", "rows_a_bar"), [(False, 0), (True, 8)], ids=["no_coarse", "coarse"])
-def test_memory_grows_by_a_summary_a_bar_at_most(piece_of, coarse, rows_a_bar):
+def test_memory_grows_by_a_summary_a_bar_at_most(piece_of, coarse, rows_a_bar, new_cache):
     """A row a summary, held once by the stream and at most a few times in the buffer that grows with it."""
     piece = Piece(piece_of([5] * 200), (1, 2, 4), coarse, seed=0)
-    cache = BarCache((1, 2, 4), coarse)
+    cache = new_cache((1, 2, 4), coarse)
     cache.add_stream(*piece.prompt(1, piece_of))
     held = []
     for place in range(1, piece.bars.num_tokens):
@@ -176,15 +183,15 @@ def test_memory_grows_by_a_summary_a_bar_at_most(piece_of, coarse, rows_a_bar):
 
 @pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
 @pytest.mark.parametrize("prompt", [1, 4, 400], ids=lambda n: f"prompt_of_{n}")
-def test_a_stream_takes_the_place_of_another(piece_of, coarse, prompt):
+def test_a_stream_takes_the_place_of_another(piece_of, coarse, prompt, new_cache):
     """Also one longer than there is room for, and twice the same; what it was made of stays as it is."""
     structure_bars = (1, 2)
     old = [Piece(piece_of([2, 3, 1, 4]), structure_bars, coarse, seed) for seed in range(3)]
-    cache = BarCache(structure_bars, coarse, expected=3)
+    cache = new_cache(structure_bars, coarse, expected=3)
     for piece in old:
         cache.add_stream(*piece.prompt(3, piece_of))
     new = Piece(piece_of([5, 410, 3, 6]), structure_bars, coarse, seed=7)
-    entering = BarCache(structure_bars, coarse)
+    entering = new_cache(structure_bars, coarse)
     entering.add_stream(*new.prompt(prompt, piece_of))
     cache.select([2, 0])
     cache.put(0, entering)
