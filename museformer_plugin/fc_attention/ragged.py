@@ -87,11 +87,13 @@ class _Worker:
     def __init__(self, step: _Step) -> None:
         self._step = step
         self._like = step.queries
-        self._generator = torch.Generator(self._like.device)
         self._keys, self._values = self.rows(*step.keys), self.rows(*step.values)
+        device = self._like.device
         draws = (step.walk.scores_of_segment + 3) // 4 if step.dropout > 0 else 0
-        self._draws = torch.empty(draws, dtype=torch.int64, device=self._like.device)
-        self._holes = step.walk.holes.to(self._like.device)
+        quadruples = torch.empty(draws, dtype=torch.int64, device=device)
+        numbers = quadruples.view(torch.int16)
+        self._dropout = ragged_head.Dropout(step.dropout, torch.Generator(device), numbers, quadruples)
+        self._walk = step.walk._replace(holes=step.walk.holes.to(device))
 
     def room(self) -> Tensor:
         """For the scores of any visit."""
@@ -103,13 +105,11 @@ class _Worker:
 
     def arguments(self, head: int) -> tuple[Any, ...]:
         """The first ones of ``ragged_head.attend`` and ``differentiate``."""
-        step, walk = self._step, self._step.walk
+        step = self._step
         _join(step.keys, head, self._keys)
         _join(step.values, head, self._values)
-        plan = walk.segments, walk.visits, self._holes, walk.ranges
-        generator = self._generator.manual_seed(step.seed + head)
-        draws = [self._draws, self._draws.view(torch.int16)]
-        return step.queries[:, head], self._keys, self._values, plan, step.dropout, generator, draws
+        self._dropout.generator.manual_seed(step.seed + head)
+        return step.queries[:, head], self._keys, self._values, self._walk, self._dropout
 
 
 def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:

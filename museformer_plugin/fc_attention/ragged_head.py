@@ -11,10 +11,12 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, Optional, TypeVar
+from typing import Any, NamedTuple, Optional, TypeVar
 
 import torch
 from torch import Tensor
+
+from .walk import Walk
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -60,16 +62,29 @@ def _exp_of_seen(scores: Tensor, holes: Tensor, causal: bool) -> None:
         scores.index_fill_(1, holes, 0.0)
 
 
+class Dropout(NamedTuple):
+    """``rate`` in whole 65536ths; ``numbers`` int16, one for each score of any segment (none at rate 0).
+
+    ``quadruples`` are int64 in the same memory: four random numbers come for the price of one.
+    """
+
+    rate: float
+    generator: torch.Generator
+    numbers: Tensor
+    quadruples: Tensor
+
+
 @without_interpreter_lock
-def _draw(count: int, generator: torch.Generator, draws: list[Tensor]) -> Tensor:
-    """``count`` random numbers of 16 bits: ``draws`` are int64 and the same memory as int16."""
-    draws[0][: (count + 3) // 4].random_(-(1 << 62) * 2, None, generator=generator)  # all 64 bits, for four weights
-    return draws[1][:count]
+def _draw(count: int, dropout: Dropout) -> Tensor:
+    """``count`` random int16, or none at rate 0."""
+    if dropout.rate > 0:
+        dropout.quadruples[: (count + 3) // 4].random_(-(1 << 62) * 2, None, generator=dropout.generator)
+    return dropout.numbers[:count]
 
 
 @without_interpreter_lock
 def _kept(weights: Tensor, rate: float, numbers: Tensor) -> Tensor:
-    """1 where a weight [n, w] is kept, 0 where ``numbers`` [n * w], random ones of 16 bits, drop it."""
+    """1 where a weight [n, w] is kept, 0 where ``numbers``, random int16 [n * w], drop it."""
     kept = numbers.view(weights.shape) >= int(rate * (1 << 16)) - (1 << 15)
     return kept.to(weights.dtype)  # a product with bool is slow
 
@@ -131,31 +146,26 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    plan: tuple[Tensor, Tensor, Tensor, Tensor],
-    rate: float,
-    generator: torch.Generator,
-    draws: list[Tensor],
+    walk: Walk,
+    dropout: Dropout,
     room: Tensor,
     out: Tensor,
     log_sums: Tensor,
 ) -> None:
-    """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (of exp of the scores).
-
-    ``plan`` is what ``Walk`` begins with; ``draws`` are int64 and the same memory as int16, for the scores of any
-    segment; ``room`` is for those of any visit.
-    """
-    segments: list[list[int]] = plan[0].tolist()
-    all_visits: list[list[int]] = plan[1].tolist()
-    ranges: list[list[int]] = plan[3].tolist()
+    """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (of exp of the scores); room for any visit."""
+    rate = dropout.rate
+    segments: list[list[int]] = walk.segments.tolist()
+    all_visits: list[list[int]] = walk.visits.tolist()
+    ranges: list[list[int]] = walk.ranges.tolist()
     keys, values = [part.t() for part in _views(k, ranges)], _views(v, ranges)
     for start, end, causal, first, last, width in segments:
         rows, visits = q[start:end].to(k.dtype) * q.shape[1] ** -0.5, all_visits[first:last]
-        numbers = _draw((end - start) * width, generator, draws) if rate > 0 else draws[1]
-        sums, total = _attend_segment(rows, None, keys, values, visits, plan[2], causal == 1, rate, numbers, room)
+        numbers = _draw((end - start) * width, dropout)
+        sums, total = _attend_segment(rows, None, keys, values, visits, walk.holes, causal == 1, rate, numbers, room)
         log_sums[start:end] = sums.log()
         if not bool(((sums > 1e-20) & (sums < 1e20)).all()):  # scores too far from 0 for exp: take the largest off
-            top = _largest_scores(rows, keys, visits, plan[2], causal == 1, room)
-            sums, total = _attend_segment(rows, top, keys, values, visits, plan[2], causal == 1, rate, numbers, room)
+            top = _largest_scores(rows, keys, visits, walk.holes, causal == 1, room)
+            sums, total = _attend_segment(rows, top, keys, values, visits, walk.holes, causal == 1, rate, numbers, room)
             log_sums[start:end] = sums.log() + top.squeeze(1)
         out[start:end] = total / (sums * (1 - rate)).unsqueeze(1)
 
@@ -165,10 +175,8 @@ def differentiate(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    plan: tuple[Tensor, Tensor, Tensor, Tensor],
-    rate: float,
-    generator: torch.Generator,
-    draws: list[Tensor],
+    walk: Walk,
+    dropout: Dropout,
     rooms: list[Tensor],
     out: Tensor,
     log_sums: Tensor,
@@ -178,9 +186,10 @@ def differentiate(
     grad_v: Tensor,
 ) -> None:
     """One head, backward: what ``attend`` had and wrote, and the gradients; to those of k and v [R, Dh] is added."""
-    segments: list[list[int]] = plan[0].tolist()
-    visits: list[list[int]] = plan[1].tolist()
-    ranges: list[list[int]] = plan[3].tolist()
+    rate = dropout.rate
+    segments: list[list[int]] = walk.segments.tolist()
+    visits: list[list[int]] = walk.visits.tolist()
+    ranges: list[list[int]] = walk.ranges.tolist()
     scale = q.shape[1] ** -0.5
     keys, transposed_values = _views(k, ranges), [part.t() for part in _views(v, ranges)]
     transposed_keys = [part.t() for part in keys]
@@ -192,13 +201,13 @@ def differentiate(
         common = (grads * out[start:end]).sum(1, keepdim=True)
         if rate > 0:
             grads = grads / (1 - rate)
-        numbers = _draw((end - start) * width, generator, draws) if rate > 0 else draws[1]
+        numbers = _draw((end - start) * width, dropout)
         total = torch.zeros_like(grads)
         drawn = 0
         for visit in range(first, last):
             number, first_hole, last_hole = visits[visit]
             weights = _scores(rows, transposed_keys[number], rooms[0]).sub_(shifts)
-            _exp_of_seen(weights, plan[2][first_hole:last_hole], causal == 1 and visit == last - 1)
+            _exp_of_seen(weights, walk.holes[first_hole:last_hole], causal == 1 and visit == last - 1)
             grad_weights = _scores(grads, transposed_values[number], rooms[1])
             if rate > 0:
                 kept = _kept(weights, rate, numbers[drawn : drawn + weights.numel()])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
 _LARGEST_HOLE = 16
 
 
-@dataclass(frozen=True)
-class Walk:
-    """Tensors are int64, on the CPU.
+class Walk(NamedTuple):
+    """Tensors are int64, on the CPU; TorchScript takes a named tuple, and no dataclass.
 
     Each of ``segments`` [S, 6] has its first query and the one behind its last, whether it is causal, likewise which of
     ``visits`` are its own, one at least, and how many keys they go to. Each of ``visits`` [U, 3] has the number of the
