@@ -163,7 +163,8 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         summary_rows = (
             torch.stack([summaries for _, summaries in cache_rows]).permute(0, 2, 3, 1, 4) if self.coarse else None
         )
-        cache = BarCache(self.structure_bars, self.coarse, features.device.type == "cuda", len(prompts))
+        on_gpu = features.device.type == "cuda"
+        cache = BarCache(self.structure_bars, self.coarse, padded=on_gpu, expected=len(prompts))
         start = first_summary = 0
         for piece in layout.pieces:
             end, last_summary = start + piece.num_tokens, first_summary + piece.num_complete
@@ -188,7 +189,7 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         host = np.stack([read, streams.next_bar, beat_ids, cache.begin_step()])
         inputs = torch.from_numpy(host).to(tokens.device)
         if cache.padded:
-            logits = streams.recorded.run(lambda inputs: self._step(inputs, cache), inputs, cache.shape)
+            logits = streams.recorded.run(lambda inputs: self._step(inputs, cache), inputs, cache.address, cache.shape)
         else:
             logits = self._step(inputs, cache)
         cache.end_step()

@@ -69,7 +69,7 @@ class BarAwareEmbedding(nn.Module):
         return F.embedding(tokens, token_table) + F.embedding(bar_ids, bar_table) + F.embedding(beat_ids, beat_table)
 
     def project(self, tokens: Tensor, bar_ids: Tensor, beat_ids: Tensor) -> Tensor:
-        """The same, better where the rows are fewer than the tables' entries, as in decoding."""
+        """``forward`` row by row, int64 [T] each -> [T, D]: for fewer rows than the dictionary has entries."""
         token_width, bar_width, beat_width = self.widths
         learned = math.sqrt(token_width) * self.token(tokens)
         positions = (sinusoidal_positions(bar_ids, bar_width), sinusoidal_positions(beat_ids, beat_width))

@@ -58,11 +58,12 @@ class BarCache:
     is told by ``end_bar``.
 
     Where ``padded``, which pays on a GPU, all streams are attended at once, and between ``begin_step`` and
-    ``end_step`` nothing depends on the host but ``shape``: what runs there can be recorded, and played again at any
-    step of the same shape. Else, on a CPU, which waits for memory, each stream reads its own rows and no padding.
+    ``end_step`` nothing depends on the host but ``address`` and ``shape``: what runs there can be recorded, and played
+    again at any step where both are the same. Else, on a CPU, which waits for memory, each stream reads its own rows
+    and no padding.
     """
 
-    def __init__(self, structure_bars: Sequence[int], coarse: bool, padded: bool, expected: int = 1) -> None:
+    def __init__(self, structure_bars: Sequence[int], coarse: bool, *, padded: bool, expected: int = 1) -> None:
         """``expected``: how many streams will be added, so that room is made for them at once."""
         self.structure_bars = frozenset(structure_bars)
         self.coarse = coarse
@@ -104,7 +105,14 @@ class BarCache:
             rows = torch.cat([rows, own], dim=3)
         stream.length = rows.shape[3]
         self._reserve(rows, stream.length + 1)
-        self._rows[:, :, number, :, : stream.length] = rows
+        self._place(number, rows)
+
+    def _place(self, number: int, rows: Tensor) -> None:
+        """Begin the buffer of stream ``number`` with ``rows`` [L, 2, H, n, Dh]."""
+        buffer = self._rows[:, :, number]
+        buffer[:, :, :, : rows.shape[3]] = rows
+        if self.padded:  # hidden rows are multiplied by 0, which a value that is not finite would survive
+            buffer[:, :, :, rows.shape[3] :] = 0
 
     def _reserve(self, like: Tensor, length: int) -> None:
         """Make room for every stream and ``length`` rows (``like`` [L, 2, H, n, Dh] gives the rest)."""
@@ -127,9 +135,14 @@ class BarCache:
         return np.array(self._lengths, dtype=np.int64)
 
     @property
+    def address(self) -> int:
+        """Of the buffer: it changes when the buffer grows, or when there are more streams or fewer."""
+        return self._rows.data_ptr()
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Of the step under way, where padded: the buffer's address and size, and how many of its rows are read."""
-        return self._rows.data_ptr(), *self._rows.shape, self._num_read
+        """Of the step under way: that of the buffer, and how many of its rows are read where padded."""
+        return *self._rows.shape, self._num_read
 
     @property
     def _num_read(self) -> int:
@@ -144,7 +157,10 @@ class BarCache:
         return (columns <= places[:, None])[:, None, None]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: Tensor | None) -> Tensor:
-        """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
+        """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh].
+
+        ``places`` int64 [B] is on the device what ``begin_step`` returned, ``visible`` what the method returned.
+        """
         keys, values = self._rows[layer]
         numbers = torch.arange(len(places), device=places.device)
         keys[numbers, :, places] = k
@@ -184,8 +200,11 @@ class BarCache:
         """Keep the streams of these numbers, in this order, with repeats; nothing moves for the identity."""
         if list(numbers) == list(range(len(self._streams))):
             return
-        index = torch.tensor(numbers, device=self._rows.device)
-        self._rows = self._rows.index_select(2, index)
+        selected = self._rows.index_select(2, torch.tensor(numbers, device=self._rows.device))
+        if selected.shape == self._rows.shape:
+            self._rows.copy_(selected)  # its address stays
+        else:
+            self._rows = selected
         self._streams = [self._streams[number].copy() for number in numbers]
 
     def put(self, number: int, entering: BarCache) -> None:
@@ -193,7 +212,7 @@ class BarCache:
         stream = entering._streams[0].copy()
         self._streams[number] = stream
         self._reserve(self._rows[:, :, 0], stream.length + 1)
-        self._rows[:, :, number, :, : stream.length] = entering._rows[:, :, 0, :, : stream.length]
+        self._place(number, entering._rows[:, :, 0, :, : stream.length])
 
     def num_bytes(self) -> int:
         """Memory held, in bytes."""

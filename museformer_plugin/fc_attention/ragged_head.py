@@ -22,8 +22,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 # MKL readies exp and log at their first call. Of two threads that make it together one has been seen, rarely, to get a
 # float64 that is right to seven digits only.
-for _dtype in (torch.float32, torch.float64):
-    torch.ones((), dtype=_dtype).exp_().log_()
+torch.ones((), dtype=torch.float32).exp_().log_()
+torch.ones((), dtype=torch.float64).exp_().log_()
 
 
 def without_interpreter_lock(function: _F) -> _F:
@@ -163,7 +163,9 @@ def attend(
         numbers = _draw((end - start) * width, dropout)
         sums, total = _attend_segment(rows, None, keys, values, visits, walk.holes, causal == 1, rate, numbers, room)
         log_sums[start:end] = sums.log()
-        if not bool(((sums > 1e-20) & (sums < 1e20)).all()):  # scores too far from 0 for exp: take the largest off
+        # exp takes scores as they are but where these are so far from 0 that the sums, or their products with values,
+        # come near the ends of float32 (1e-38, 1e38): there each query's largest score is taken off first
+        if not bool(((sums > 1e-20) & (sums < 1e20)).all()):
             top = _largest_scores(rows, keys, visits, walk.holes, causal == 1, room)
             sums, total = _attend_segment(rows, top, keys, values, visits, walk.holes, causal == 1, rate, numbers, room)
             log_sums[start:end] = sums.log() + top.squeeze(1)
@@ -185,7 +187,10 @@ def differentiate(
     grad_k: Tensor,
     grad_v: Tensor,
 ) -> None:
-    """One head, backward: what ``attend`` had and wrote, and the gradients; to those of k and v [R, Dh] is added."""
+    """One head, backward: what ``attend`` had and wrote, two rooms, and the gradients, shaped like what they are of.
+
+    grad_q is written; to grad_k and grad_v, in the dtype of k and v, is added.
+    """
     rate = dropout.rate
     segments: list[list[int]] = walk.segments.tolist()
     visits: list[list[int]] = walk.visits.tolist()
@@ -197,7 +202,8 @@ def differentiate(
     for start, end, causal, first, last, width in segments:
         rows, shifts = q[start:end].to(k.dtype) * scale, log_sums[start:end].unsqueeze(1)
         grads = grad_out[start:end].to(k.dtype).contiguous()
-        # what the weights' gradients have in common: sum of weights times their gradients = out times its own
+        # what the weights' gradients have in common: the sum of weights times their gradients is that of out times its
+        # own, which spares a second walk over the keys. Where out has 16 bits its rounding enters here.
         common = (grads * out[start:end]).sum(1, keepdim=True)
         if rate > 0:
             grads = grads / (1 - rate)

@@ -17,7 +17,7 @@ _LARGEST_HOLE = 16
 
 
 class Walk(NamedTuple):
-    """Tensors are int64, on the CPU; TorchScript takes a named tuple, and no dataclass.
+    """Tensors are int64, made on the CPU; TorchScript takes a named tuple, and no dataclass.
 
     Each of ``segments`` [S, 6] has its first query and the one behind its last, whether it is causal, likewise which of
     ``visits`` are its own, one at least, and how many keys they go to. Each of ``visits`` [U, 3] has the number of the

@@ -5,29 +5,31 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from museformer_plugin.fc_attention import cache
-from museformer_plugin.recorded_steps import RecordedSteps
+from museformer_plugin.recorded_steps import RecordedSteps, cuda_graph
 
 
-class OperatorGraphs:
-    """Records every operator of a function, with the tensors that it reads and writes, and no Python."""
+class Counted:
+    """A way to record, counting recordings and how often they are played."""
 
-    def __init__(self):
+    def __init__(self, record):
+        self._record = record
         self.recorded = self.played = 0
 
-    def __call__(self, function, inputs):
-        graph = make_fx(function)(inputs)
+    def __call__(self, step, inputs):
+        recording = self._record(step, inputs)
         self.recorded += 1
 
         def play(inputs):
             self.played += 1
-            return graph(inputs)
+            return recording(inputs)
 
         return play
 
 
 @pytest.fixture
 def record():
-    return OperatorGraphs()
+    """Every operator of a step, with the tensors that it reads and writes, and no Python."""
+    return Counted(lambda step, inputs: make_fx(step)(inputs))
 
 
 @pytest.fixture
@@ -69,29 +71,38 @@ def test_recorded_steps_compute_what_the_model_computes(build_decoder, read_piec
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @torch.no_grad()
-def test_cuda_graphs_compute_what_the_model_computes(build_decoder, read_piece, caplog):
+def test_cuda_graphs_compute_what_the_model_computes(build_decoder, read_piece):
     decoder = build_decoder("general").float().cuda()
-    pieces = [read_piece("general", bars=12, seed=seed).cuda() for seed in range(2)]
+    pieces = [read_piece("general", bars=12, seed=seed, notes_a_bar=2 + seed).cuda() for seed in range(2)]
     expected = [decoder(piece[None])[0][0] for piece in pieces]
-    _, streams = decoder.read_prompts([piece[:1] for piece in pieces])
-    for place in range(1, min(map(len, pieces))):
-        found = decoder.step(torch.stack([piece[place] for piece in pieces]), streams)
-        for row, logits in zip(found, expected):
-            torch.testing.assert_close(row, logits[place], rtol=0, atol=1e-3)
-    assert "without CUDA graphs" not in caplog.text
+    prompts = [1, 20]
+    _, streams = decoder.read_prompts([piece[:length] for piece, length in zip(pieces, prompts)])
+    counted = Counted(cuda_graph)
+    streams.recorded = RecordedSteps(counted)
+    order, steps = [0, 1], min(len(piece) - length for piece, length in zip(pieces, prompts))
+    for offset in range(steps):
+        if offset == steps // 2:
+            streams.select([1, 0])
+            order = [1, 0]
+        tokens = torch.stack([pieces[number][prompts[number] + offset] for number in order])
+        for row, number in zip(decoder.step(tokens, streams), order):
+            torch.testing.assert_close(row, expected[number][prompts[number] + offset], rtol=0, atol=1e-3)
+    assert counted.played > steps // 2
 
 
-def other_logits(function, inputs):
-    return lambda inputs: function(inputs) + 1
+def same_logits(step, inputs):
+    """A recording that holds the numbers of its own step."""
+    outputs = step(inputs)
+    return lambda inputs: outputs
 
 
-def no_graphs(function, inputs):
+def no_graphs(step, inputs):
     raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
-    [(other_logits, "a recorded step computed other logits"), (no_graphs, "operation not permitted when stream")],
+    [(same_logits, "a recorded step computed other logits"), (no_graphs, "operation not permitted when stream")],
     ids=["wrong", "impossible"],
 )
 @torch.no_grad()
@@ -105,28 +116,40 @@ def test_what_cannot_be_recorded_is_computed(build_decoder, read_piece, padded_s
     assert sum(message in text for text in caplog.messages) == 1
 
 
-def test_steps_are_recorded_by_shape_and_forgotten_with_their_memory(record):
+def double(inputs):
+    return inputs * 2.0
+
+
+def test_steps_are_recorded_by_shape(record):
     steps = RecordedSteps(record)
-    ran = []
 
-    def step(inputs):
-        ran.append(len(inputs))
-        return inputs * 2.0
+    def run(length, times):
+        for number in range(times):
+            inputs = torch.full((length,), float(number))
+            assert torch.equal(steps.run(double, inputs, "memory", (length,)), 2 * inputs)
 
-    def run(shape, times):
-        for _ in range(times):
-            assert torch.equal(steps.run(step, torch.ones(shape[1]), shape), torch.full((shape[1],), 2.0))
-
-    run((1, 4), 5)
-    run((1, 3), 5)
+    run(4, 5)
+    run(3, 5)
     assert record.recorded == 0
-    run((1, 4), 20)
-    run((1, 3), 20)
+    run(4, 20)
+    run(3, 20)
     assert record.recorded == 2
-    played, calls = record.played, len(ran)
-    run((1, 4), 3)
-    assert (record.played, len(ran)) == (played + 3, calls)
-    run((2, 4), 20)  # other memory
-    calls = len(ran)
-    run((1, 4), 1)
-    assert len(ran) > calls
+    played = record.played
+    run(4, 3)
+    assert record.played == played + 3
+
+
+def test_recordings_are_forgotten_with_their_memory(record):
+    steps = RecordedSteps(record)
+    for memory in (1, 2, 1):
+        for _ in range(20):
+            steps.run(double, torch.ones(4), memory, (4,))
+    assert record.recorded == 3
+
+
+def test_nothing_is_recorded_in_memory_that_moves_at_every_step(record):
+    """As under beam search."""
+    steps = RecordedSteps(record)
+    for number in range(100):
+        steps.run(double, torch.ones(4), number % 2, (4,))
+    assert record.recorded == 0

@@ -12,7 +12,9 @@ LAYERS, HEADS, WIDTH = 2, 2, 4
 @pytest.fixture(params=[False, True], ids=["each_alone", "padded"])
 def new_cache(request):
     """``BarCache``, as on a CPU and as on a GPU."""
-    return lambda structure_bars, coarse, expected=1: BarCache(structure_bars, coarse, request.param, expected)
+    return lambda structure_bars, coarse, expected=1: BarCache(
+        structure_bars, coarse, padded=request.param, expected=expected
+    )
 
 
 class Piece:
@@ -203,3 +205,18 @@ def test_a_stream_takes_the_place_of_another(piece_of, coarse, prompt, new_cache
         found = step(cache, pieces, [place + offset for place in places])
         for number, (piece, place) in enumerate(zip(pieces, places)):
             torch.testing.assert_close(found[:, number], piece.expected()[:, place + offset], rtol=0, atol=1e-12)
+
+
+def test_what_is_not_finite_leaves_with_its_stream(piece_of):
+    """Streams are padded with rows that they do not see: those that others left behind."""
+    structure_bars = (1, 2)
+    old = Piece(piece_of([30, 40]), structure_bars, True, seed=0)
+    old.token_rows[:] = float("nan")
+    new, other = (Piece(piece_of(lengths), structure_bars, True, seed=1) for lengths in ([5, 4], [60, 9]))
+    cache, entering = (BarCache(structure_bars, True, padded=True) for _ in range(2))
+    cache.add_stream(*old.prompt(50, piece_of))
+    cache.add_stream(*other.prompt(50, piece_of))
+    entering.add_stream(*new.prompt(2, piece_of))
+    cache.put(0, entering)
+    found = step(cache, [new, other], [2, 50])
+    torch.testing.assert_close(found[:, 0], new.expected()[:, 2], rtol=0, atol=1e-12)

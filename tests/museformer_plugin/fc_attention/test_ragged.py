@@ -81,6 +81,19 @@ def test_scores_that_are_too_large_or_small_for_exp(piece_of, shift, dropout):
         torch.testing.assert_close(shifted, expected, rtol=0, atol=1e-9)
 
 
+def test_scores_of_thousands(layout, draw_inputs):
+    """Hidden scores may be larger than those that a query sees by more than exp can take."""
+    inputs = draw_inputs(layout)
+    with torch.no_grad():
+        for factors in (*inputs[0][:2], *inputs[1][:2], inputs[2]):
+            factors *= 40
+    for found, expected in zip(
+        outputs_and_gradients(call, inputs, layout), outputs_and_gradients(reference, inputs, layout)
+    ):
+        if found is not None:
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-7)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_error_is_at_most_twice_that_of_eager_code(layout, draw_inputs, dtype):
     low = draw_inputs(layout, heads=4, head_width=16, dtype=dtype)
