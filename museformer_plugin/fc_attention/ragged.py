@@ -133,6 +133,8 @@ def _in_threads(begin: Callable[[], Callable[[int], None]], count: int, device: 
     ``begin`` is called here, once for each thread: what a thread allocates goes back to the system when it ends, and
     would be new pages at every call.
     """
+    if not count:
+        return
     left = iter(range(count))  # shared: who is done with one takes the next
     threads = torch.get_num_threads()
     workers = min(threads, count) if device.type == "cpu" else 1
@@ -142,17 +144,22 @@ def _in_threads(begin: Callable[[], Callable[[int], None]], count: int, device: 
             for number in left:
                 work(number)
 
-    if workers <= 1:
-        with torch.inference_mode():
-            alone(begin())
-        return
     with torch.inference_mode():
         works = [begin() for _ in range(workers)]
+    if device.type != "cpu":
+        alone(works[0])
+        return
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(workers, initializer=_set_up_thread) as pool:
             list(pool.map(alone, works))
     finally:
         torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
+
+
+def _set_up_thread() -> None:
+    torch.set_num_threads(1)
+    # sharp attention has weights below 1e-38: products with them as they are take many times longer than with zeros
+    torch.set_flush_denormal(True)
 
 
 _BARS_AT_ONCE = 8  # few enough to share out evenly, many enough to be worth a call

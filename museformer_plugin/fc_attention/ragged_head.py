@@ -8,6 +8,7 @@ their gradients lie side by side in float32 or float64, the others as they come.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,11 +20,6 @@ from torch import Tensor
 from .walk import Walk
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-# MKL readies exp and log at their first call. Of two threads that make it together one has been seen, rarely, to get a
-# float64 that is right to seven digits only.
-torch.ones((), dtype=torch.float32).exp_().log_()
-torch.ones((), dtype=torch.float64).exp_().log_()
 
 
 def without_interpreter_lock(function: _F) -> _F:
@@ -53,9 +49,9 @@ def _scores(rows: Tensor, keys: Tensor, room: Tensor) -> Tensor:
 
 
 @without_interpreter_lock
-def _exp_of_seen(scores: Tensor, holes: Tensor, causal: bool) -> None:
-    """exp of scores [n, w], in place; 0 in the holes, and of the n own rows, which come last, behind each query."""
-    scores.exp_()
+def _exp2_of_seen(scores: Tensor, holes: Tensor, causal: bool) -> None:
+    """2 ** scores [n, w], in place; 0 in the holes, and of the n own rows, which come last, behind each query."""
+    scores.exp2_()
     if causal:
         scores[:, scores.shape[1] - len(scores) :].tril_()
     if len(holes) > 0:
@@ -102,7 +98,7 @@ def _attend_segment(
     numbers: Tensor,
     room: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The sums [n] of the weights, exp of the scores less shifts [n, 1], and the weights times values [n, Dh].
+    """The sums [n] of the weights, 2 ** (scores - shifts [n, 1]), and the weights times values [n, Dh].
 
     The weights in the product are dropped at ``rate``, as ``numbers`` say, and not scaled.
     """
@@ -114,7 +110,7 @@ def _attend_segment(
         weights = _scores(rows, keys[number], room)
         if shifts is not None:
             weights.sub_(shifts)
-        _exp_of_seen(weights, holes[first_hole:last_hole], causal and place == len(visits) - 1)
+        _exp2_of_seen(weights, holes[first_hole:last_hole], causal and place == len(visits) - 1)
         sums += weights.sum(1)
         if rate > 0:
             weights.mul_(_kept(weights, rate, numbers[drawn : drawn + weights.numel()]))
@@ -152,23 +148,23 @@ def attend(
     out: Tensor,
     log_sums: Tensor,
 ) -> None:
-    """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (of exp of the scores); room for any visit."""
+    """One head, forward: q, out [Q, Dh], k, v [R, Dh], log_sums [Q] (to the base 2); room for any visit."""
     rate = dropout.rate
     segments: list[list[int]] = walk.segments.tolist()
     all_visits: list[list[int]] = walk.visits.tolist()
     ranges: list[list[int]] = walk.ranges.tolist()
     keys, values = [part.t() for part in _views(k, ranges)], _views(v, ranges)
     for start, end, causal, first, last, width in segments:
-        rows, visits = q[start:end].to(k.dtype) * q.shape[1] ** -0.5, all_visits[first:last]
+        rows, visits = q[start:end].to(k.dtype) * (q.shape[1] ** -0.5 / math.log(2)), all_visits[first:last]
         numbers = _draw((end - start) * width, dropout)
         sums, total = _attend_segment(rows, None, keys, values, visits, walk.holes, causal == 1, rate, numbers, room)
-        log_sums[start:end] = sums.log()
-        # exp takes scores as they are but where these are so far from 0 that the sums, or their products with values,
+        log_sums[start:end] = sums.log2()
+        # exp2 takes scores as they are but where these are so far from 0 that the sums, or their products with values,
         # come near the ends of float32 (1e-38, 1e38): there each query's largest score is taken off first
         if not bool(((sums > 1e-20) & (sums < 1e20)).all()):
             top = _largest_scores(rows, keys, visits, walk.holes, causal == 1, room)
             sums, total = _attend_segment(rows, top, keys, values, visits, walk.holes, causal == 1, rate, numbers, room)
-            log_sums[start:end] = sums.log() + top.squeeze(1)
+            log_sums[start:end] = sums.log2() + top.squeeze(1)
         out[start:end] = total / (sums * (1 - rate)).unsqueeze(1)
 
 
@@ -200,7 +196,7 @@ def differentiate(
     transposed_keys = [part.t() for part in keys]
     grad_keys, grad_values = _views(grad_k, ranges), _views(grad_v, ranges)
     for start, end, causal, first, last, width in segments:
-        rows, shifts = q[start:end].to(k.dtype) * scale, log_sums[start:end].unsqueeze(1)
+        rows, shifts = q[start:end].to(k.dtype) * (scale / math.log(2)), log_sums[start:end].unsqueeze(1)
         grads = grad_out[start:end].to(k.dtype).contiguous()
         # what the weights' gradients have in common: the sum of weights times their gradients is that of out times its
         # own, which spares a second walk over the keys. Where out has 16 bits its rounding enters here.
@@ -213,7 +209,7 @@ def differentiate(
         for visit in range(first, last):
             number, first_hole, last_hole = visits[visit]
             weights = _scores(rows, transposed_keys[number], rooms[0]).sub_(shifts)
-            _exp_of_seen(weights, walk.holes[first_hole:last_hole], causal == 1 and visit == last - 1)
+            _exp2_of_seen(weights, walk.holes[first_hole:last_hole], causal == 1 and visit == last - 1)
             grad_weights = _scores(grads, transposed_values[number], rooms[1])
             if rate > 0:
                 kept = _kept(weights, rate, numbers[drawn : drawn + weights.numel()])
@@ -224,5 +220,5 @@ def differentiate(
                 grad_values[number].addmm_(weights.t(), grads)
             grad_scores = grad_weights.sub_(common).mul_(weights)
             total.addmm_(grad_scores, keys[number], alpha=scale)
-            grad_keys[number].addmm_(grad_scores.t(), rows)
+            grad_keys[number].addmm_(grad_scores.t(), rows, alpha=math.log(2))
         grad_q[start:end] = total
