@@ -30,7 +30,11 @@ class Backend(NamedTuple):
 
 @cache
 def choose_backend(device: torch.device, dtype: torch.dtype, head_width: int) -> Backend:
-    """The fastest implementation that these tensors and this installation allow."""
+    """The fastest implementation that these tensors and this installation allow, and that computes what it should.
+
+    Kernels are compiled anew for every device, so they are tried on a small piece first: minutes where nothing has
+    been compiled before, else a second.
+    """
     if device.type != "cuda":
         return Backend("plain", f"tensors are on {device.type}")
     if dtype not in _DTYPES:
@@ -45,6 +49,9 @@ def choose_backend(device: torch.device, dtype: torch.dtype, head_width: int) ->
     if capability < _OLDEST_CAPABILITY:
         found, needed = (".".join(map(str, numbers)) for numbers in (capability, _OLDEST_CAPABILITY))
         return Backend("plain", f"the device has compute capability {found}, the kernels need {needed}")
+    trouble = _trouble_with_kernels(device, dtype, head_width)
+    if trouble:
+        return Backend("plain", trouble)
     return Backend("triton", f"Triton {import_module('triton').__version__} on {torch.cuda.get_device_name(device)}")
 
 
@@ -83,3 +90,17 @@ def _trouble_with_triton() -> str:
     if numbers < _OLDEST_TRITON:
         return f"Triton {found} is too old, the kernels need {'.'.join(map(str, _OLDEST_TRITON))}"
     return ""
+
+
+def _trouble_with_kernels(device: torch.device, dtype: torch.dtype, head_width: int) -> str:
+    """What goes wrong when the kernels run on this device, or nothing."""
+    logger.info("trying the attention kernels on %s in %s", torch.cuda.get_device_name(device), dtype)
+    # imported here since it computes attention and so imports this module
+    self_check = import_module(".self_check", __package__)
+    try:
+        error = self_check.largest_error(device, dtype, head_width, "triton")
+    except Exception as failure:  # what compilers and drivers raise
+        return f"the kernels do not run on this device ({type(failure).__name__}: {str(failure).strip()})"
+    if error < self_check.TOLERANCES[dtype]:
+        return ""
+    return f"the kernels compute wrong values on this device: relative error {error:.1e}"

@@ -9,6 +9,9 @@ from .api import fc_attention
 from .layout import BarLayout, PieceBars
 from .reference import fc_attention_reference
 
+# largest errors of right code, with room: far above rounding
+TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
 
 def largest_error(
     device: torch.device, dtype: torch.dtype = torch.float32, head_width: int = 64, backend: str | None = None
@@ -35,9 +38,10 @@ def largest_error(
 def _outputs_and_gradients(inputs: list[torch.Tensor], layout: BarLayout, backend: str | None) -> list[torch.Tensor]:
     inputs = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     tokens, summaries, weight = tuple(inputs[:3]), tuple(inputs[3:6]), inputs[6]
-    if backend == "reference":
-        x, s = fc_attention_reference(tokens, summaries, weight, layout)
-    else:
-        x, s = fc_attention(tokens, summaries, weight, layout, backend=backend)
-    (x.square().sum() + s.square().sum()).backward()
+    with torch.enable_grad(), torch.autocast(inputs[0].device.type, enabled=False):  # whatever the caller is in
+        if backend == "reference":
+            x, s = fc_attention_reference(tokens, summaries, weight, layout)
+        else:
+            x, s = fc_attention(tokens, summaries, weight, layout, backend=backend)
+        (x.square().sum() + s.square().sum()).backward()
     return [x.detach(), s.detach(), *(tensor.grad for tensor in inputs)]

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarLayout, backends, fc_attention
+from museformer_plugin.fc_attention import BarLayout, backends, fc_attention, self_check
 
 CUDA = torch.device("cuda", 0)
 
@@ -28,6 +28,7 @@ def hopper(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a Hopper device")
     monkeypatch.setattr(pytest.importorskip("triton"), "__version__", "3.6.0")
+    monkeypatch.setattr(self_check, "largest_error", lambda *arguments: 1e-5)
 
 
 def test_cpu_tensors_take_the_plain_path():
@@ -75,6 +76,25 @@ def test_an_old_device_is_not_used(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     chosen = backends.choose_backend(CUDA, torch.float16, 64)
     assert chosen == ("plain", "the device has compute capability 7.5, the kernels need 8.0")
+
+
+@pytest.mark.usefixtures("hopper")
+def test_kernels_that_do_not_run_are_not_used(monkeypatch):
+    def out_of_resources(device, dtype, head_width, backend):
+        assert (device, dtype, head_width, backend) == (CUDA, torch.float16, 64, "triton")
+        raise RuntimeError("out of resource: shared memory")
+
+    monkeypatch.setattr(self_check, "largest_error", out_of_resources)
+    reason = "the kernels do not run on this device (RuntimeError: out of resource: shared memory)"
+    assert backends.choose_backend(CUDA, torch.float16, 64) == ("plain", reason)
+
+
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize("error", [0.5, float("nan")])
+def test_kernels_that_compute_wrong_values_are_not_used(monkeypatch, error):
+    monkeypatch.setattr(self_check, "largest_error", lambda *arguments: error)
+    chosen = backends.choose_backend(CUDA, torch.bfloat16, 64)
+    assert chosen == ("plain", f"the kernels compute wrong values on this device: relative error {error:.1e}")
 
 
 def test_the_choice_is_said_once(piece_of, caplog):

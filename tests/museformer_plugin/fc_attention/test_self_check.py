@@ -9,6 +9,11 @@ def test_the_plain_path_passes():
     assert largest_error(torch.device("cpu")) < 1e-5
 
 
+@torch.no_grad()
+def test_it_can_be_run_where_gradients_are_off():
+    assert largest_error(torch.device("cpu")) < 1e-5
+
+
 def test_a_wrong_kernel_is_found(monkeypatch):
     """Softmax without the causal mask."""
     right = Walk.of
