@@ -22,14 +22,14 @@ stage() { # name, seconds it may take, command
         failed=1
     fi
 }
-stage check 60 "$python" -m museformer_plugin
+stage check 85 "$python" -m museformer_plugin
 stage kernels 115 "$python" -m pytest -q tests/museformer_plugin/fc_attention/triton --import-mode=importlib
 stage graphs 25 "$python" -m pytest -q tests/museformer_plugin/test_recorded_steps.py --import-mode=importlib
-stage attention 145 "$python" -m benchmarks.attention --device cuda --dtype bfloat16 --lengths 1024,5120,15360,36864 \
+stage attention 140 "$python" -m benchmarks.attention --device cuda --dtype bfloat16 --lengths 1024,5120,15360,36864 \
     --json "$out/attention.json"
-stage training 100 "$python" -m benchmarks.training --device cuda --dtype float16 --lengths 15360 36864 \
+stage training 95 "$python" -m benchmarks.training --device cuda --dtype float16 --lengths 15360 36864 \
     --json "$out/training.json"
-stage generation 90 "$python" -m benchmarks.generation --device cuda --streams 1 64 --lengths 1000 3000 \
+stage generation 75 "$python" -m benchmarks.generation --device cuda --streams 1 64 --lengths 1000 3000 \
     --json "$out/generation.json"
 echo
 echo "== all tables, $(git rev-parse --short HEAD 2>/dev/null), $(nvidia-smi --query-gpu=name --format=csv,noheader)"
