@@ -139,7 +139,9 @@ def test_eval_lm_gives_the_originals_loss(
     done = run_command("fairseq-eval-lm", data, *TASK, *arguments)
     assert done.returncode == 0, printed(done)
     bits = float(recorded["nll_sum"]) / len(target) / math.log(2)
-    assert f"Loss (base 2): {bits:.4f}, Perplexity: {2**bits:.2f}" in printed(done)
+    assert f"Loss (base 2): {bits:.4f}, " in printed(done)
+    # eval-lm adds up thousands of losses in float32
+    assert number_after("Perplexity:", printed(done)) == pytest.approx(2**bits, rel=1e-5, abs=0.005)
 
 
 @pytest.mark.parametrize("prompt_bars", [0, 2])
