@@ -17,7 +17,6 @@ import json
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,9 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks.floor import Ceilings, live_pairs, measure_ceilings, seconds
 from museformer_plugin.fc_attention import BarLayout, PieceBars, fc_attention
 from museformer_plugin.fc_attention.backends import attention_for, choose_backend
-from museformer_plugin.fc_attention.layout import AttentionPlan
 from museformer_plugin.fc_attention.reference import dense_masks
 
 STRUCTURE_BARS = (1, 2, 4, 8, 12, 16, 24, 32)
@@ -65,14 +64,6 @@ class Row:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Ceilings:
-    """What the device reaches: floating-point operations and bytes a second."""
-
-    operations: float
-    bytes: float
-
-
 def draw_layout(num_tokens: int, seed: int) -> BarLayout:
     """One piece of ``num_tokens`` with the prefix; its last bar is cut and incomplete."""
     shape = BAR_VARIATION**-2
@@ -83,14 +74,6 @@ def draw_layout(num_tokens: int, seed: int) -> BarLayout:
     return BarLayout.build([PieceBars(num_tokens, starts, len(starts) - 1)], STRUCTURE_BARS)
 
 
-def live_pairs(plan: AttentionPlan) -> int:
-    """Pairs of a query and a key it attends to."""
-    queries = plan.query_ranges[:, 1] - plan.query_ranges[:, 0]
-    lengths = np.concatenate([[0], np.cumsum(plan.key_ranges[:, 1] - plan.key_ranges[:, 0])])
-    keys = np.diff(lengths[plan.first_key_range])
-    return int((queries * keys - np.where(plan.causal, queries * (queries - 1) // 2, 0)).sum())
-
-
 def floor_ms(layout: BarLayout, dtype: torch.dtype, ceilings: Ceilings, backward: bool) -> float:
     """The least time for the whole operator: two products a pair forward and five backward; every row of
     q, k, v and the output moved once forward, and with the gradients eight times more backward."""
@@ -99,34 +82,7 @@ def floor_ms(layout: BarLayout, dtype: torch.dtype, ceilings: Ceilings, backward
     summary_products = 2 * layout.num_summaries * width * 2 * width
     operations = 2 * (7 if backward else 2) * pairs * width + (3 if backward else 1) * summary_products
     moved = (12 if backward else 4) * rows * width * dtype.itemsize
-    return 1e3 * max(operations / ceilings.operations, moved / ceilings.bytes)
-
-
-def measure_ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
-    """Rates of a large matrix product on random data and of a large copy; the best of several."""
-    size = 8192 if device.type == "cuda" else 1536
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    source = torch.empty((1 << 30 if device.type == "cuda" else 1 << 27) // dtype.itemsize, device=device, dtype=dtype)
-    source.fill_(1)
-    target = torch.empty_like(source)
-    product = min(seconds(lambda: torch.mm(a, b), device) for _ in range(8))
-    copy = min(seconds(lambda: target.copy_(source), device) for _ in range(8))
-    return Ceilings(2 * size**3 / product, 2 * source.numel() * dtype.itemsize / copy)
-
-
-def seconds(action: Callable[[], object], device: torch.device) -> float:
-    """How long ``action`` takes on ``device``."""
-    if device.type != "cuda":
-        start = time.perf_counter()
-        action()
-        return time.perf_counter() - start
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize(device)
-    start.record()
-    action()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1e3
+    return 1e3 * ceilings.floor_seconds(operations, moved)
 
 
 def flex_block_mask(layout: BarLayout, block: int, device: torch.device) -> object:

@@ -4,7 +4,8 @@
 
 The generator is the one behind ``fairseq-generate``, called as it calls it. Weights are random; bars get realistic
 lengths by being ended where ``benchmarks.pieces`` says. ``recomputed`` is what a step costs without incremental
-state: the whole piece read again. Resident memory is that of the process when the pieces have this length.
+state: the whole piece read again. Resident memory is that of the process when the pieces have this length. The floor
+of a step is counted: see ``floor_seconds``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.floor import Ceilings, measure_ceilings
 from benchmarks.pieces import bar_lengths, random_piece, six_track_dictionary
 from museformer_plugin.decoder import MuseformerDecoder
+from museformer_plugin.fc_attention import BarLayout, PieceBars
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.model import MuseformerConfig, parse_structure_bars
 from museformer_plugin.sampling import SamplingOptions
@@ -61,9 +65,13 @@ def _resident_gib() -> float:
     return pages * resource.getpagesize() / 2**30
 
 
+def _longest(lengths: list[int]) -> int:
+    return max(lengths) + WINDOW + 10
+
+
 def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, tuple[float, float]]:
     """Median seconds of a step, and resident GiB, when pieces have each of ``lengths`` tokens, multiples of 1,000."""
-    longest = max(lengths) + WINDOW + 10
+    longest = _longest(lengths)
     lengths_asked = {"min_len": longest, "max_len": longest}
     generator = _PlannedBars(
         decoder, SamplingOptions(True, 8, 0.0, 1.0), pieces_per_prompt=1, at_once=0, **lengths_asked, grammar=True
@@ -77,6 +85,25 @@ def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dic
         length: (statistics.median(steps[length - WINDOW : length + WINDOW]), generator.resident_gib[length])
         for length in lengths
     }
+
+
+def rows_seen(decoder: MuseformerDecoder, length: int, longest: int, seed: int) -> int:
+    """Keys that the token behind ``length`` others attends to, in a piece with the planned bars of this seed."""
+    starts = 1 + np.concatenate([[0], np.cumsum(bar_lengths(longest, seed))])
+    starts = starts[starts < length]
+    piece = PieceBars(length, starts, len(starts) - 1)
+    plan = BarLayout.build([piece], decoder.structure_bars, decoder.coarse).token_plan
+    ranges = plan.key_ranges[plan.first_key_range[-2] :]
+    return int((ranges[:, 1] - ranges[:, 0]).sum())
+
+
+def floor_seconds(decoder: MuseformerDecoder, streams: int, length: int, longest: int, ceilings: Ceilings) -> float:
+    """The least time of a step: weights, and the keys and values that streams see, are read once and multiplied."""
+    weights = sum(weight.numel() for name, weight in decoder.named_parameters() if name != "embedding.token.weight")
+    rows = sum(rows_seen(decoder, length, longest, seed) for seed in range(streams))
+    numbers = rows * 2 * decoder.output_projection.in_features * len(decoder.layers)
+    itemsize = decoder.output_projection.weight.dtype.itemsize
+    return ceilings.floor_seconds(2 * (streams * weights + numbers), itemsize * (weights + numbers))
 
 
 @torch.no_grad()
@@ -107,12 +134,15 @@ def main() -> None:
     decoder.to(args.device, getattr(torch, args.dtype)).eval()
     found = {streams: measure(decoder, streams, args.lengths) for streams in args.streams}
     again = {length: recomputed(decoder, length) for length in args.lengths if length <= args.recompute_up_to}
-    print("| streams | tokens so far | step ms | tokens/s | resident GiB | times faster than recomputing |")
-    print("|---|---|---|---|---|---|")
+    ceilings = measure_ceilings(torch.device(args.device), getattr(torch, args.dtype))
+    print(f"ceilings: {ceilings.operations / 1e12:.2f} TFLOP/s, {ceilings.bytes / 1e9:.0f} GB/s")
+    print("| streams | tokens so far | step ms | floor ms | tokens/s | resident GiB | times faster than recomputing |")
+    print("|---|---|---|---|---|---|---|")
     for streams, by_length in found.items():
         for length, (seconds, resident) in by_length.items():
             ratio = f"{streams * again[length] / seconds:.0f}" if length in again else ""
-            figures = f"{seconds * 1e3:.2f} | {streams / seconds:.0f} | {resident:.2f} | {ratio}"
+            floor = floor_seconds(decoder, streams, length, _longest(args.lengths), ceilings)
+            figures = f"{seconds * 1e3:.2f} | {floor * 1e3:.2f} | {streams / seconds:.0f} | {resident:.2f} | {ratio}"
             print(f"| {streams} | {length:,} | {figures} |")
     if args.json:
         args.json.write_text(json.dumps({"steps": found, "recomputed": again}, indent=1) + "\n")
