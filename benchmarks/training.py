@@ -157,9 +157,10 @@ def _table(results: dict[int, dict[str, dict[str, float] | None]]) -> str:
             if found is None or ours is None:
                 lines.append(f"| {length} | {variant} | does not fit | | | | | |")
                 continue
+            tokens_per_second = length / found["seconds"]
             lines.append(
-                f"| {length} | {variant} | {found['seconds']:.3f} | {found['floor']:.3f} | "
-                f"{length / found['seconds']:.0f} | {found['peak_gib']:.2f} | 1/{found['seconds'] / ours['seconds']:.2f} | "
+                f"| {length} | {variant} | {found['seconds']:.3f} | {found['floor']:.3f} | {tokens_per_second:.0f} | "
+                f"{found['peak_gib']:.2f} | 1/{found['seconds'] / ours['seconds']:.2f} | "
                 f"{ours['peak_gib'] / found['peak_gib']:.2f} |"
             )
     return "\n".join(lines)

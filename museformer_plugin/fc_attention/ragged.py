@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from . import ragged_head
 from .layout import AttentionPlan, BarLayout
-from .ragged_summary import differentiate_summaries, summarise
+from .ragged_summary import SummaryGradients, SummaryStep, differentiate_summaries, summarise
 from .walk import Walk
 
 
@@ -165,14 +165,14 @@ def _set_up_thread() -> None:
 _BARS_AT_ONCE = 8  # few enough to share out evenly, many enough to be worth a call
 
 
-def _over_bars(function: Callable[..., None], *arguments: Tensor) -> None:
-    """Call ``function(first, last, *arguments)`` for a few summaries at a time; arguments[0] is [N, H, Dh]."""
-    count = len(arguments[0])
+def _over_bars(function: Callable[..., None], step: SummaryStep, *arguments: Any) -> None:
+    """Call ``function(first, last, step, *arguments)`` for a few summaries at a time."""
+    count = len(step.q)
 
     def of_lot(lot: int) -> None:
-        function(lot * _BARS_AT_ONCE, min((lot + 1) * _BARS_AT_ONCE, count), *arguments)
+        function(lot * _BARS_AT_ONCE, min((lot + 1) * _BARS_AT_ONCE, count), step, *arguments)
 
-    _in_threads(lambda: of_lot, -(-count // _BARS_AT_ONCE), arguments[0].device)
+    _in_threads(lambda: of_lot, -(-count // _BARS_AT_ONCE), step.q.device)
 
 
 class _RaggedAttention(torch.autograd.Function):
@@ -211,9 +211,9 @@ class _RaggedFCAttention(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.token_options = layout.token_plan.walk, dropout, seed
         ctx.summary_options = layout, dropout, seed + q_x.shape[1]
-        rows = _accurate(q_s, k_s, v_s, k_x, v_x)
-        s = torch.empty_like(rows[0])
-        _over_bars(summarise, *rows, *_bars(*ctx.summary_options, q_s), s)
+        step = SummaryStep(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s))
+        s = torch.empty_like(step.q)
+        _over_bars(summarise, step, s)
         s = s.to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight)
         x, x_sums = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
@@ -228,23 +228,22 @@ class _RaggedFCAttention(torch.autograd.Function):
         # the two steps' gradients of the tokens meet here
         grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate_dtype(rows.dtype)) for rows in (k_x, v_x))
         grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
-        step = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
+        token_step = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
         grad_k2, grad_v2 = grad_rows.unbind(1)
-        grad_q_x = step.differentiate(x, x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
+        grad_q_x = token_step.differentiate(x, x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
         grad_rows = grad_rows.flatten(1)
         grad_weight = (grad_rows.t() @ s.flatten(1).to(grad_rows.dtype)).to(weight.dtype)
         grad_s = grad_s + (grad_rows @ weight.to(grad_rows.dtype)).view(s.shape)
-        rows = _accurate(q_s, k_s, v_s, k_x, v_x)
-        of_summaries = [torch.empty_like(part) for part in rows[:3]]
-        bars = _bars(*ctx.summary_options, q_s)
-        of_keys = *_accurate(grad_s), grad_k_x, grad_v_x
-        _over_bars(differentiate_summaries, *rows, *bars, *of_keys, *of_summaries)
-        grads = zip((grad_q_x, grad_k_x, grad_v_x, *of_summaries), (q_x, k_x, v_x, q_s, k_s, v_s))
-        return *(grad.to(like.dtype) for grad, like in grads), grad_weight, None, None, None
+        step = SummaryStep(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s))
+        of_summaries = [torch.empty_like(rows) for rows in (step.q, step.own_keys, step.own_values)]
+        grads = SummaryGradients(*of_summaries, grad_k_x, grad_v_x)
+        _over_bars(differentiate_summaries, step, *_accurate(grad_s), grads)
+        written = zip((grad_q_x, grad_k_x, grad_v_x, *of_summaries), (q_x, k_x, v_x, q_s, k_s, v_s))
+        return *(grad.to(like.dtype) for grad, like in written), grad_weight, None, None, None
 
 
 def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """``bars`` and ``kept`` of ``ragged_summary`` for summaries as ``like`` [N, H, Dh]."""
+    """``bars`` and ``kept`` of ``SummaryStep`` for summaries as ``like`` [N, H, Dh]."""
     bars = torch.from_numpy(layout.summary_bars)
     rows = layout.num_summaries + layout.num_tokens if dropout > 0 else 0
     kept = like.new_empty(like.shape[1], rows, dtype=_accurate_dtype(like.dtype))

@@ -140,8 +140,8 @@ def test_eval_lm_gives_the_originals_loss(
     assert done.returncode == 0, printed(done)
     bits = float(recorded["nll_sum"]) / len(target) / math.log(2)
     assert f"Loss (base 2): {bits:.4f}, " in printed(done)
-    # eval-lm adds up thousands of losses in float32
-    assert number_after("Perplexity:", printed(done)) == pytest.approx(2**bits, rel=1e-5, abs=0.005)
+    # two decimals are printed, of a float32 sum of thousands of losses
+    assert number_after("Perplexity:", printed(done)) == pytest.approx(2**bits, rel=0, abs=0.005 + 2e-6 * 2**bits)
 
 
 @pytest.mark.parametrize("prompt_bars", [0, 2])
