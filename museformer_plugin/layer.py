@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .fc_attention import BarCache, BarLayout, fc_attention
+
+
+class HiddenMatrices(NamedTuple):
+    """Marks a weight [stacked * rows, cols] as hidden matrices, one below the other, each an optimiser's own.
+
+    It is set as the weight's ``param_group``, because that is what fairseq copies to float32 copies.
+    """
+
+    stacked: int = 1
 
 
 class _Projections(nn.Module):
@@ -22,6 +32,9 @@ class _Projections(nn.Module):
         self.summary_kv_weight = nn.Parameter(torch.empty(2 * width, width)) if coarse else None
         for matrix in (*self.weight.chunk(3), *(self.summary_kv_weight.chunk(2) if coarse else ())):
             nn.init.xavier_uniform_(matrix.data, gain=2**-0.5)
+        self.weight.param_group = HiddenMatrices(3)
+        if coarse:
+            self.summary_kv_weight.param_group = HiddenMatrices(2)
 
 
 def linear(in_width: int, out_width: int) -> nn.Linear:
@@ -61,6 +74,8 @@ class MuseformerLayer(nn.Module):
         self.ffn_norm = nn.LayerNorm(width)
         self.ffn_in = linear(width, ffn_width)
         self.ffn_out = linear(ffn_width, width)
+        for matrix in (self.out_proj, self.ffn_in, self.ffn_out):
+            matrix.weight.param_group = HiddenMatrices()
 
     def forward(
         self,

@@ -29,6 +29,7 @@ SMALL = ["--arch", "museformer_tiny", "--decoder-embed-dim", 16, "--decoder-ffn-
 SMALL += ["--token-embed-dim", 16, "--bar-embed-dim", 8, "--beat-embed-dim", 8]
 TRAIN = [*TASK, *SMALL, "--cpu", "--optimizer", "adam", "--lr", 1e-2, "--log-format", "simple", "--seed", 1]
 TRAIN += ["--num-workers", 0]
+MUON = ["--optimizer", "muon", "--lr", 0.02, "--adamw-lr", 1e-2]
 SAMPLE = ["--cpu", "--sampling", "--sampling-topk", 8, "--max-len-b", 250, "--seed", 1]
 
 
@@ -204,6 +205,26 @@ def test_hydra_train(run_command, data_bin, tmp_path, repository):
     assert state["cfg"]["model"]["decoder_embed_dim"] == 128
 
 
+@pytest.mark.parametrize(
+    "precision",
+    [
+        [],
+        ["--bf16"],
+        ["--bf16", "--memory-efficient-bf16"],
+        ["--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", 1],
+        ["--fp16", "--memory-efficient-fp16", "--fp16-init-scale", 1],
+    ],
+    ids=lambda options: options[-1 if len(options) < 3 else 1] if options else "fp32",
+)
+def test_muon_learns(train, tmp_path, precision):
+    done = train(tmp_path, "--batch-size", 4, "--log-interval", 1, *MUON, *precision, max_update=12)
+    assert done.returncode == 0, printed(done)
+    losses = [float(loss) for loss in re.findall(r"train_inner .* loss=([\d.]+)", printed(done))]
+    assert len(losses) == 12
+    assert losses[-1] < losses[0] - 0.5
+    torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+
+
 @pytest.mark.parametrize("options", [["--no-coarse-attention"], ["--structure-bars", ""], ["--checkpoint-activations"]])
 def test_variants_train(train, tmp_path, options):
     done = train(tmp_path, "--batch-size", 8, *options, max_update=2)
@@ -265,8 +286,9 @@ def start():
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, tmp_path):
-    options = ["--batch-size", 3, "--dropout", 0, "--attention-dropout", 0]
+@pytest.mark.parametrize("optimizer", [[], MUON], ids=["adam", "muon"])
+def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, tmp_path, optimizer):
+    options = ["--batch-size", 3, "--dropout", 0, "--attention-dropout", 0, *optimizer]
     done = train(tmp_path / "one", *options, "--update-freq", 2)
     assert done.returncode == 0, printed(done)
     port = free_port()
@@ -280,9 +302,10 @@ def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, t
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path):
+@pytest.mark.parametrize("optimizer", [[], MUON], ids=["adam", "muon"])
+def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path, optimizer):
     """Dropout, order of pieces and optimiser go on as if nothing had happened."""
-    options = ["--batch-size", 2, "--save-interval-updates", 5, "--no-epoch-checkpoints"]
+    options = ["--batch-size", 2, "--save-interval-updates", 5, "--no-epoch-checkpoints", *optimizer]
     done = train(tmp_path / "whole", *options, max_update=24)
     assert done.returncode == 0, printed(done)
     log = tmp_path / "log"
@@ -425,13 +448,17 @@ def test_checkpoints_that_are_none(run_command, data_bin, trained, tmp_path, kin
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("kind", ["truncated", "other_size"])
+@pytest.mark.parametrize("kind", ["truncated", "other_size", "other_optimizer"])
 def test_training_does_not_resume_from_what_does_not_fit(train, trained, tmp_path, kind):
     whole = trained[0].read_bytes()
     cut = len(whole) // 2 if kind == "truncated" else len(whole)
     (tmp_path / "checkpoint_last.pt").write_bytes(whole[:cut])
-    options = ["--decoder-ffn-embed-dim", 48] if kind == "other_size" else []
-    sentence = {"truncated": "truncated or not a checkpoint", "other_size": "a model with other options"}[kind]
+    options = {"other_size": ["--decoder-ffn-embed-dim", 48], "other_optimizer": MUON}.get(kind, [])
+    sentence = {
+        "truncated": "truncated or not a checkpoint",
+        "other_size": "a model with other options",
+        "other_optimizer": "trained with another --optimizer",
+    }[kind]
     assert_one_sentence(train(tmp_path, "--batch-size", 4, *options), sentence)
 
 
