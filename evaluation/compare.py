@@ -86,14 +86,14 @@ def read_report(path: Path) -> dict[str, Any]:
     return scores
 
 
-def model_names(paths: Sequence[Path]) -> list[str]:
-    """The folders of the reports, with as many parents as tell them apart."""
-    parts = [path.resolve().parent.parts for path in paths]
+def names_apart(paths: Sequence[Path]) -> list[str]:
+    """The last parts of ``paths``, with as many parents as tell them apart. Raises CommandError where none do."""
+    parts = [path.resolve().parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(folder[-depth:]) for folder in parts]
+        names = ["/".join(path[-depth:]) for path in parts]
         if len(set(names)) == len(names):
             return names
-    raise CommandError("A report is named twice.")
+    raise CommandError("One of the files is named twice.")
 
 
 def comparison(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
@@ -160,7 +160,7 @@ def _head(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    reports = dict(zip(model_names(args.reports), map(read_report, args.reports)))
+    reports = dict(zip(names_apart([path.parent for path in args.reports]), map(read_report, args.reports)))
     for line in (*_head(reports), "", *comparison(reports)):
         print(line)
     if args.paper:
