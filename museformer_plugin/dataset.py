@@ -103,7 +103,7 @@ class PieceDataset(FairseqDataset):
         ``beat`` in force before it; elsewhere than at the beginning its source begins with ``<s>``.
 
         ``net_input``: ``src_tokens`` int64 [B, L], padded on the right, ``src_lengths`` [B],
-        ``layout`` and ``beat_ids`` (int64 [T]) of the pieces end to end, and for generation
+        ``layout`` and ``coordinates`` (int64 [3, T]) of the pieces end to end, and for generation
         ``prompt_lengths`` [B], how many source tokens are given.
         """
         if not samples:
@@ -120,7 +120,7 @@ class PieceDataset(FairseqDataset):
         net_input = {
             "src_tokens": data_utils.collate_tokens(sources, dictionary.pad()),
             "src_lengths": torch.tensor([len(source) for source in sources]),
-            "beat_ids": np.concatenate([self.families.beat_ids(*piece) for piece in zip(arrays, beats)]),
+            "coordinates": np.concatenate([self.families.coordinates(*piece) for piece in zip(arrays, beats)], axis=1),
         }
         if self.lay_out is not None:
             net_input["layout"] = self.lay_out(bars)
