@@ -99,8 +99,8 @@ class PieceDataset(FairseqDataset):
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """What fairseq calls a sample: ``id`` [B], ``target`` [B, L], ``ntokens``, ``net_input``.
 
-        A sample of a window has also the number of its ``first_bar``, 1 at the beginning of a piece, and the
-        ``beat`` in force before it; elsewhere than at the beginning its source begins with ``<s>``.
+        A sample of a window has also the number of its ``first_bar``; where that is not 1, the source begins
+        with ``<s>``. Beats need nothing: by the grammar each bar's first tokens have beats of their own.
 
         ``net_input``: ``src_tokens`` int64 [B, L], padded on the right, ``src_lengths`` [B],
         ``layout`` and ``coordinates`` (int64 [3, T]) of the pieces end to end, and for generation
@@ -116,11 +116,10 @@ class PieceDataset(FairseqDataset):
         sources = [torch.cat([target.new_tensor([prefix]), target[:-1]]) for prefix, target in zip(prefixes, targets)]
         arrays = [source.numpy() for source in sources]
         bars = [self.families.piece_bars(tokens, first_bar) for tokens, first_bar in zip(arrays, first_bars)]
-        beats = [sample.get("beat", 0) for sample in samples]
         net_input = {
             "src_tokens": data_utils.collate_tokens(sources, dictionary.pad()),
             "src_lengths": torch.tensor([len(source) for source in sources]),
-            "coordinates": np.concatenate([self.families.coordinates(*piece) for piece in zip(arrays, beats)], axis=1),
+            "coordinates": np.concatenate([self.families.coordinates(tokens) for tokens in arrays], axis=1),
         }
         if self.lay_out is not None:
             net_input["layout"] = self.lay_out(bars)

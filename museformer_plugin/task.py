@@ -125,6 +125,10 @@ class MuseformerLanguageModelingTask(FairseqTask):
         if not self.cfg.no_grammar:
             self._check_pieces(pieces, split)
         if self._schedule is not None and self._trains and split == self.cfg.train_subset:
+            if split in self.cfg.valid_subset.split(","):
+                raise UserError(
+                    f"--valid-subset names {split!r}, which --window-tokens cuts: name other data to validate."
+                )
             self.datasets[split] = WindowDataset(pieces, np.asarray(pieces.sizes), self.families, lay_out=self._lay_out)
             return
         self.datasets[split] = PieceDataset(

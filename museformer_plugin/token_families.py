@@ -54,14 +54,14 @@ class TokenFamilies:
         starts = np.concatenate([[1], ends + 1]) if len(tokens) > 1 else np.empty(0, dtype=np.int64)
         return PieceBars(len(tokens), starts[starts < len(tokens)], len(ends), first_bar)
 
-    def beat_ids(self, tokens: np.ndarray, latest: int = 0) -> np.ndarray:
-        """Beat id of each token: its own, or the latest before it (not reset at bars; ``latest`` before them all)."""
+    def beat_ids(self, tokens: np.ndarray) -> np.ndarray:
+        """Beat id of each token: its own, or the latest before it (not reset at bars)."""
         own = self._beat_of_token[tokens]
         last_onset = np.maximum.accumulate(np.where(own > 0, np.arange(len(tokens)), 0))
-        in_force = np.where(last_onset > 0, own[last_onset], latest)  # place 0 is the begin token
-        return np.where(own == CARRIES_LATEST, in_force, own)
+        # where no onset has been yet, place 0 is the begin token, whose beat is 0
+        return np.where(own == CARRIES_LATEST, own[last_onset], own)
 
-    def coordinates(self, tokens: np.ndarray, latest_beat: int = 0) -> np.ndarray:
+    def coordinates(self, tokens: np.ndarray) -> np.ndarray:
         """int64 [3, n]: the beat id of each token, its onset and its index in the bar.
 
         The onset is the latest of the bar, 0 before there is one, in positions; it is that of a token which has a beat
@@ -73,7 +73,7 @@ class TokenFamilies:
         last_onset = np.maximum.accumulate(np.where((own > 0) | begins, places, 0))
         onsets = np.maximum(own[last_onset] - 1, 0)
         indices = places - np.maximum.accumulate(np.where(begins, places, 0))
-        return np.stack([self.beat_ids(tokens, latest_beat), onsets, indices])
+        return np.stack([self.beat_ids(tokens), onsets, indices])
 
     def latest_beat(self, tokens: np.ndarray) -> int:
         """The beat in force after ``tokens``."""

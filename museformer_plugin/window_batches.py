@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from fairseq.data.iterators import EpochBatchIterator
+from fairseq.data.iterators import CountingIterator, EpochBatchIterator
 
 from .dataset import PieceDataset
 from .errors import UserError
@@ -30,13 +31,8 @@ class WindowDataset(PieceDataset):
         self.edges = [bar_edges(pieces[number].numpy(), families.end_of_bar) for number in range(len(pieces))]
 
     def __getitem__(self, window: Window) -> dict[str, Any]:
-        piece = self.pieces[window.piece]
-        return {
-            "id": window.piece,
-            "target": piece[window.start : window.end],
-            "first_bar": window.first_bar,
-            "beat": self.families.latest_beat(piece[: window.start].numpy()),
-        }
+        target = self.pieces[window.piece][window.start : window.end]
+        return {"id": window.piece, "target": target, "first_bar": window.first_bar}
 
     def prefetch(self, indices: Sequence[Window]) -> None:
         """Read the windows' pieces ahead, where the underlying data can."""
@@ -70,12 +66,13 @@ class WindowBatches(EpochBatchIterator):
         self._schedule = schedule
         self._limits = limits
         self._update_freqs = update_freq
-        self._first_update = first_update
+        # with another update_freq than the epoch began with, updates do not begin at multiples of it: a fraction
+        self._first_update = Fraction(first_update)
 
     @property
     def updates(self) -> int:
         """How many updates there have been, in this epoch and before."""
-        return self._first_update + math.ceil(self.iterations_in_epoch / self._update_freq)
+        return math.ceil(self._first_update + Fraction(self.iterations_in_epoch, self._update_freq))
 
     @property
     def _update_freq(self) -> int:
@@ -84,15 +81,18 @@ class WindowBatches(EpochBatchIterator):
     def _draw(self, dataset: WindowDataset, epoch: int) -> list[list[Window]]:
         batches_an_update = self._update_freq * self.num_shards
         phases = [(length, n * batches_an_update) for length, n in self._schedule.phases(self._first_update)]
-        batches = draw_epoch(dataset.edges, phases, self._limits, np.random.default_rng([self.seed, epoch]))
+        return draw_epoch(dataset.edges, phases, self._limits, np.random.default_rng([self.seed, epoch]))
+
+    def next_epoch_itr(self, *arguments: Any, **keywords: Any) -> CountingIterator:
+        """The batches of this process from where the run stands, as fairseq hands them out."""
+        batches = super().next_epoch_itr(*arguments, **keywords)
         logger.info(
-            "epoch %d, from update %d on: %d windows of up to %s tokens in %d batches of %.0f tokens on average",
-            epoch,
-            self._first_update,
-            sum(map(len, batches)),
-            " then ".join(str(length) for length, _ in phases),
-            len(batches),
-            sum(edges[-1] for edges in dataset.edges) / max(1, len(batches)),
+            "epoch %d from update %d on: %d windows in %d batches of %.0f tokens on average",
+            self.epoch,
+            self.updates,
+            sum(map(len, self.frozen_batches)),
+            len(self.frozen_batches),
+            sum(edges[-1] for edges in self.dataset.edges) / max(1, len(self.frozen_batches)),
         )
         return batches
 
@@ -113,9 +113,9 @@ class WindowBatches(EpochBatchIterator):
         self.epoch = state_dict["epoch"]
         # rounded down: with another number of processes a few batches come again, and none is missed
         batches_read = state_dict["iterations_in_epoch"] * state_dict["num_shards"] // self.num_shards
-        self._first_update = state_dict["updates"] - math.ceil(batches_read / self._update_freq)
+        self._first_update = state_dict["updates"] - Fraction(batches_read, self._update_freq)
         self._frozen_batches = None
         if batches_read >= len(self):  # options have changed: the epoch has fewer batches now
             self.epoch, batches_read = self.epoch + 1, 0
-            self._first_update, self._frozen_batches = state_dict["updates"], None
+            self._first_update, self._frozen_batches = Fraction(state_dict["updates"]), None
         super().load_state_dict({**state_dict, "epoch": self.epoch, "iterations_in_epoch": batches_read})

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -71,8 +72,8 @@ class WindowSchedule:
                 f"batches of {limits.tokens}: raise --max-tokens or leave the piece out."
             )
 
-    def phases(self, first_update: int) -> Iterator[tuple[int, float]]:
-        """From ``first_update`` on: each length, and for how many updates; the last for ever."""
+    def phases(self, first_update: Fraction) -> Iterator[tuple[int, Fraction | float]]:
+        """From ``first_update`` on: each length, and for how many updates; the last for ever (``inf``)."""
         for length, end in zip(self.lengths, (*self.updates, math.inf)):
             if end > first_update:
                 yield length, end - first_update
@@ -134,7 +135,7 @@ def fill_batches(windows: Iterable[Window], limits: BatchLimits) -> list[list[Wi
 
 def draw_epoch(
     edges: Sequence[np.ndarray],
-    phases: Iterable[tuple[int, float]],
+    phases: Iterable[tuple[int, Fraction | float]],
     limits: BatchLimits,
     chance: np.random.Generator,
 ) -> list[list[Window]]:
@@ -161,7 +162,7 @@ def draw_epoch(
 def _fill_phase(
     over: list[Window],
     cut: list[list[Window]],
-    wanted: float,
+    wanted: Fraction | float,
     limits: BatchLimits,
     chance: np.random.Generator,
 ) -> tuple[list[list[Window]], int]:

@@ -30,6 +30,7 @@ SMALL += ["--token-embed-dim", 16, "--bar-embed-dim", 8, "--beat-embed-dim", 8]
 TRAIN = [*TASK, *SMALL, "--cpu", "--optimizer", "adam", "--lr", 1e-2, "--log-format", "simple", "--seed", 1]
 TRAIN += ["--num-workers", 0]
 MUON = ["--optimizer", "muon", "--lr", 0.02, "--adamw-lr", 1e-2]
+WINDOWS = ["--max-tokens", 150, "--window-tokens", "40,120", "--window-updates", 7]
 SAMPLE = ["--cpu", "--sampling", "--sampling-topk", 8, "--max-len-b", 250, "--seed", 1]
 
 
@@ -196,13 +197,16 @@ def test_interactive_needs_a_dictionary_alone(run_command, data_bin, trained, tm
 def test_hydra_train(run_command, data_bin, tmp_path, repository):
     config = [PLUGIN / "config", "--config-name", "museformer_tiny"]
     overrides = [f"common.user_dir={PLUGIN}", f"task.data={data_bin}", f"checkpoint.save_dir={tmp_path}/ckpt"]
-    overrides += ["model.structure_bars='1,2'", "optimization.max_update=3", "dataset.batch_size=4", "common.cpu=true"]
+    overrides += ["model.structure_bars='1,2'", "task.window_tokens='40,120'", "task.window_updates='2'"]
+    overrides += ["optimization.max_update=3", "dataset.batch_size=4", "common.cpu=true"]
     done = run_command("fairseq-hydra-train", "--config-dir", *config, *overrides, cwd=tmp_path)
     assert done.returncode == 0, printed(done)
     state = torch.load(tmp_path / "ckpt" / "checkpoint_last.pt", weights_only=True)
     assert state["optimizer_history"][-1]["num_updates"] == 3
     assert state["cfg"]["model"]["structure_bars"] == "1,2"
     assert state["cfg"]["model"]["decoder_embed_dim"] == 128
+    assert state["cfg"]["task"]["window_tokens"] == "40,120"
+    assert state["extra_state"]["train_iterator"]["updates"] == 3
 
 
 @pytest.mark.parametrize(
@@ -286,9 +290,11 @@ def start():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", [[], MUON], ids=["adam", "muon"])
-def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, tmp_path, optimizer):
-    options = ["--batch-size", 3, "--dropout", 0, "--attention-dropout", 0, *optimizer]
+@pytest.mark.parametrize(
+    "batches", [["--batch-size", 3], [*WINDOWS[:-1], 3, *MUON]], ids=["adam_pieces", "muon_windows"]
+)
+def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, tmp_path, batches):
+    options = [*batches, "--dropout", 0, "--attention-dropout", 0]
     done = train(tmp_path / "one", *options, "--update-freq", 2)
     assert done.returncode == 0, printed(done)
     port = free_port()
@@ -302,10 +308,10 @@ def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", [[], MUON], ids=["adam", "muon"])
-def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path, optimizer):
+@pytest.mark.parametrize("batches", [["--batch-size", 2], [*WINDOWS, *MUON]], ids=["adam_pieces", "muon_windows"])
+def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path, batches):
     """Dropout, order of pieces and optimiser go on as if nothing had happened."""
-    options = ["--batch-size", 2, "--save-interval-updates", 5, "--no-epoch-checkpoints", *optimizer]
+    options = [*batches, "--save-interval-updates", 5, "--no-epoch-checkpoints"]
     done = train(tmp_path / "whole", *options, max_update=24)
     assert done.returncode == 0, printed(done)
     log = tmp_path / "log"
@@ -329,6 +335,50 @@ def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path, opt
     )
 
 
+@pytest.mark.slow
+def test_windows_resume_in_the_middle_of_an_epoch(train, tmp_path):
+    """Before the change of lengths, in its epoch and behind it, whatever the number of workers."""
+    options = [*WINDOWS, "--update-freq", 2, "--no-epoch-checkpoints"]
+    done = train(tmp_path / "whole", *options, max_update=12)
+    assert done.returncode == 0, printed(done)
+    in_the_middle = set()
+    for workers, max_update in [(0, 2), (1, 6), (2, 8), (0, 12)]:
+        done = train(tmp_path / "parts", *options, "--num-workers", workers, max_update=max_update)
+        assert done.returncode == 0, printed(done)
+        state = torch.load(tmp_path / "parts" / "checkpoint_last.pt", weights_only=True)
+        iterator = state["extra_state"]["train_iterator"]
+        assert iterator["updates"] == state["optimizer_history"][-1]["num_updates"] == max_update
+        if iterator["iterations_in_epoch"]:
+            in_the_middle.add(max_update)
+    assert in_the_middle >= {2, 6}
+    assert_same_parameters(
+        tmp_path / "parts" / "checkpoint_last.pt", tmp_path / "whole" / "checkpoint_last.pt", rtol=0, atol=0
+    )
+
+
+def test_other_commands_read_whole_pieces(train, run_command, data_bin, tmp_path):
+    """A checkpoint trained on windows is evaluated on pieces, those it was trained on too."""
+    done = train(tmp_path, *WINDOWS, max_update=2)
+    assert done.returncode == 0, printed(done)
+    arguments = [data_bin, *TASK, "--path", tmp_path / "checkpoint_last.pt", "--cpu"]
+    validate = run_command("fairseq-validate", *arguments, "--valid-subset", "train", "--batch-size", 4)
+    evaluate = run_command("fairseq-eval-lm", *arguments, "--gen-subset", "train", "--max-tokens", 400)
+    assert validate.returncode == evaluate.returncode == 0, printed(validate) + printed(evaluate)
+    bits = number_after("Loss (base 2):", printed(evaluate))
+    assert number_after("| loss", printed(validate)) == pytest.approx(bits, abs=0.0006)
+
+
+def test_windows_do_not_go_on_from_whole_pieces(train, trained, tmp_path):
+    (tmp_path / "checkpoint_last.pt").write_bytes(trained[0].read_bytes())
+    done = train(tmp_path, *WINDOWS, max_update=8)
+    assert_one_sentence(done, "The checkpoint was trained on whole pieces: pass --reset-dataloader")
+    done = train(tmp_path, *WINDOWS, "--reset-dataloader", max_update=8)
+    assert done.returncode == 0, printed(done)
+    # and back again
+    done = train(tmp_path, "--batch-size", 4, "--reset-dataloader", max_update=9)
+    assert done.returncode == 0, printed(done)
+
+
 # bad input: one sentence, no traceback, a non-zero exit
 
 
@@ -347,6 +397,10 @@ def assert_one_sentence(done, sentence):
         (["--decoder-attention-heads", 5], "--decoder-attention-heads 5 does not divide --decoder-embed-dim 16"),
         (["--truncate-train", -1], "--truncate-train must be 0 or more, not -1"),
         (["--max-tokens", 30], "does not fit into batches of 30"),
+        (["--window-tokens", "40,x"], "--window-tokens takes whole numbers from 1 up"),
+        (["--window-tokens", 40, "--truncate-train", 90], "--window-tokens and --truncate-train exclude each other"),
+        (["--window-tokens", 40, "--valid-subset", "train"], "--valid-subset names 'train', which is trained on in"),
+        (["--max-tokens", 150, "--window-tokens", 160], "Windows of 160 tokens do not fit into batches of 150"),
         (["--valid-subset", "nowhere"], "There is no 'nowhere' data at"),
         pytest.param(["--fp16"], "--fp16 needs a GPU", marks=pytest.mark.skipif(HAS_GPU, reason="there is a GPU")),
     ],
