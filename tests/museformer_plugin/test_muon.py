@@ -221,7 +221,7 @@ SCHEDULES = {
     "cosine": {"max_update": 30, "warmup_updates": 3, "t_mult": 1, "lr_period_updates": -1},
     "fixed": {"warmup_updates": 3, "force_anneal": 2},
     "inverse_sqrt": {"warmup_updates": 3},
-    "manual": {"update2lr": "{5: 0.01}"},
+    "manual": {"epoch2lr": "{}", "update2lr": "{'5': 0.01}"},
     "polynomial_decay": {"warmup_updates": 3, "total_num_update": 20},
     "reduce_lr_on_plateau": {"warmup_updates": 3},
     "step": {"warmup_updates": 3, "lr_deacy_period": 4, "lr_decay": 0.5},
@@ -234,9 +234,10 @@ SCHEDULES = {
 def test_both_rates_follow_every_schedule(name):
     optimizer = muon(parameters())
     scheduler_class = LR_SCHEDULER_REGISTRY[name]
-    options = OmegaConf.to_container(OmegaConf.structured(scheduler_class.__dataclass))
-    options.update({"lr": [LR], "maximize_best_checkpoint_metric": False, **SCHEDULES.get(name, {})})
-    scheduler = scheduler_class(OmegaConf.create(options), optimizer)
+    defaults = {"lr": [LR], "maximize_best_checkpoint_metric": False}  # which most take from other groups of options
+    if scheduler_class.__dataclass is not None:  # "manual" has none
+        defaults = {**OmegaConf.to_container(OmegaConf.structured(scheduler_class.__dataclass)), **defaults}
+    scheduler = scheduler_class(OmegaConf.create({**defaults, **SCHEDULES[name]}), optimizer)
     rates = set()
     for epoch in (1, 2, 3):
         scheduler.step_begin_epoch(epoch)
