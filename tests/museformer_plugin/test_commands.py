@@ -212,13 +212,11 @@ def test_hydra_train(run_command, data_bin, tmp_path, repository):
 @pytest.mark.parametrize(
     "precision",
     [
-        [],
         ["--bf16"],
-        ["--bf16", "--memory-efficient-bf16"],
         ["--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", 1],
         ["--fp16", "--memory-efficient-fp16", "--fp16-init-scale", 1],
     ],
-    ids=lambda options: options[-1 if len(options) < 3 else 1] if options else "fp32",
+    ids=["bf16", "fp16", "memory_efficient"],
 )
 def test_muon_learns(train, tmp_path, precision):
     done = train(tmp_path, "--batch-size", 4, "--log-interval", 1, *MUON, *precision, max_update=12)
@@ -227,6 +225,23 @@ def test_muon_learns(train, tmp_path, precision):
     assert len(losses) == 12
     assert losses[-1] < losses[0] - 0.5
     torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+
+
+def test_muon_in_a_configuration_file(run_command, data_bin, tmp_path):
+    text = (PLUGIN / "config" / "museformer_tiny.yaml").read_text()
+    head, _, rest = text.partition("optimizer:\n")
+    muon = "optimizer:\n  _name: muon\n  adamw_lr: 1e-2\n  adamw_betas: 0.9,0.98\n  muon_momentum: 0.95\n\n"
+    (tmp_path / "trial.yaml").write_text(head + muon + rest[rest.index("lr_scheduler:") :])
+    overrides = [f"common.user_dir={PLUGIN}", f"task.data={data_bin}", f"checkpoint.save_dir={tmp_path}/ckpt"]
+    overrides += ["optimization.max_update=2", "dataset.batch_size=4", "common.cpu=true", "optimizer.muon_momentum=0.9"]
+    done = run_command(
+        "fairseq-hydra-train", "--config-dir", tmp_path, "--config-name", "trial", *overrides, cwd=tmp_path
+    )
+    assert done.returncode == 0, printed(done)
+    state = torch.load(tmp_path / "ckpt" / "checkpoint_last.pt", weights_only=True)
+    hidden, rest = state["last_optimizer_state"]["param_groups"]
+    assert (hidden["momentum"], tuple(rest["betas"])) == (0.9, (0.9, 0.98))
+    assert rest["lr"] / hidden["lr"] == pytest.approx(10)
 
 
 @pytest.mark.parametrize("options", [["--no-coarse-attention"], ["--structure-bars", ""], ["--checkpoint-activations"]])
