@@ -11,7 +11,6 @@ that is busy.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,9 @@ from torch.autograd.function import once_differentiable
 
 from . import ragged_head
 from .layout import AttentionPlan, BarLayout
+from .ragged_bfloat16 import Bfloat16Step, multiplies_bfloat16
 from .ragged_summary import SummaryGradients, SummaryStep, differentiate_summaries, summarise
+from .threads import in_threads
 from .walk import Walk
 
 # what becomes of K2 s' [N, H, Dh] before tokens see it: normalised, say, and turned to its bar
@@ -50,7 +51,7 @@ class _Step:
             room = worker.room()
             return lambda head: ragged_head.attend(*worker.arguments(head), room, out[:, head], log_sums[head])
 
-        _in_threads(begin, out.shape[1], out.device)
+        in_threads(begin, out.shape[1], out.device)
         return out, log_sums
 
     def differentiate(
@@ -80,7 +81,7 @@ class _Step:
 
             return differentiate
 
-        _in_threads(begin, grad_queries.shape[1], grad_queries.device)
+        in_threads(begin, grad_queries.shape[1], grad_queries.device)
         return grad_queries
 
 
@@ -121,6 +122,12 @@ def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:
         place.copy_(part[:, head])
 
 
+def _step(walk: Walk, dropout: float, seed: int, q: Tensor, keys: list[Tensor], values: list[Tensor]) -> Any:
+    """The attention, computed where possible in the dtype of its rows."""
+    in_bfloat16 = q.dtype == torch.bfloat16 and multiplies_bfloat16(q.device)
+    return (Bfloat16Step if in_bfloat16 else _Step)(walk, dropout, seed, q, keys, values)
+
+
 def _accurate_dtype(dtype: torch.dtype) -> torch.dtype:
     """That of softmax and accumulation."""
     return torch.float64 if dtype == torch.float64 else torch.float32
@@ -128,41 +135,6 @@ def _accurate_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def _accurate(*tensors: Tensor) -> list[Tensor]:
     return [rows.to(_accurate_dtype(rows.dtype)) for rows in tensors]
-
-
-def _in_threads(begin: Callable[[], Callable[[int], None]], count: int, device: torch.device) -> None:
-    """Call what ``begin`` returns with every number below ``count``; on a CPU in as many threads as PyTorch may use.
-
-    ``begin`` is called here, once for each thread: what a thread allocates goes back to the system when it ends, and
-    would be new pages at every call.
-    """
-    if not count:
-        return
-    left = iter(range(count))  # shared: who is done with one takes the next
-    threads = torch.get_num_threads()
-    workers = min(threads, count) if device.type == "cpu" else 1
-
-    def alone(work: Callable[[int], None]) -> None:
-        with torch.inference_mode():  # views are cheaper in it; modes are kept by thread
-            for number in left:
-                work(number)
-
-    with torch.inference_mode():
-        works = [begin() for _ in range(workers)]
-    if device.type != "cpu":
-        alone(works[0])
-        return
-    try:
-        with ThreadPoolExecutor(workers, initializer=_set_up_thread) as pool:
-            list(pool.map(alone, works))
-    finally:
-        torch.set_num_threads(threads)  # for threads that begin later; that of the caller has not changed
-
-
-def _set_up_thread() -> None:
-    torch.set_num_threads(1)
-    # sharp attention has weights below 1e-38: products with them as they are take many times longer than with zeros
-    torch.set_flush_denormal(True)
 
 
 _BARS_AT_ONCE = 8  # few enough to share out evenly, many enough to be worth a call
@@ -175,14 +147,14 @@ def _over_bars(function: Callable[..., None], step: SummaryStep, *arguments: Any
     def of_lot(lot: int) -> None:
         function(lot * _BARS_AT_ONCE, min((lot + 1) * _BARS_AT_ONCE, count), step, *arguments)
 
-    _in_threads(lambda: of_lot, -(-count // _BARS_AT_ONCE), step.q.device)
+    in_threads(lambda: of_lot, -(-count // _BARS_AT_ONCE), step.q.device)
 
 
 class _RaggedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
         ctx.options = plan.walk, dropout, seed
-        out, log_sums = _Step(*ctx.options, q, [k], [v]).attend()
+        out, log_sums = _step(*ctx.options, q, [k], [v]).attend()
         ctx.save_for_backward(q, k, v, out, log_sums)
         return out
 
@@ -191,7 +163,7 @@ class _RaggedAttention(torch.autograd.Function):
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, log_sums = ctx.saved_tensors
         grad_k, grad_v = torch.empty_like(k), torch.empty_like(v)
-        grad_q = _Step(*ctx.options, q, [k], [v]).differentiate(out, log_sums, grad_out, [grad_k], [grad_v])
+        grad_q = _step(*ctx.options, q, [k], [v]).differentiate(out, log_sums, grad_out, [grad_k], [grad_v])
         return grad_q, grad_k, grad_v, None, None, None
 
 
@@ -220,7 +192,7 @@ class _RaggedFCAttention(torch.autograd.Function):
         _over_bars(summarise, step, s)
         s = s.to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight, place_summary_keys)
-        x, x_sums = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
+        x, x_sums = _step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
         ctx.place_summary_keys = place_summary_keys
         ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x, x_sums)
         return x, s
@@ -237,7 +209,7 @@ class _RaggedFCAttention(torch.autograd.Function):
         # the two steps' gradients of the tokens meet here
         grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate_dtype(rows.dtype)) for rows in (k_x, v_x))
         grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
-        token_step = _Step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
+        token_step = _step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
         grad_k2, grad_v2 = grad_rows.unbind(1)
         grad_q_x = token_step.differentiate(x, x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
         if placed is not unplaced:

@@ -1,0 +1,329 @@
+"""Attention over ranges of rows on CPUs that multiply in bfloat16: all keys of a segment at once, a few heads together.
+
+A product in bfloat16 is two to four times faster than in float32, but costs more to begin with, and more yet when its
+shape is new. So the keys that a segment sees are copied side by side, where ``ragged_head`` takes them range by range;
+heads go together; and shapes are rounded up. Scores and weights are bfloat16, as in eager code; softmax computes in
+float32 inside; the gradients that segments give to a key are added up in float32. Nothing is kept for the backward.
+
+Letters: G heads, n queries of a segment and W keys that it sees, both rounded up, d head width, R rows of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .ragged_head import without_interpreter_lock
+from .threads import in_threads
+from .walk import Walk
+
+_HEADS_AT_ONCE = 4
+_ROUND_QUERIES, _ROUND_KEYS = 16, 64
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether ``device`` is a CPU with instructions for products of bfloat16."""
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+class Rooms(NamedTuple):
+    """Memory of one thread for any segment, flat.
+
+    ``rows`` are three of [G, n, d], ``keys`` three of [G, W, d], ``scores`` three of [G, n, W], all bfloat16;
+    ``bits`` are the scores as int16. ``numbers`` hold a random int16 for a score (none at rate 0), and ``quadruples``,
+    int64, are the same memory: four come for the price of one. ``above`` bfloat16 [n, n] is -inf above the diagonal.
+    """
+
+    rows: list[Tensor]
+    keys: list[Tensor]
+    scores: list[Tensor]
+    bits: list[Tensor]
+    numbers: Tensor
+    quadruples: Tensor
+    above: Tensor
+
+
+@without_interpreter_lock
+def _views(rows: Tensor, ranges: list[list[int]]) -> list[list[Tensor]]:
+    """The ranges of rows [G, R, d], by head."""
+    return [[of_head[start_end[0] : start_end[1]] for start_end in ranges] for of_head in rows.unbind(0)]
+
+
+@without_interpreter_lock
+def _gather(views: list[list[Tensor]], visits: list[list[int]], width: int, room: Tensor) -> Tensor:
+    """What ``visits`` go to side by side, [G, W, d]; zeros behind ``width`` rows."""
+    d = views[0][0].shape[1]
+    rows = room.view(len(views), -1, d)
+    for head in range(len(views)):
+        of_head = views[head]
+        torch.cat([of_head[visit[0]] for visit in visits], out=rows[head, :width])
+    rows[:, width:] = 0.0
+    return rows
+
+
+@without_interpreter_lock
+def _lay_out(rows: Tensor, factor: float, room: Tensor) -> Tensor:
+    """rows [n', G, d] times ``factor`` as [G, n, d], zeros behind the n' rows."""
+    laid = room.view(rows.shape[1], -1, rows.shape[2])
+    laid[:, : len(rows)] = rows.transpose(0, 1)
+    if factor != 1.0:
+        laid.mul_(factor)
+    laid[:, len(rows) :] = 0.0
+    return laid
+
+
+@without_interpreter_lock
+def _weights(rows: Tensor, keys: Tensor, count: int, width: int, causal: bool, holes: Tensor, rooms: Rooms) -> Tensor:
+    """softmax of rows [G, n, d] times keys [G, W, d]: [G, n, W], 0 in the holes and behind ``width`` keys.
+
+    Where ``causal``, the last of the keys belong to the first ``count`` rows, which do not see those behind themselves.
+    """
+    size = rows.shape[0] * rows.shape[1] * keys.shape[1]
+    scores = rooms.scores[0][:size].view(rows.shape[0], rows.shape[1], keys.shape[1])
+    torch.bmm(rows, keys.transpose(1, 2), out=scores)
+    if causal:
+        scores[:, :count, width - count : width].add_(rooms.above[:count, :count])
+    if len(holes) > 0:
+        scores.index_fill_(2, holes, float("-inf"))
+    scores[:, :, width:] = float("-inf")
+    return torch.softmax(scores, 2, out=rooms.scores[1][:size].view(scores.shape))
+
+
+@without_interpreter_lock
+def _draw_kept(count: int, rate: float, generator: torch.Generator, rooms: Rooms) -> Tensor:
+    """``count`` int16: 1 where a weight is kept, 0 where it is dropped; none at rate 0."""
+    if rate == 0:
+        return rooms.numbers
+    rooms.quadruples[: (count + 3) // 4].random_(-(1 << 62) * 2, None, generator=generator)
+    # compared in place they stay int16, and bits are kept or cleared by a product: with bool it would be slow
+    return rooms.numbers[:count].ge_(int(rate * (1 << 16)) - (1 << 15))
+
+
+@without_interpreter_lock
+def _holes_of(visits: list[list[int]], ranges: list[list[int]], holes: Tensor) -> Tensor:
+    """The columns that are hidden, counted over all ``visits``."""
+    found: list[Tensor] = []
+    before = 0
+    for number, first_hole, last_hole in visits:
+        if last_hole > first_hole:
+            found.append(holes[first_hole:last_hole] + before)
+        before += ranges[number][1] - ranges[number][0]
+    return torch.cat(found) if len(found) > 0 else holes[:0]
+
+
+@without_interpreter_lock
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    walk: Walk,
+    shapes: Tensor,
+    rate: float,
+    generator: torch.Generator,
+    rooms: Rooms,
+    out: Tensor,
+) -> None:
+    """A few heads, forward: q, out [Q, G, d], k, v [G, R, d]; shapes [S, 2] are n and W of every segment."""
+    segments: list[list[int]] = walk.segments.tolist()
+    rounded: list[list[int]] = shapes.tolist()
+    all_visits: list[list[int]] = walk.visits.tolist()
+    ranges: list[list[int]] = walk.ranges.tolist()
+    keys_of, values_of = _views(k, ranges), _views(v, ranges)
+    heads, d = q.shape[1], q.shape[2]
+    for number in range(len(segments)):
+        start, end, causal, first, last, width = segments[number]
+        n, wide = rounded[number]
+        visits = all_visits[first:last]
+        rows = _lay_out(q[start:end], d**-0.5, rooms.rows[0][: heads * n * d])
+        keys = _gather(keys_of, visits, width, rooms.keys[0][: heads * wide * d])
+        values = _gather(values_of, visits, width, rooms.keys[1][: heads * wide * d])
+        holes = _holes_of(visits, ranges, walk.holes)
+        weights = _weights(rows, keys, end - start, width, causal == 1, holes, rooms)
+        if rate > 0:
+            rooms.bits[1][: weights.numel()].mul_(_draw_kept(weights.numel(), rate, generator, rooms))
+        total = torch.bmm(weights, values, out=rooms.rows[1][: heads * n * d].view(heads, n, d))
+        if rate > 0:
+            total.mul_(1 / (1 - rate))
+        out[start:end] = total[:, : end - start].transpose(0, 1)
+
+
+@without_interpreter_lock
+def _add(parts: Tensor, visits: list[list[int]], ranges: list[list[int]], total: Tensor) -> None:
+    """Add parts [G, W, d] to the rows of total [G, R, d] that they were gathered from."""
+    before = 0
+    for visit in visits:
+        start, end = ranges[visit[0]]
+        total[:, start:end].add_(parts[:, before : before + end - start])
+        before += end - start
+
+
+@without_interpreter_lock
+def differentiate(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    walk: Walk,
+    shapes: Tensor,
+    rate: float,
+    generator: torch.Generator,
+    rooms: Rooms,
+    grad_out: Tensor,
+    grad_q: Tensor,
+    grad_k: Tensor,
+    grad_v: Tensor,
+) -> None:
+    """A few heads, backward: what ``attend`` had, and the gradients, shaped like what they are of.
+
+    grad_q, bfloat16, is written; to grad_k and grad_v, float32, is added.
+    """
+    segments: list[list[int]] = walk.segments.tolist()
+    rounded: list[list[int]] = shapes.tolist()
+    all_visits: list[list[int]] = walk.visits.tolist()
+    ranges: list[list[int]] = walk.ranges.tolist()
+    keys_of, values_of = _views(k, ranges), _views(v, ranges)
+    heads, d = q.shape[1], q.shape[2]
+    scale = d**-0.5
+    for number in range(len(segments)):
+        start, end, causal, first, last, width = segments[number]
+        n, wide = rounded[number]
+        visits = all_visits[first:last]
+        of_rows, of_keys = heads * n * d, heads * wide * d
+        rows = _lay_out(q[start:end], scale, rooms.rows[0][:of_rows])
+        grads = _lay_out(grad_out[start:end], 1 / (1 - rate), rooms.rows[1][:of_rows])
+        keys = _gather(keys_of, visits, width, rooms.keys[0][:of_keys])
+        values = _gather(values_of, visits, width, rooms.keys[1][:of_keys])
+        holes = _holes_of(visits, ranges, walk.holes)
+        weights = _weights(rows, keys, end - start, width, causal == 1, holes, rooms)
+        shape, size = weights.shape, weights.numel()
+        grad_weights = torch.bmm(grads, values.transpose(1, 2), out=rooms.scores[0][:size].view(shape))
+        kept = _draw_kept(size, rate, generator, rooms)
+        if rate > 0:
+            rooms.bits[0][:size].mul_(kept)
+        grad_scores = rooms.scores[2][:size].view(shape)
+        torch._softmax_backward_data(grad_weights, weights, 2, torch.bfloat16, grad_input=grad_scores)
+        if rate > 0:
+            rooms.bits[1][:size].mul_(kept)
+        grad_values = torch.bmm(weights.transpose(1, 2), grads, out=rooms.keys[2][:of_keys].view(keys.shape))
+        _add(grad_values, visits, ranges, grad_v)
+        grad_keys = torch.bmm(grad_scores.transpose(1, 2), rows, out=rooms.keys[2][:of_keys].view(keys.shape))
+        _add(grad_keys, visits, ranges, grad_k)
+        grad_rows = torch.bmm(grad_scores, keys, out=rooms.rows[2][:of_rows].view(rows.shape)).mul_(scale)
+        grad_q[start:end] = grad_rows[:, : end - start].transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Bfloat16Step:
+    """One attention: queries [Q, H, d] over keys and values that lie end to end in parts, each [R, H, d]."""
+
+    walk: Walk
+    dropout: float
+    seed: int
+    queries: Tensor
+    keys: list[Tensor]
+    values: list[Tensor]
+
+    def attend(self) -> tuple[Tensor, Tensor]:
+        """The output, as the queries, and nothing to keep: [0]."""
+        out = torch.empty_like(self.queries)
+
+        def begin() -> Callable[[int], None]:
+            worker = _Worker(self)
+            return lambda lot: attend(*worker.arguments(lot), out[:, worker.heads(lot)])
+
+        self._in_threads(begin)
+        return out, out.new_empty(0)
+
+    def differentiate(
+        self,
+        out: Tensor,
+        kept: Tensor,
+        grad_out: Tensor,
+        grad_keys: list[Tensor],
+        grad_values: list[Tensor],
+    ) -> Tensor:
+        """From what ``attend`` returned: write the gradients of keys and values; returns that of the queries."""
+        grad_queries = torch.empty_like(self.queries)
+
+        def begin() -> Callable[[int], None]:
+            worker = _Worker(self)
+            grad_k, grad_v = (worker.rows(torch.float32) for _ in range(2))
+
+            def of_lot(lot: int) -> None:
+                heads = worker.heads(lot)
+                of_keys, of_values = (rows[: heads.stop - heads.start].zero_() for rows in (grad_k, grad_v))
+                of_queries = grad_out[:, heads], grad_queries[:, heads]
+                differentiate(*worker.arguments(lot), *of_queries, of_keys, of_values)
+                for total, parts in ((of_keys, grad_keys), (of_values, grad_values)):
+                    for rows, part in zip(total.split([len(part) for part in parts], 1), parts):
+                        part[:, heads] = rows.transpose(0, 1)
+
+            return of_lot
+
+        self._in_threads(begin)
+        return grad_queries
+
+    @property
+    def heads_at_once(self) -> int:
+        """As few as keep all threads busy, and no more than ``_HEADS_AT_ONCE``."""
+        return max(1, min(_HEADS_AT_ONCE, self.queries.shape[1] // torch.get_num_threads()))
+
+    def _in_threads(self, begin: Callable[[], Callable[[int], None]]) -> None:
+        in_threads(begin, -(-self.queries.shape[1] // self.heads_at_once), self.queries.device)
+
+
+class _Worker:
+    """What one thread needs for a few heads after others."""
+
+    def __init__(self, step: Bfloat16Step) -> None:
+        self._step = step
+        self._heads, self._width = step.heads_at_once, step.queries.shape[2]
+        queries, keys = _rounded_shapes(step.walk).unbind(1)
+        self._shapes = torch.stack([queries, keys], 1)
+        of_rows, of_keys, of_scores = (int(sizes.max()) * self._heads for sizes in (queries, keys, queries * keys))
+        longest = int(queries.max())
+        scores = [self._new(of_scores) for _ in range(3)]
+        quadruples = torch.empty((of_scores + 3) // 4 if step.dropout > 0 else 0, dtype=torch.int64)
+        self._rooms = Rooms(
+            [self._new(of_rows * self._width) for _ in range(3)],
+            [self._new(of_keys * self._width) for _ in range(3)],
+            scores,
+            [room.view(torch.int16) for room in scores],
+            quadruples.view(torch.int16),
+            quadruples,
+            self._new(longest, longest).fill_(float("-inf")).triu_(1),
+        )
+        self._generator = torch.Generator()
+        self._keys, self._values = (self.rows(torch.bfloat16) for _ in range(2))
+
+    def _new(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=torch.bfloat16)
+
+    def rows(self, dtype: torch.dtype) -> Tensor:
+        """For a few heads of all keys, [G, R, d]."""
+        return torch.empty(self._heads, sum(map(len, self._step.keys)), self._width, dtype=dtype)
+
+    def heads(self, lot: int) -> slice:
+        """The heads of this number."""
+        return slice(lot * self._heads, min((lot + 1) * self._heads, self._step.queries.shape[1]))
+
+    def arguments(self, lot: int) -> tuple[Any, ...]:
+        """The first ones of ``attend`` and ``differentiate``."""
+        step, heads = self._step, self.heads(lot)
+        keys, values = (rows[: heads.stop - heads.start] for rows in (self._keys, self._values))
+        for rows, parts in ((keys, step.keys), (values, step.values)):
+            for place, part in zip(rows.split([len(part) for part in parts], 1), parts):
+                place.copy_(part[:, heads].transpose(0, 1))
+        self._generator.manual_seed(step.seed + lot)
+        options = step.walk, self._shapes, step.dropout, self._generator, self._rooms
+        return step.queries[:, heads], keys, values, *options
+
+
+def _rounded_shapes(walk: Walk) -> Tensor:
+    """n and W of every segment, int64 [S, 2]."""
+    counts = torch.stack([walk.segments[:, 1] - walk.segments[:, 0], walk.segments[:, 5]], 1)
+    steps = torch.tensor([_ROUND_QUERIES, _ROUND_KEYS])
+    return (counts + steps - 1) // steps * steps
