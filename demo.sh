@@ -47,9 +47,8 @@ step "2. MIDI to tokens, splits, fairseq's binary form"
     exit 1
 }
 
-step "3. Training museformer_tiny; the whole log is in $out/train.log"
-ARCH=museformer_tiny SAVE_DIR=$out/checkpoints PIECES_PER_UPDATE=1 LR=3e-3 WARMUP_UPDATES=60 DROPOUT=0 \
-    PIECES_PER_BATCH=1 TRUNCATE=0 PRECISION=fp32 STRUCTURE_BARS=1,2,4,8,12,16,24,32 \
+step "3. Training museformer_rotary_tiny; the whole log is in $out/train.log"
+RECIPE=fast ARCH=museformer_rotary_tiny SAVE_DIR=$out/checkpoints PIECES_PER_UPDATE=1 PIECES_PER_BATCH=1 PRECISION=fp32 \
     MAX_UPDATE=${MAX_UPDATE:-400} SEED=$seed "$here/train.sh" "$out/bin" --cpu \
     2>"$out/train.err" | tee "$out/train.log" |
     grep --line-buffered -oE 'epoch [0-9]+.*loss=[0-9.]+, ppl=[0-9.]+|valid on .valid. subset \| loss [0-9.]+ \| ppl [0-9.]+' || {

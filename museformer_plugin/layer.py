@@ -84,7 +84,7 @@ class MuseformerLayer(nn.Module):
         self.attention_dropout = attention_dropout
         self.attention_norm = nn.LayerNorm(width)
         self.projections = _Projections(width, coarse)
-        self.gain = nn.Parameter(torch.full((1,), (width // heads) ** 0.5)) if qk_norm else None
+        self.gain = nn.Parameter(torch.ones(1)) if qk_norm else None
         self.out_proj = linear(width, width)
         self.ffn_norm = nn.LayerNorm(width)
         self.ffn_in = linear(width, ffn_width)

@@ -69,7 +69,7 @@ def pretended(tmp_path):
     [(0, 4), (1, 4), (2, 2), (3, 2), (4, 1), (8, 1)],
 )
 def test_four_pieces_an_update_or_the_next_multiple(pretended, gpus, update_freq):
-    done = run("train.sh", pretended, folder=pretended, GPUS=str(gpus))
+    done = run("train.sh", pretended, folder=pretended, GPUS=str(gpus), RECIPE="paper")
     assert done.returncode == 0, done.stderr
     arguments = done.stdout.split("\n")
     assert arguments[arguments.index("--update-freq") + 1] == str(update_freq)
@@ -78,7 +78,7 @@ def test_four_pieces_an_update_or_the_next_multiple(pretended, gpus, update_freq
 
 
 def test_the_cpu_may_be_chosen_beside_gpus(pretended):
-    done = run("train.sh", pretended, "--cpu", folder=pretended, GPUS="8", PIECES_PER_UPDATE="1")
+    done = run("train.sh", pretended, "--cpu", folder=pretended, GPUS="8", PIECES_PER_UPDATE="1", RECIPE="paper")
     assert done.returncode == 0, done.stderr
     assert "--fp16" not in done.stdout
 
@@ -87,6 +87,22 @@ def test_pieces_that_do_not_divide_are_refused(pretended):
     done = run("train.sh", pretended, folder=pretended, GPUS="8", PIECES_PER_UPDATE="4")
     assert done.returncode == 2
     assert "PIECES_PER_UPDATE=4 is not divisible by 8" in done.stderr
+
+
+def test_the_fast_recipe_is_the_first(pretended):
+    done = run("train.sh", pretended, folder=pretended, GPUS="2", PRECISION="fp16", MAX_UPDATE="1000")
+    assert done.returncode == 0, done.stderr
+    arguments = done.stdout.split("\n")
+    chosen = {name: arguments[arguments.index(name) + 1] for name in ("--arch", "--optimizer", "--window-updates")}
+    assert chosen == {"--arch": "museformer_rotary", "--optimizer": "muon", "--window-updates": "900"}
+    assert "--fp16-no-flatten-grads" in arguments
+    assert "--truncate-train" not in arguments
+
+
+def test_an_unknown_recipe_is_refused(pretended):
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", RECIPE="slow")
+    assert done.returncode == 2
+    assert done.stderr == "train.sh: RECIPE=slow is neither fast nor paper.\n"
 
 
 @pytest.fixture(scope="module")
