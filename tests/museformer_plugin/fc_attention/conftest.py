@@ -63,6 +63,18 @@ def unequal_layout():
     return BarLayout.build([_piece_of(*piece) for piece in pieces], structure_bars, coarse)
 
 
+def _normalise_and_weigh(rows):
+    """Something to do to K2 s' [N, H, Dh] that is not linear, and not the same for all rows."""
+    weights = torch.arange(1, len(rows) + 1, dtype=rows.dtype, device=rows.device).sqrt()
+    return torch.nn.functional.normalize(rows, dim=-1) * weights[:, None, None]
+
+
+@pytest.fixture(scope="session")
+def place_summary_keys():
+    """A function for the argument of that name."""
+    return _normalise_and_weigh
+
+
 @pytest.fixture(scope="session")
 def draw_inputs():
     """A function from a layout to random leaves (tokens, summaries, summary_kv_weight) for fc_attention."""
