@@ -87,6 +87,8 @@ _SIGNS = {
     "Torch not compiled with CUDA enabled": _NEEDS_GPU,
     "Found no NVIDIA driver": _NEEDS_GPU,
     "No CUDA GPUs are available": _NEEDS_GPU,
+    "Cannot resume training due to dataloader mismatch": "The checkpoint stopped in an epoch of other batches than "
+    "these options make: pass --reset-dataloader to begin an epoch of the new ones, or the same options as before.",
     "tokens_per_sample": "--context-window is not offered: pieces are evaluated whole, with all their context.",
 }
 

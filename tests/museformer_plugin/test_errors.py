@@ -24,6 +24,7 @@ from museformer_plugin.errors import UserError, sentence_for
         (RuntimeError("basic_ios::clear: iostream error"), "No space is left on the device"),
         (RuntimeError("Error(s) in loading state_dict for MuseformerLanguageModel: size mismatch"), "other options"),
         (AssertionError("Torch not compiled with CUDA enabled"), "--fp16 needs a GPU"),
+        (RuntimeError("Cannot resume training due to dataloader mismatch, please"), "pass --reset-dataloader"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
