@@ -89,7 +89,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         self.families = TokenFamilies(dictionary)
         self._lay_out: Callable[..., BarLayout] | None = None
         self._schedule = _window_schedule(cfg)
-        self._trains = True
+        self._trains = False
         self._train_batches: WindowBatches | None = None
 
     @classmethod
@@ -125,11 +125,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         if not self.cfg.no_grammar:
             self._check_pieces(pieces, split)
         if self._schedule is not None and self._trains and split == self.cfg.train_subset:
-            if split in self.cfg.valid_subset.split(","):
-                raise UserError(
-                    f"--valid-subset names {split!r}, which --window-tokens cuts: name other data to validate."
-                )
-            self.datasets[split] = WindowDataset(pieces, np.asarray(pieces.sizes), self.families, lay_out=self._lay_out)
+            self.datasets[split] = self._windows_of(pieces, split)
             return
         self.datasets[split] = PieceDataset(
             pieces,
@@ -139,6 +135,11 @@ class MuseformerLanguageModelingTask(FairseqTask):
             lay_out=self._lay_out,
             prompt_bars=self.cfg.prompt_bars,
         )
+
+    def _windows_of(self, pieces: Sequence[Tensor], split: str) -> WindowDataset:
+        if split in self.cfg.valid_subset.split(","):
+            raise UserError(f"--valid-subset names {split!r}, which is trained on in windows: name other data.")
+        return WindowDataset(pieces, np.asarray(pieces.sizes), self.families, lay_out=self._lay_out)
 
     def _truncation(self, split: str) -> int:
         for kind in ("train", "valid", "test"):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from fairseq.data.iterators import CountingIterator, EpochBatchIterator
+from torch import Tensor
 
 from .dataset import PieceDataset
 from .errors import UserError
+from .fc_attention import BarLayout, PieceBars
+from .token_families import TokenFamilies
 from .windows import BatchLimits, Window, WindowSchedule, bar_edges, draw_epoch
 
 logger = logging.getLogger(__name__)
@@ -26,7 +29,14 @@ class WindowDataset(PieceDataset):
         all others: as there.
     """
 
-    def __init__(self, pieces: Any, sizes: np.ndarray, families: Any, *, lay_out: Any) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[Tensor],
+        sizes: np.ndarray,
+        families: TokenFamilies,
+        *,
+        lay_out: Callable[[Sequence[PieceBars]], BarLayout],
+    ) -> None:
         super().__init__(pieces, sizes, families, lay_out=lay_out)
         self.edges = [bar_edges(pieces[number].numpy(), families.end_of_bar) for number in range(len(pieces))]
 

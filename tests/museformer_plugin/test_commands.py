@@ -352,20 +352,17 @@ def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path, bat
 
 @pytest.mark.slow
 def test_windows_resume_in_the_middle_of_an_epoch(train, tmp_path):
-    """Before the change of lengths, in its epoch and behind it, whatever the number of workers."""
-    options = [*WINDOWS, "--update-freq", 2, "--no-epoch-checkpoints"]
+    """Before the epoch with the change of lengths, in it before the change and at it, whatever the workers."""
+    options = [*WINDOWS[:-1], 8, "--update-freq", 2, "--no-epoch-checkpoints"]
     done = train(tmp_path / "whole", *options, max_update=12)
     assert done.returncode == 0, printed(done)
-    in_the_middle = set()
-    for workers, max_update in [(0, 2), (1, 6), (2, 8), (0, 12)]:
+    for workers, max_update in [(0, 2), (1, 7), (2, 8), (0, 12)]:
         done = train(tmp_path / "parts", *options, "--num-workers", workers, max_update=max_update)
         assert done.returncode == 0, printed(done)
         state = torch.load(tmp_path / "parts" / "checkpoint_last.pt", weights_only=True)
         iterator = state["extra_state"]["train_iterator"]
         assert iterator["updates"] == state["optimizer_history"][-1]["num_updates"] == max_update
-        if iterator["iterations_in_epoch"]:
-            in_the_middle.add(max_update)
-    assert in_the_middle >= {2, 6}
+        assert iterator["iterations_in_epoch"] > 0 or max_update == 12
     assert_same_parameters(
         tmp_path / "parts" / "checkpoint_last.pt", tmp_path / "whole" / "checkpoint_last.pt", rtol=0, atol=0
     )

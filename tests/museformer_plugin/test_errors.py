@@ -26,6 +26,7 @@ from museformer_plugin.errors import UserError, sentence_for
         (AssertionError("Torch not compiled with CUDA enabled"), "--fp16 needs a GPU"),
         (AssertionError("Optimizer does not match; please reset"), "with another --optimizer"),
         (ValueError("loaded state dict has a different number of parameter groups"), "with another --optimizer"),
+        (RuntimeError("Cannot resume training due to dataloader mismatch, please"), "pass --reset-dataloader"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
