@@ -75,11 +75,11 @@ def test_the_table_and_the_picture(tmp_path, capsys):
         assert main([*command, str(tmp_path / name)]) == 0
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in capsys.readouterr().out.splitlines()[:8]]
     assert rows[2:5] == [
-        ["run_0", "15", "2,500", "0.7", "7.500", "8.750"],
-        ["run_0", "12", "1,750", "0.5", "7.500", "8.958"],
-        ["run_0", "20", "4,000", "1.0", "7.500", "8.333"],
+        ["run_0.log", "15", "2,500", "0.7", "7.500", "8.750"],
+        ["run_0.log", "12", "1,750", "0.5", "7.500", "8.958"],
+        ["run_0.log", "20", "4,000", "1.0", "7.500", "8.333"],
     ]
-    assert rows[7] == ["run_1", "20", "4,000", "1.0", "–", "8.333"]
+    assert rows[7] == ["run_1.log", "20", "4,000", "1.0", "–", "8.333"]
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert "<svg" in (tmp_path / "a.svg").read_text()
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
