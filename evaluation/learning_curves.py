@@ -171,8 +171,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 def _run(args: argparse.Namespace) -> int:
     if args.out and args.out.suffix not in (".svg", ".png"):
         raise CommandError(f"{args.out} ends in neither .svg nor .png.")
-    names = names_apart([path.with_suffix("") for path in args.logs])
-    curves = dict(zip(names, map(read_log, args.logs)))
+    curves = dict(zip(names_apart(args.logs), map(read_log, args.logs)))
     if args.out:
         draw_curves(curves, args.out)
     for line in points_table(curves, args.at_tokens, args.at_minutes):

@@ -52,10 +52,8 @@ def peak_heights(similarity: BarSimilarity, bootstrap: Bootstrap) -> dict[int, E
 
     A positive height is a local maximum; with an interval above 0 it is more than chance among the pieces.
     """
-    return {
-        t: bootstrap.estimate(_height, _columns(similarity).reshape(len(similarity.pairs), 2, -1)[:, :, t - 2 : t + 1])
-        for t in PEAKS
-    }
+    columns = np.stack([similarity.sums, similarity.pairs], axis=1)
+    return {t: bootstrap.estimate(_height, columns[:, :, t - 2 : t + 1]) for t in PEAKS}
 
 
 def _height(sums: np.ndarray) -> float:

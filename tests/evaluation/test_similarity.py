@@ -8,7 +8,7 @@ from data_prep.bar_similarity import similarity_error, similarity_of_lines
 from data_prep.vocabulary import GENERAL, SIX_TRACK
 from evaluation.bootstrap import Bootstrap
 from evaluation.self_similarity import draw_self_similarity, self_similarity
-from evaluation.similarity import measure_errors, tracks_of
+from evaluation.similarity import measure_errors, peak_heights, tracks_of
 
 
 def melody(form):
@@ -48,6 +48,30 @@ def test_error_is_that_of_the_curves_and_lies_in_its_interval():
 def test_a_silent_track_has_no_error():
     found = measure_errors(similarity("...."), similarity("abab"), similarity("abab"), Bootstrap(replicates=10))
     assert math.isnan(found.generated.value)
+
+
+def test_peaks_by_hand():
+    # L_t is 1 at 4, 8, 16 and all other multiples of 4, else 0
+    heights = peak_heights(similarity("abcd" * 5, "efgh" * 6), Bootstrap(replicates=20))
+    assert list(heights) == [4, 8, 16]
+    assert {(height.value, height.low, height.high) for height in heights.values()} == {(1, 1, 1)}
+    # 4, 8 and 16 each stand beside a multiple of 3
+    heights = peak_heights(similarity("abc" * 7), Bootstrap())
+    assert [height.value for height in heights.values()] == [-1, -1, -1]
+    assert [height.value for height in peak_heights(similarity("aaaa" * 5), Bootstrap()).values()] == [0, 0, 0]
+
+
+def test_a_peak_is_the_height_over_the_higher_neighbour():
+    found = similarity_of_lines([melody(random.Random(2).choices("ab", k=30))])["melody"]
+    curve = found.curve()
+    for t, height in peak_heights(found, Bootstrap()).items():
+        assert height.value == pytest.approx(curve[t - 1] - max(curve[t - 2], curve[t]))
+
+
+def test_pieces_too_short_for_a_distance_have_no_peak_there():
+    heights = peak_heights(similarity("abcda"), Bootstrap())  # no two bars lie 5 apart
+    assert all(math.isnan(height.value) for height in heights.values())
+    assert all(math.isnan(height.value) for height in peak_heights(similarity(), Bootstrap()).values())
 
 
 def test_the_papers_track_comes_first():
