@@ -45,13 +45,14 @@ class RotaryPositions(nn.Module):
         )
 
     def forward(self, bars: Tensor, onsets: Tensor, indices: Tensor, like: Tensor) -> Turn:
-        """int64 [n] each -> cosines and sines [n, 1, Dh / 2] in the dtype of ``like``; the angles are float32."""
+        """int64 [n] each -> cosines and sines [n, 1, Dh / 2]; float64 where ``like`` is, else float32 as the angles."""
         parts = [
             ids.to(torch.float32).unsqueeze(1) * ladder.to(ids.device)
             for ids, ladder in zip((bars, onsets, indices), self._ladders)
         ]
         angles = torch.cat(parts, dim=1).unsqueeze(1)
-        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def _ladder(fastest: float, slowest: float, count: int) -> Tensor:
@@ -75,9 +76,9 @@ class _Turned(torch.autograd.Function):
 def _rotate(rows: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     first, second = rows.chunk(2, dim=-1)
     turned = torch.empty_like(rows)
-    pairs = turned.chunk(2, dim=-1)
-    torch.mul(first, cosines, out=pairs[0]).addcmul_(second, sines, value=-1)
-    torch.mul(second, cosines, out=pairs[1]).addcmul_(first, sines)
+    pairs = turned.chunk(2, dim=-1)  # half precision is rounded once, when it is written
+    pairs[0].copy_((first * cosines).addcmul_(second, sines, value=-1))
+    pairs[1].copy_((second * cosines).addcmul_(first, sines))
     return turned
 
 
