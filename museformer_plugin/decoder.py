@@ -17,7 +17,7 @@ from .embedding import BarAwareEmbedding, PreviousTokens
 from .fc_attention import BarCache, BarLayout
 from .layer import MuseformerLayer, Turns
 from .recorded_steps import RecordedSteps
-from .rotary import RotaryPositions, Turn
+from .rotary import RotaryPositions
 from .token_families import StreamCoordinates, TokenFamilies
 
 _STATE = "museformer_streams"
@@ -154,10 +154,10 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
                 x, s = layer(x, s, layout, turns, keep)
         return self.final_norm(x)
 
-    def _turn(self, bars: Tensor, onsets: Tensor, indices: Tensor, like: Tensor) -> Turn | None:
+    def _turn(self, bars: Tensor, onsets: Tensor, indices: Tensor, like: Tensor) -> Tensor | None:
         return None if self.rotary is None else self.rotary(bars, onsets, indices, like)
 
-    def _turn_of_summaries(self, bars: Tensor | None, like: Tensor) -> Turn | None:
+    def _turn_of_summaries(self, bars: Tensor | None, like: Tensor) -> Tensor | None:
         """A summary stands at the beginning of its bar."""
         if bars is None:
             return None

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .fc_attention import BarCache, BarLayout, fc_attention
-from .rotary import Turn, turn
+from .rotary import normalise, turn
 
 
 class HiddenMatrices(NamedTuple):
@@ -40,10 +40,10 @@ class _Projections(nn.Module):
 
 
 class Turns(NamedTuple):
-    """What rotary positions turn the queries and keys of tokens and of summaries by, where the model has them."""
+    """What ``turn`` multiplies the queries and keys of tokens and of summaries by, where the model has positions so."""
 
-    tokens: Turn | None
-    summaries: Turn | None
+    tokens: Tensor | None
+    summaries: Tensor | None
 
 
 NO_TURNS = Turns(None, None)
@@ -119,7 +119,7 @@ class MuseformerLayer(nn.Module):
         return self._finish(x, x_attended), None if s is None else self._finish(s, s_attended)
 
     def step(
-        self, x: Tensor, cache: BarCache, layer: int, places: Tensor, visible: Tensor | None, by: Turn | None = None
+        self, x: Tensor, cache: BarCache, layer: int, places: Tensor, visible: Tensor | None, by: Tensor | None = None
     ) -> Tensor:
         """One new token of every stream, x [B, D] -> [B, D].
 
@@ -129,7 +129,7 @@ class MuseformerLayer(nn.Module):
         q, k, v = self._qkv(x, self.projections.token_bias, by)
         return self._finish(x, cache.attend(layer, q, k, v, places, visible))
 
-    def summarise(self, s: Tensor, bar_rows: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor]:
+    def summarise(self, s: Tensor, bar_rows: Tensor, by: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The summary step of one bar: s [1, D], keys and values of its tokens [2, H, n, Dh].
 
         Returns the new s [1, D] and its keys and values for tokens [2, H, 1, Dh].
@@ -139,7 +139,7 @@ class MuseformerLayer(nn.Module):
         attended = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0].transpose(0, 1)
         return self._finish(s, attended), self.summary_rows(attended, by).permute(1, 2, 0, 3)
 
-    def summary_rows(self, s_attended: Tensor, by: Turn | None = None) -> Tensor:
+    def summary_rows(self, s_attended: Tensor, by: Tensor | None = None) -> Tensor:
         """K2 s', placed, and V2 s' [N, 2, H, Dh] of s' [N, H, Dh]."""
         rows = F.linear(s_attended.flatten(1), self.projections.summary_kv_weight)
         rows = rows.view(len(rows), 2, *s_attended.shape[1:])
@@ -147,7 +147,7 @@ class MuseformerLayer(nn.Module):
             return rows
         return torch.stack([self._place(rows[:, 0], by), rows[:, 1]], 1)
 
-    def _qkv(self, rows: Tensor, bias: Tensor, by: Turn | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _qkv(self, rows: Tensor, bias: Tensor, by: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         qkv = F.linear(self.attention_norm(rows), self.projections.weight, bias)
         q, k, v = qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads).unbind(1)
         if not self._places(by):
@@ -155,13 +155,13 @@ class MuseformerLayer(nn.Module):
         q = self._place(q, by)
         return q if self.gain is None else q * self.gain, self._place(k, by), v
 
-    def _places(self, by: Turn | None) -> bool:
+    def _places(self, by: Tensor | None) -> bool:
         return by is not None or self.gain is not None
 
-    def _place(self, rows: Tensor, by: Turn | None) -> Tensor:
+    def _place(self, rows: Tensor, by: Tensor | None) -> Tensor:
         """Queries or keys [n, H, Dh] as they are multiplied: of length sqrt(Dh) and turned, where the model does so."""
         if self.gain is not None:
-            rows = F.rms_norm(rows, rows.shape[-1:], eps=1e-6)
+            rows = normalise(rows)
         return rows if by is None else turn(rows, by)
 
     def _finish(self, residual: Tensor, attended: Tensor) -> Tensor:

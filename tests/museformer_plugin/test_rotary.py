@@ -7,7 +7,7 @@ import torch
 
 from museformer_plugin import layer as layer_module
 from museformer_plugin.fc_attention.reference import fc_attention_reference
-from museformer_plugin.rotary import RotaryPositions, turn
+from museformer_plugin.rotary import RotaryPositions, normalise, turn
 
 ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
 
@@ -33,10 +33,12 @@ def test_products_depend_on_distances_alone():
 
 
 def test_one_pair_of_each_kind_turns_by_its_first_angle():
-    rows = torch.tensor([[[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]]]).double()
+    rows = torch.tensor([[[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]]]).double()
     found = turned(RotaryPositions(6), rows, 1, 2, 3)
     angles = torch.tensor([math.pi / 2, 2 * math.pi / 3, 3.0]).double()
-    torch.testing.assert_close(found.flatten(), torch.cat([angles.cos(), angles.sin()]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        found.flatten(), torch.stack([angles.cos(), angles.sin()], dim=1).flatten(), rtol=0, atol=1e-6
+    )
 
 
 def test_nothing_is_turned_at_the_origin():
@@ -57,10 +59,21 @@ def test_heads_that_have_no_three_pairs(width):
         RotaryPositions(width)
 
 
+def test_normalised_rows_and_their_gradients():
+    rows = torch.randn(5, 2, 8, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(normalise(rows), torch.nn.functional.rms_norm(rows, (8,)))
+    assert torch.autograd.gradcheck(normalise, rows)
+    assert not normalise(torch.zeros(1, 1, 8)).any()
+
+
 def plain_turn(rows, by):
-    first, second = rows.chunk(2, dim=-1)
-    cosines, sines = by
-    return torch.cat([first * cosines - second * sines, second * cosines + first * sines], dim=-1)
+    first, second = rows[..., 0::2], rows[..., 1::2]
+    turned = first * by.real - second * by.imag, second * by.real + first * by.imag
+    return torch.stack(turned, dim=-1).flatten(-2)
+
+
+def plain_normalise(rows):
+    return rows * rows.shape[-1] ** 0.5 / rows.square().sum(-1, keepdim=True).sqrt()
 
 
 @pytest.mark.parametrize("options", [{"positions": "rotary"}, ROTARY], ids=["rotary", "preset"])
@@ -83,5 +96,6 @@ def test_logits_and_gradients_are_those_of_the_definition(build_decoder, read_pi
         ),
     )
     monkeypatch.setattr(layer_module, "turn", plain_turn)
+    monkeypatch.setattr(layer_module, "normalise", plain_normalise)
     for found, expected in zip(ours, logits_and_gradients()):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
