@@ -16,6 +16,7 @@ from .errors import UserError
 from .rotary import NARROWEST_HEAD
 
 _PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
+_POSITIONS = ["embedded", "rotary"]
 
 
 @dataclass
@@ -40,7 +41,7 @@ class MuseformerConfig(FairseqDataclass):
     token_embed_dim: int = field(default=512, metadata={"help": "width of the token embedding"})
     bar_embed_dim: int = field(default=256, metadata={"help": "width of the sinusoidal bar embedding; even"})
     beat_embed_dim: int = field(default=128, metadata={"help": "width of the sinusoidal beat embedding; even"})
-    positions: ChoiceEnum(["embedded", "rotary"]) = field(
+    positions: ChoiceEnum(_POSITIONS) = field(
         default="embedded",
         metadata={"help": "how attention knows positions: by the embeddings alone, or by turning queries and keys too"},
     )
@@ -87,6 +88,8 @@ def _check(cfg: MuseformerConfig) -> None:
             f"--decoder-attention-heads {cfg.decoder_attention_heads} does not divide "
             f"--decoder-embed-dim {cfg.decoder_embed_dim}."
         )
+    if cfg.positions not in _POSITIONS:
+        raise UserError(f"--positions takes {' or '.join(_POSITIONS)}, not '{cfg.positions}'.")
     if cfg.positions == "rotary":
         head_width = cfg.decoder_embed_dim // cfg.decoder_attention_heads
         if head_width % 2 or head_width < NARROWEST_HEAD:
