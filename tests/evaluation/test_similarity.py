@@ -7,7 +7,7 @@ import pytest
 from data_prep.bar_similarity import similarity_error, similarity_of_lines
 from data_prep.vocabulary import GENERAL, SIX_TRACK
 from evaluation.bootstrap import Bootstrap
-from evaluation.self_similarity import draw_self_similarity, self_similarity
+from evaluation.self_similarity import draw_self_similarity, main, self_similarity
 from evaluation.similarity import measure_errors, peak_heights, tracks_of
 
 
@@ -105,3 +105,22 @@ def test_matrices_of_any_size_are_drawn(tmp_path):
     ]
     draw_self_similarity(rows, tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").stat().st_size > 1000
+
+
+def picture_width(path):
+    return int.from_bytes(path.read_bytes()[16:20], "big")
+
+
+def test_the_command_draws_the_pieces_of_a_file(tmp_path):
+    (tmp_path / "pieces.txt").write_text("".join(f"H-{n}\t-1.0\t{melody('abab')}\n" for n in range(4)))
+    assert main([str(tmp_path / "pieces.txt"), str(tmp_path / "all.png")]) == 0
+    assert main([str(tmp_path / "pieces.txt"), str(tmp_path / "one.png"), "--piece", "3"]) == 0
+    # four beside each other, or one with its melody at its side
+    assert picture_width(tmp_path / "all.png") > 1.7 * picture_width(tmp_path / "one.png")
+
+
+def test_a_piece_that_is_not_there_is_told(tmp_path, caplog):
+    (tmp_path / "pieces.txt").write_text(f"{melody('abab')}\n")
+    assert main([str(tmp_path / "pieces.txt"), str(tmp_path / "out.png"), "--piece", "2"]) == 1
+    assert "holds 1 pieces; there is no number 2." in caplog.text
+    assert not (tmp_path / "out.png").exists()

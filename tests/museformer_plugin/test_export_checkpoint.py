@@ -120,7 +120,7 @@ def test_generate_sh_needs_no_other_folder(repository, exported, tmp_path):
         [repository / "generate.sh", exported / "model.pt", exported, tmp_path / "songs", "--pieces", "2"],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MAX_LEN": "120"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MAX_LEN": "200", "MIN_LEN": "150"},
     )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "songs").glob("*.mid"))) == 2
