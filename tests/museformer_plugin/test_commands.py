@@ -258,7 +258,9 @@ def test_bfloat16(train, run_command, data_bin, trained, tmp_path):
     checkpoint = tmp_path / "checkpoint_last.pt"
     found, expected = parameters(checkpoint), parameters(trained[0])
     name = "decoder.output_projection.weight"
-    assert 0 < (found[name].float() - expected[name]).abs().max() < 0.05
+    difference = (found[name].float() - expected[name]).abs()
+    assert 0 < difference.mean() < 0.005  # Adam makes a whole step of a gradient near 0 that has another sign
+    assert difference.max() < 0.1
     assert all(torch.equal(tensor, tensor.bfloat16().float()) for tensor in found.values())
     done = run_command("fairseq-eval-lm", data_bin, *TASK, "--path", checkpoint, "--cpu", "--gen-subset", "test")
     assert done.returncode == 0, printed(done)

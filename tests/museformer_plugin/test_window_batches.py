@@ -91,13 +91,13 @@ def test_bars_and_beats_are_those_of_the_piece(dataset_of, families_of, name):
     for piece in range(6):
         source = np.concatenate([[families.dictionary.eos()], dataset.pieces[piece][:-1].numpy()])
         bar_ids = lay_out([families.piece_bars(source)]).bar_ids
-        beat_ids = families.beat_ids(source)
+        coordinates = families.coordinates(source)
         for first in range(1, len(dataset.edges[piece])):
             part = window(dataset, piece, first, len(dataset.edges[piece]) - 1)
             net_input = dataset.collater([dataset[part]])["net_input"]
             inside = slice(1 + part.start, part.end)
             np.testing.assert_array_equal(net_input["layout"].bar_ids, [0, *bar_ids[inside]])
-            np.testing.assert_array_equal(net_input["beat_ids"], [0, *beat_ids[inside]])
+            np.testing.assert_array_equal(net_input["coordinates"], np.c_[[0, 0, 0], coordinates[:, inside]])
 
 
 def test_masks_are_those_of_the_piece(dataset_of, families_of):
@@ -132,13 +132,13 @@ def test_logits_are_those_of_its_bars_alone(dataset_of, families_of, build_decod
             layout = replace(
                 numbered_from_1, bar_ids=bar_ids, summary_bar_ids=numbered_from_1.summary_bar_ids + part.first_bar - 1
             )
-            beat_ids = np.array([0, *families.beat_ids(source)[inside]])
-            rows = model.decoder.extract_features(torch.from_numpy(tokens), layout, beat_ids)
+            coordinates = np.c_[[0, 0, 0], families.coordinates(source)[:, inside]]
+            rows = model.decoder.extract_features(torch.from_numpy(tokens), layout, coordinates)
             expected = model.decoder.output_projection(rows)
             torch.testing.assert_close(logits[: len(expected)], expected, rtol=0, atol=1e-10)
             if part.first_bar > 1:
                 other = model.decoder.output_projection(
-                    model.decoder.extract_features(torch.from_numpy(tokens), numbered_from_1, beat_ids)
+                    model.decoder.extract_features(torch.from_numpy(tokens), numbered_from_1, coordinates)
                 )
                 assert (other - expected).abs().max() > 1e-3
 
