@@ -151,7 +151,7 @@ def test_the_quick_demo_is_four_songs_and_their_pictures(pretended_demo, tmp_pat
     assert done.returncode == 0, done.stderr
     music = tmp_path / "my demo/music"
     assert calls == [
-        f"generate.sh {weights} {weights.parent} {music} --pieces 4, at most 2500 and at least 0",
+        f"generate.sh {weights} {weights.parent} {music} --pieces 4, at most 3500 and at least 0",
         f"python -m evaluation.piano_roll {music}/generated_0.mid {tmp_path}/my demo/pictures/music",
     ]
 
@@ -163,7 +163,7 @@ def test_the_whole_demo_begins_with_music_too(pretended_demo, tmp_path):
     written = [call for call in calls if call.startswith("generate.sh")]
     assert len(written) == 4
     assert calls[0] == written[0]
-    assert f"{weights} " in written[0] and written[0].endswith("at most 2500 and at least 0")
+    assert f"{weights} " in written[0] and written[0].endswith("at most 3500 and at least 0")
     for call in written[1:]:
         assert "checkpoint_best.pt" in call and call.endswith("at most 5000 and at least 100")
     assert done.stdout.index("weights that ship") < done.stdout.index("== 1. Songs") < done.stdout.index("== Done")
