@@ -9,9 +9,8 @@ prints both at the points asked for and at the end.
 - **Loss**: bits a token, as fairseq logs it. At a point the training loss is the mean, by tokens, of the last
   twentieth of the tokens before it; the validation loss lies on the line between its neighbours.
 - **Tokens**: ``wpb`` (target tokens an update) times updates, summed over the ``train_inner`` lines.
-- **Time**: fairseq logs no CPU time, and its ``wall`` is wrong after resuming. Summed up is ``train_wall``:
-  seconds on the clock inside training steps, without validation, saving and waiting for data, in whole
-  seconds a line. For one process with one thread on a core of its own that is its CPU time.
+- **Time**: CPU seconds of the training process, as the plugin's task logs them (``cpu``); in logs without, the
+  seconds on the clock inside training steps (``train_wall``), since fairseq's ``wall`` is wrong after resuming.
 
 Lines that a resumed run logged again take the place of the earlier ones.
 """
@@ -77,11 +76,12 @@ class LearningCurve:
 
 def read_log(path: Path) -> LearningCurve:
     """Raises CommandError when the log holds no training loss, OSError when it cannot be read."""
-    names = {"train_inner": ("num_updates", "wpb", "train_wall", "loss"), "valid": ("num_updates", "loss")}
+    names = {"train_inner": ("num_updates", "wpb", "cpu", "loss"), "valid": ("num_updates", "loss")}
     logged: dict[str, list[list[float]]] = {"train_inner": [], "valid": []}
     with path.open(encoding="utf-8", errors="replace") as lines:
         for match in filter(None, map(_LINE.search, lines)):
             values, points = _values(match[2]), logged[match[1]]
+            values.setdefault("cpu", values.get("train_wall", math.nan))
             point = [values.get(name, math.nan) for name in names[match[1]]]
             if math.isnan(sum(point[:-1])):  # the line is cut off; a loss may well be NaN
                 continue
@@ -141,7 +141,7 @@ def draw_curves(curves: Mapping[str, LearningCurve], path: Path) -> None:
     figure = Figure(figsize=(10, 4), dpi=120, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, column, unit, label in zip(panels, (1, 2), (1e6, 60), ("million tokens", "minutes in training steps")):
+    for axes, column, unit, label in zip(panels, (1, 2), (1e6, 60), ("million tokens", "CPU minutes")):
         for colour, (name, curve) in zip(itertools.cycle(_COLOURS), curves.items()):
             axes.plot(
                 curve.training[:, column] / unit, curve.training[:, 3], color=colour, alpha=0.5, lw=0.8, label=name

@@ -4,6 +4,7 @@
 
 import logging
 import math
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from fairseq import utils
 from fairseq.data import Dictionary, FairseqDataset, data_utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
 from fairseq.models import FairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
@@ -91,6 +93,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         self._schedule = _window_schedule(cfg)
         self._trains = False
         self._train_batches: WindowBatches | None = None
+        self._cpu_seconds = 0.0
 
     @classmethod
     def setup_task(cls, cfg: MuseformerTaskConfig, **unused: Any) -> "MuseformerLanguageModelingTask":
@@ -267,6 +270,13 @@ class MuseformerLanguageModelingTask(FairseqTask):
             num_workers=num_workers,
             data_buffer_size=data_buffer_size,
         ).next_epoch_itr(shuffle=False)
+
+    def train_step(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, dict]:
+        """fairseq's, which also logs ``cpu``: seconds of this process's threads since the step before."""
+        seconds = time.process_time()
+        metrics.log_scalar_sum("cpu", seconds - (self._cpu_seconds or seconds), priority=700, round=1)
+        self._cpu_seconds = seconds
+        return super().train_step(*args, **kwargs)
 
     def build_generator(
         self,

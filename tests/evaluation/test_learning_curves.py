@@ -35,6 +35,11 @@ def test_points_by_hand(tmp_path):
     np.testing.assert_allclose(curve.validation, [[12, 1600, 28, 9], [24, 5200, 76, 8]])
 
 
+def test_cpu_seconds_are_taken_where_they_are_logged(tmp_path):
+    (path,) = write(tmp_path, SIMPLE.replace("train_wall=20,", "cpu=18.5, train_wall=20,"))
+    assert read_log(path).training[:, 2].tolist() == [18.5, 58.5]
+
+
 def test_losses_at_points_by_hand(tmp_path):
     (path,) = write(tmp_path, SIMPLE)
     curve = read_log(path)
