@@ -10,9 +10,10 @@ MIDI_DIR holds wild MIDI files, LISTS the files train.txt, valid.txt and test.tx
 OUT_DIR gets everything; each step is left out where its result is there, so that the same command goes on after an
 interruption. Environment variables and their defaults:
 
-  ARCH=museformer_tiny        or museformer, for GPUs
-  UPDATES=1600                of one piece each, its first 10,240 tokens, the same for every model
-  LR=3e-3                     peak, after WARMUP=100 updates; falls to 0 in a straight line
+  RECIPE=fast                 as in train.sh; or paper
+  ARCH=museformer_rotary_tiny museformer_tiny with RECIPE=paper; larger ones for GPUs
+  UPDATES=5950                of one window each; 1600 with RECIPE=paper, of the first 10,240 tokens of a piece
+                              each: 15 million tokens both
   SEEDS=1                     such as "1 2 3": every model is trained with each
   PIECES=60                   written from scratch by each model
   MAX_LEN=6000                longest written piece, in tokens
@@ -38,14 +39,20 @@ fail() {
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 midi_dir=$1 lists=$2 out=$3
-export ARCH=${ARCH:-museformer_tiny}
+export RECIPE=${RECIPE:-fast}
+case $RECIPE in
+    fast) arch=museformer_rotary_tiny updates=5950 rates='the rates of train.sh' ;;
+    paper) arch=museformer_tiny updates=1600 rates='learning rate 3e-3 after 100 updates' ;;
+    *) fail "RECIPE=$RECIPE is neither fast nor paper." ;;
+esac
+export ARCH=${ARCH:-$arch}
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
-updates=${UPDATES:-1600} warmup=${WARMUP:-100} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:-8}
+updates=${UPDATES:-$updates} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:-8}
 "$here/setup.sh"
 . "$here/.venv/bin/activate"
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$out"
-settings="$ARCH $updates updates, $warmup to warm up, learning rate ${LR:-3e-3}, at most $max_len tokens, \
+settings="$RECIPE recipe, $ARCH, $updates updates, $rates, at most $max_len tokens, \
 ${PIECES:-60} pieces, $prompt_bars bars of prompts, $midi_dir, $lists"
 if [[ -f $out/settings && $(cat "$out/settings") != "$settings" ]]; then
     fail "$out was begun with other settings ($(cat "$out/settings")); name another folder."
@@ -74,9 +81,12 @@ train() { # MODEL SEED FOLDER
         last_8_bars) options=(--structure-bars 1,2,3,4,5,6,7,8) ;;
         *) fail "there is no model $1." ;;
     esac
-    RECIPE=paper SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 LR=${LR:-3e-3} WARMUP_UPDATES=$warmup MAX_UPDATE=$updates DROPOUT=0 \
-        TRUNCATE=10240 SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" --disable-validation --max-epoch 1000 \
-        --lr-scheduler polynomial_decay --total-num-update "$updates" ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
+    if [[ $RECIPE == paper ]]; then
+        export LR=3e-3 WARMUP_UPDATES=100 DROPOUT=0 TRUNCATE=10240
+        options+=(--lr-scheduler polynomial_decay --total-num-update "$updates")
+    fi
+    SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 MAX_UPDATE=$updates SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" \
+        --disable-validation --max-epoch 1000 ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
         fail "training failed, see $3.log."
 }
 
