@@ -19,6 +19,7 @@ Environment variables and their defaults:
   SEED=1          the same seed gives the same songs
   TOPK=8          sample among this many likeliest tokens
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
+  FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7
   MAX_LEN=20480   longest song, in tokens, the prompt included
   MIN_LEN=0       shortest song, in tokens
   BATCH=32        songs written at a time; as one ends, the next begins (in lots of 4 x BATCH, each
@@ -105,7 +106,8 @@ export THP_MEM_ALLOC_ENABLE=${THP_MEM_ALLOC_ENABLE:-1}
 if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive" "$work" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
     --input "$work/prompts.txt" --buffer-size "$((4 * BATCH))" --batch-size "$((4 * BATCH))" --streams "$BATCH" \
-    --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" --beam 1 --nbest 1 \
+    --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" \
+    --family-temperatures "${FAMILY_TEMPERATURES:-}" --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
     fail "nothing was produced: fairseq-interactive failed, see above." 1

@@ -33,6 +33,16 @@ from data_prep.vocabulary import (
 )
 
 FAMILIES = "bsotipdv"
+FAMILY_NAMES = {
+    "bar end": "b",
+    "metre": "s",
+    "onset": "o",
+    "tempo": "t",
+    "instrument": "i",
+    "pitch": "p",
+    "duration": "d",
+    "velocity": "v",
+}
 NO_FAMILY = len(FAMILIES)  # of symbols that are in no piece
 _B, _S, _O, _, _I, _P, _, _ = range(len(FAMILIES))
 _HIGHEST_NOTE = (MAX_PITCH_ID, MAX_DURATION_ID, MAX_VELOCITY_ID)

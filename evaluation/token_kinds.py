@@ -20,20 +20,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from data_prep.bar_similarity import TRACKS
-from data_prep.grammar import FAMILIES, NO_FAMILY, coded_symbols
+from data_prep.grammar import FAMILIES, FAMILY_NAMES, NO_FAMILY, coded_symbols
 from data_prep.vocabulary import DRUMS, END_OF_BAR, Representation
 from evaluation.bar_repeats import BAR_KINDS, bar_kinds
 
-_FAMILY_NAMES = {
-    "b": "bar end",
-    "s": "metre",
-    "t": "tempo",
-    "o": "onset",
-    "i": "instrument",
-    "p": "pitch",
-    "d": "duration",
-    "v": "velocity",
-}
 _INSTRUMENT = FAMILIES.index("i")
 _OF_TRACKS = [FAMILIES.index(family) for family in "ipdv"]
 _END = NO_FAMILY + 1  # the end of the piece, as a family
@@ -57,7 +47,7 @@ class TokenKinds:
             tracks, numbers = list(self._own), list(self._own.values())
             self._track_of_rank = np.array([1 + numbers.index(number) for number in representation.instruments])
         self.names: dict[str, tuple[str, ...]] = {
-            "family": (*(_FAMILY_NAMES[family] for family in FAMILIES), "other", "end of piece"),
+            "family": (*FAMILY_NAMES, "other", "end of piece"),
             "track": (_SHARED, *tracks),
             "bar": (*BAR_KINDS, "outside"),
         }

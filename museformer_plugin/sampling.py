@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +14,15 @@ class SamplingOptions:
     """fairseq's ``--sampling``, ``--sampling-topk``, ``--sampling-topp`` and ``--temperature``.
 
     Without ``sampling`` the likeliest allowed token is taken; ``topk`` and ``topp`` are off below 1
-    and at 0 or less.
+    and at 0 or less. ``reshape`` takes the log-probabilities [B, V] of what is allowed, at the temperature, and
+    returns those to draw from.
     """
 
     sampling: bool
     topk: int
     topp: float
     temperature: float
+    reshape: Callable[[Tensor], Tensor] | None = None
 
 
 def choose_tokens(
@@ -32,6 +35,8 @@ def choose_tokens(
     """
     log_probs = torch.log_softmax(logits.float() / options.temperature, dim=-1)
     masked = log_probs.masked_fill(~allowed, float("-inf"))
+    if options.reshape is not None:
+        masked = options.reshape(masked)
     if not options.sampling:
         tokens = masked.argmax(dim=-1)
     elif options.topk > 0:

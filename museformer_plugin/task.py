@@ -30,6 +30,7 @@ from data_prep.vocabulary import TokenError
 from .dataset import PieceDataset, lay_out_batch
 from .decoder import MuseformerDecoder
 from .errors import UserError
+from .family_temperatures import FamilyTemperatures, parse_temperatures
 from .fc_attention import BarLayout
 from .generator import TOKENS_TO_CLOSE, MuseformerGenerator
 from .sampling import SamplingOptions
@@ -71,6 +72,13 @@ class MuseformerTaskConfig(FairseqDataclass):
     streams: int = field(
         default=0,
         metadata={"help": "pieces of a batch written at the same time, others enter as they end; 0 for all at once"},
+    )
+    family_temperatures: str = field(
+        default="",
+        metadata={
+            "help": "temperatures of the choice inside families of tokens, on top of --temperature, such as "
+            "pitch=0.7,duration=0.7; the choice between families stays as it is"
+        },
     )
     no_grammar: bool = field(default=False, metadata={"help": "let data and generated pieces leave the token grammar"})
     dataset_impl: Any = II("dataset.dataset_impl")
@@ -293,7 +301,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
         if args.score_reference:
             return super().build_generator(models, args)
         _check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
-        options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature)
+        temperatures = parse_temperatures(self.cfg.family_temperatures)
+        reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
+        options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
         decoder: MuseformerDecoder = models[0].decoder
         return MuseformerGenerator(
             decoder,
