@@ -14,12 +14,12 @@ none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment
                             fast                                  paper
   ARCH=                     museformer_rotary, without a GPU      museformer; museformer_tiny is for CPUs
                             museformer_rotary_small; or _tiny
-  LR=                       0.02 of the hidden matrices           5e-4
-  ADAMW_LR=                 3e-3 of all else                      -
+  LR=                       0.04 of the hidden matrices           5e-4
+  ADAMW_LR=                 6e-3 of all else                      -
   WARMUP_UPDATES=           40, then in a straight line to 0      16000, then inverse square root
   MAX_UPDATE=               20000; the rates depend on it         200000; stop at any time with Ctrl-C
-  WINDOW_TOKENS=            2560,10240                            - (whole pieces)
-  WINDOW_UPDATES=           nine tenths of MAX_UPDATE             -
+  WINDOW_TOKENS=            1280,2560,10240                       - (whole pieces)
+  WINDOW_UPDATES=           3 and 9 tenths of MAX_UPDATE          -
   TRUNCATE=                 - (windows cover pieces)              15360 tokens of each piece; 0 keeps all
   PIECES_PER_UPDATE=        1 window                              4 pieces
                             over all GPUs; must be divisible by their number times PIECES_PER_BATCH, and is
@@ -100,9 +100,10 @@ if [[ $recipe == fast ]]; then
     max_update=${MAX_UPDATE:-20000} dropout=${DROPOUT:-0}
     [[ $precision != fp16 ]] || precision_options+=(--fp16-no-flatten-grads) # Muon takes matrices
     recipe_options=(
-        --optimizer muon --lr "${LR:-0.02}" --adamw-lr "${ADAMW_LR:-3e-3}"
+        --optimizer muon --lr "${LR:-0.04}" --adamw-lr "${ADAMW_LR:-6e-3}"
         --lr-scheduler polynomial_decay --warmup-updates "${WARMUP_UPDATES:-40}" --total-num-update "$max_update"
-        --window-tokens "${WINDOW_TOKENS-2560,10240}" --window-updates "${WINDOW_UPDATES-$((max_update * 9 / 10))}"
+        --window-tokens "${WINDOW_TOKENS-1280,2560,10240}"
+        --window-updates "${WINDOW_UPDATES-$((max_update * 3 / 10)),$((max_update * 9 / 10))}"
     )
 else
     arch=${ARCH:-museformer} max_update=${MAX_UPDATE:-200000} dropout=${DROPOUT:-0.1}

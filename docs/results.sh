@@ -12,7 +12,7 @@ interruption. Environment variables and their defaults:
 
   RECIPE=fast                 as in train.sh; or paper
   ARCH=museformer_rotary_tiny museformer_tiny with RECIPE=paper; larger ones for GPUs
-  UPDATES=5950                of one window each; 1600 with RECIPE=paper, of the first 10,240 tokens of a piece
+  UPDATES=6750                of one window each; 1600 with RECIPE=paper, of the first 10,240 tokens of a piece
                               each: 15 million tokens both
   SEEDS=1                     such as "1 2 3": every model is trained with each
   PIECES=60                   written from scratch by each model
@@ -41,7 +41,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 midi_dir=$1 lists=$2 out=$3
 export RECIPE=${RECIPE:-fast}
 case $RECIPE in
-    fast) arch=museformer_rotary_tiny updates=5950 rates='the rates of train.sh' ;;
+    fast) arch=museformer_rotary_tiny updates=6750 rates='the rates of train.sh' ;;
     paper) arch=museformer_tiny updates=1600 rates='learning rate 3e-3 after 100 updates' ;;
     *) fail "RECIPE=$RECIPE is neither fast nor paper." ;;
 esac
