@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains a Museformer with the paper's settings: ./train.sh DATA_BIN [more fairseq-train options]
+# Trains a Museformer, by our recipe or the paper's: ./train.sh DATA_BIN [more fairseq-train options]
 set -euo pipefail
 
 usage() {
@@ -7,23 +7,31 @@ usage() {
 Usage: ./train.sh DATA_BIN [more fairseq-train options]
 
 Trains on the folder that fairseq-preprocess wrote, on all visible GPUs, or on the CPU where there is
-none, and resumes from SAVE_DIR/checkpoint_last.pt. Environment variables and their defaults, which
-are the paper's:
+none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment variables change parts of it:
 
-  ARCH=museformer           or museformer_tiny, for CPUs
-  SAVE_DIR=checkpoints
-  PIECES_PER_UPDATE=4       over all GPUs; must be divisible by their number times PIECES_PER_BATCH, and is
+  RECIPE=fast               rotary positions, Muon, windows of bars; or paper, the paper's model and training
+
+                            fast                                  paper
+  ARCH=                     museformer_rotary, without a GPU      museformer; museformer_tiny is for CPUs
+                            museformer_rotary_small; or _tiny
+  LR=                       0.02 of the hidden matrices           5e-4
+  ADAMW_LR=                 3e-3 of all else                      -
+  WARMUP_UPDATES=           40, then in a straight line to 0      16000, then inverse square root
+  MAX_UPDATE=               20000; the rates depend on it         200000; stop at any time with Ctrl-C
+  WINDOW_TOKENS=            2560,10240                            - (whole pieces)
+  WINDOW_UPDATES=           nine tenths of MAX_UPDATE             -
+  TRUNCATE=                 - (windows cover pieces)              15360 tokens of each piece; 0 keeps all
+  PIECES_PER_UPDATE=        1 window                              4 pieces
+                            over all GPUs; must be divisible by their number times PIECES_PER_BATCH, and is
                             raised to that where it is not set
-  PIECES_PER_BATCH=1        pieces of one forward and backward
-  LR=5e-4                   peak learning rate, reached after WARMUP_UPDATES, then inverse square root
-  WARMUP_UPDATES=16000
-  MAX_UPDATE=200000         stop at any time with Ctrl-C; the same command goes on from there
+  DROPOUT=                  0                                     0.1, on embeddings, attention weights, residuals
+  WEIGHT_DECAY=             0.01                                  0.01
+  PRECISION=                bf16 on GPUs and where the CPU has    fp16 on GPUs, fp32 on the CPU
+                            instructions for it, else fp32
+  PIECES_PER_BATCH=1        pieces, or windows, of one forward and backward
+  SAVE_DIR=checkpoints
   SAVE_EVERY=1000           updates between checkpoints; the last two, the best and the last are kept
-  WEIGHT_DECAY=0.01
-  DROPOUT=0.1               on embeddings, attention weights and residual branches
-  TRUNCATE=15360            keep this many tokens of each piece; 0 keeps all
   STRUCTURE_BARS=1,2,4,8,12,16,24,32
-  PRECISION=fp16            fp16, bf16 or fp32; fp32 on the CPU
   SEED=1
   NUM_WORKERS=2             processes that prepare batches
 
@@ -45,20 +53,38 @@ if [[ ! -f $data_bin/dict.txt ]]; then
 fi
 "$here/setup.sh"
 
+recipe=${RECIPE:-fast}
+case $recipe in
+    fast) pieces=1 ;;
+    paper) pieces=4 ;;
+    *)
+        echo "train.sh: RECIPE=$recipe is neither fast nor paper." >&2
+        exit 2
+        ;;
+esac
 gpus=$("$here/.venv/bin/python" -c 'import torch; print(torch.cuda.device_count())')
 for option in "$@"; do
     [[ $option != --cpu ]] || gpus=0
 done
 pieces_per_batch=${PIECES_PER_BATCH:-1}
 at_once=$(((gpus > 0 ? gpus : 1) * pieces_per_batch))
-pieces_per_update=${PIECES_PER_UPDATE:-$(((3 / at_once + 1) * at_once))} # 4, or the next multiple of at_once
+pieces_per_update=${PIECES_PER_UPDATE:-$((((pieces - 1) / at_once + 1) * at_once))} # or the next multiple of at_once
 if ((pieces_per_update % at_once)); then
     echo "train.sh: PIECES_PER_UPDATE=$pieces_per_update is not divisible by $at_once, the pieces of one" \
         "forward on $gpus GPUs: change it or PIECES_PER_BATCH." >&2
     exit 2
 fi
 
-precision=${PRECISION:-$([[ $gpus -gt 0 ]] && echo fp16 || echo fp32)}
+best_precision() {
+    if [[ $recipe == paper ]]; then
+        [[ $gpus -gt 0 ]] && echo fp16 || echo fp32
+    elif [[ $gpus -gt 0 ]] || grep -qw avx512_bf16 /proc/cpuinfo; then
+        echo bf16
+    else
+        echo fp32
+    fi
+}
+precision=${PRECISION:-$(best_precision)}
 case $precision in
     fp16 | bf16) precision_options=("--$precision") ;;
     fp32) precision_options=() ;;
@@ -68,19 +94,34 @@ case $precision in
         ;;
 esac
 [[ $gpus -gt 0 ]] || precision_options+=(--cpu)
-echo "train.sh: $pieces_per_update pieces an update, $pieces_per_batch at a time, on $([[ $gpus -gt 0 ]] &&
-    echo "$gpus GPUs, $precision" || echo "the CPU, $precision")" >&2
+
+if [[ $recipe == fast ]]; then
+    arch=${ARCH:-$([[ $gpus -gt 0 ]] && echo museformer_rotary || echo museformer_rotary_small)}
+    max_update=${MAX_UPDATE:-20000} dropout=${DROPOUT:-0}
+    [[ $precision != fp16 ]] || precision_options+=(--fp16-no-flatten-grads) # Muon takes matrices
+    recipe_options=(
+        --optimizer muon --lr "${LR:-0.02}" --adamw-lr "${ADAMW_LR:-3e-3}"
+        --lr-scheduler polynomial_decay --warmup-updates "${WARMUP_UPDATES:-40}" --total-num-update "$max_update"
+        --window-tokens "${WINDOW_TOKENS-2560,10240}" --window-updates "${WINDOW_UPDATES-$((max_update * 9 / 10))}"
+    )
+else
+    arch=${ARCH:-museformer} max_update=${MAX_UPDATE:-200000} dropout=${DROPOUT:-0.1}
+    recipe_options=(
+        --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-9 --lr "${LR:-5e-4}"
+        --lr-scheduler inverse_sqrt --warmup-updates "${WARMUP_UPDATES:-16000}"
+        --truncate-train "${TRUNCATE:-15360}" --truncate-valid "${TRUNCATE:-15360}"
+    )
+fi
+echo "train.sh: $recipe recipe, $arch, $pieces_per_update $([[ $recipe == fast ]] && echo windows || echo pieces) an" \
+    "update, $pieces_per_batch at a time, on $([[ $gpus -gt 0 ]] && echo "$gpus GPUs" || echo "the CPU"), $precision" >&2
 
 exec "$here/.venv/bin/fairseq-train" "$data_bin" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling \
-    --arch "${ARCH:-museformer}" --structure-bars "${STRUCTURE_BARS:-1,2,4,8,12,16,24,32}" \
-    --dropout "${DROPOUT:-0.1}" --attention-dropout "${DROPOUT:-0.1}" \
-    --criterion cross_entropy \
-    --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-9 --weight-decay "${WEIGHT_DECAY:-0.01}" \
-    --lr "${LR:-5e-4}" --lr-scheduler inverse_sqrt --warmup-updates "${WARMUP_UPDATES:-16000}" \
+    --arch "$arch" --structure-bars "${STRUCTURE_BARS:-1,2,4,8,12,16,24,32}" \
+    --dropout "$dropout" --attention-dropout "$dropout" --weight-decay "${WEIGHT_DECAY:-0.01}" \
+    --criterion cross_entropy "${recipe_options[@]}" \
     --batch-size "$pieces_per_batch" --update-freq "$((pieces_per_update / at_once))" \
-    --max-update "${MAX_UPDATE:-200000}" \
-    --truncate-train "${TRUNCATE:-15360}" --truncate-valid "${TRUNCATE:-15360}" \
+    --max-update "$max_update" \
     --num-workers "${NUM_WORKERS:-2}" --seed "${SEED:-1}" --log-format simple --log-interval 10 \
     --no-epoch-checkpoints --save-interval-updates "${SAVE_EVERY:-1000}" --keep-interval-updates 2 \
     --save-dir "${SAVE_DIR:-checkpoints}" ${precision_options[@]+"${precision_options[@]}"} "$@"

@@ -74,7 +74,7 @@ train() { # MODEL SEED FOLDER
         last_8_bars) options=(--structure-bars 1,2,3,4,5,6,7,8) ;;
         *) fail "there is no model $1." ;;
     esac
-    SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 LR=${LR:-3e-3} WARMUP_UPDATES=$warmup MAX_UPDATE=$updates DROPOUT=0 \
+    RECIPE=paper SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 LR=${LR:-3e-3} WARMUP_UPDATES=$warmup MAX_UPDATE=$updates DROPOUT=0 \
         TRUNCATE=10240 SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" --disable-validation --max-epoch 1000 \
         --lr-scheduler polynomial_decay --total-num-update "$updates" ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
         fail "training failed, see $3.log."

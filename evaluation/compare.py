@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from data_prep.command import CommandError, run_command
 from evaluation.bootstrap import Bootstrap
-from evaluation.report_text import FEATURE_NAMES, FORMAT, UNKNOWN, shown, table
+from evaluation.report_text import FEATURE_NAMES, FORMAT, UNKNOWN, shown, shown_peaks, shown_spread, table
 
 # Yu et al. (NeurIPS 2022): perplexity at 1,024, 5,120 and 10,240 tokens, similarity error in percent.
 PAPER = {
@@ -32,13 +32,25 @@ PAPER = {
     "Museformer with the last 8 bars as structure bars": (1.65, 1.43, 1.39, 6.39),
 }
 
+_TRACKS = ("melody", "all", "drums", "bass", "guitar", "piano", "strings")
+_FAMILIES = ("bar end", "metre", "tempo", "onset", "instrument", "pitch", "duration", "velocity")
+_BARS = {"repeats": "bars that repeat one", "varies": "bars that vary one", "new": "new bars"}
+
 # What stands where in a report: name, keys, digits shown.
 _ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     *((f"perplexity, first {length:,} tokens", ("perplexity", str(length)), 2) for length in (1024, 5120, 10240)),
+    *((f"bits a token, {name}", ("losses_by_kind", "family", name), 3) for name in _FAMILIES),
     *(
-        (f"similarity error, {track} (%)", ("similarity_error_percent", track, "generated"), 2)
-        for track in ("melody", "all", "drums", "bass", "guitar", "piano", "strings")
+        (f"bits a token, track {track}", ("losses_by_kind", "track", track), 3)
+        for track in (*_TRACKS, "other instruments", "shared")
     ),
+    *((f"bits a token, {name}", ("losses_by_kind", "bar", kind), 3) for kind, name in _BARS.items()),
+    *(
+        (f"bits a token of the melody, {name}", ("losses_by_kind", "track_bar", f"melody, {kind}"), 3)
+        for kind, name in _BARS.items()
+    ),
+    *((f"similarity error, {track} (%)", ("similarity_error_percent", track, "generated"), 2) for track in _TRACKS),
+    *((f"exact repeats, {track} (%)", ("exact_repeats_percent", "tracks", track, "generated"), 1) for track in _TRACKS),
     ("grammar errors per 1,000 tokens", ("grammar_errors", "constrained"), 2),
     ("the same without the constraint", ("grammar_errors", "unconstrained"), 2),
     *((f"{name}, generated - test", ("features", feature, "difference"), 3) for feature, name in FEATURE_NAMES.items()),
@@ -46,6 +58,18 @@ _ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("self-BLEU", ("self_bleu", "generated"), 2),
     ("longest copied run (bars, mean)", ("copied_bars", "all", "generated"), 2),
     ("longest copied run, melody (bars, mean)", ("copied_bars", "melody", "generated"), 2),
+)
+
+# The same for what is not a figure with its interval: name, keys, how it is shown.
+_TEXT_ROWS: tuple[tuple[str, tuple[str, ...], Callable[[Any], str]], ...] = (
+    *(
+        (f"peaks at 4, 8, 16 bars, {track}", ("similarity_peaks_percent", track, "generated"), shown_peaks)
+        for track in _TRACKS
+    ),
+    *(
+        (f"{name}, within 5 to 95 % of test pieces", ("features", feature, "spread"), shown_spread)
+        for feature, name in FEATURE_NAMES.items()
+    ),
 )
 
 
@@ -62,14 +86,14 @@ def read_report(path: Path) -> dict[str, Any]:
     return scores
 
 
-def model_names(paths: Sequence[Path]) -> list[str]:
-    """The folders of the reports, with as many parents as tell them apart."""
-    parts = [path.resolve().parent.parts for path in paths]
+def names_apart(paths: Sequence[Path]) -> list[str]:
+    """The last parts of ``paths``, with as many parents as tell them apart. Raises CommandError where none do."""
+    parts = [path.resolve().parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(folder[-depth:]) for folder in parts]
+        names = ["/".join(path[-depth:]) for path in parts]
         if len(set(names)) == len(names):
             return names
-    raise CommandError("A report is named twice.")
+    raise CommandError("One of the files is named twice.")
 
 
 def comparison(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
@@ -86,6 +110,9 @@ def comparison(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
         if keys[0] == "perplexity" and len(reports) > 1:
             ratios = [shown(paired_ratio(scores, first, keys[1]), 3) for scores in reports.values()]
             rows.append([f"{name}, over that of the first", "1", *ratios[1:], UNKNOWN])
+    for name, keys, show in _TEXT_ROWS:
+        test = show(_entry(first, (*keys[:-1], "test"))) if keys[-1] == "generated" else UNKNOWN
+        rows.append([name, *(show(_entry(scores, keys)) for scores in reports.values()), test])
     return table(["", *reports, "test pieces"], (row for row in rows if set(row[1:]) != {UNKNOWN}))
 
 
@@ -133,7 +160,7 @@ def _head(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    reports = dict(zip(model_names(args.reports), map(read_report, args.reports)))
+    reports = dict(zip(names_apart([path.parent for path in args.reports]), map(read_report, args.reports)))
     for line in (*_head(reports), "", *comparison(reports)):
         print(line)
     if args.paper:

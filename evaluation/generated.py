@@ -55,10 +55,19 @@ class GeneratedPiece:
     @property
     def own_bars(self) -> str:
         """The bars that the model wrote from their first token on: all of a piece from scratch."""
+        return " ".join(self.tokens[self._own_start :])
+
+    @property
+    def first_own_bar(self) -> int:
+        """How many bars come before those: whole bars of the prompt, and one that the prompt only began."""
+        return sum(token.startswith("b-") for token in self.tokens[: self._own_start])
+
+    @property
+    def _own_start(self) -> int:
         start = self.given
         while 0 < start < len(self.tokens) and self.tokens[start - 1] != END_OF_BAR:
             start += 1
-        return " ".join(self.tokens[start:])
+        return start
 
     @property
     def prompt_bars(self) -> int:

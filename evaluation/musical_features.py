@@ -17,6 +17,7 @@ The definitions are those of MusPy (Dong et al., ISMIR 2020, ``muspy.metrics``),
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,12 +30,39 @@ _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 # The natural minor scales hold the same pitch classes.
 _SCALES = np.array([[(pitch - tonic) % 12 in _MAJOR for pitch in range(12)] for tonic in range(12)], dtype=float)
 _POSITIONS = 128  # onset ids end below
+_SPREAD = (5, 95)  # percent of the pieces
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far real pieces lie apart, and where the generated ones' mean lies among them.
+
+    ``low`` and ``high`` are the 5th and the 95th percentile of real pieces, ``deviations`` how many of their
+    standard deviations the generated mean lies above theirs (NaN where they are all alike), ``within``
+    whether it lies between the percentiles.
+    """
+
+    low: float
+    high: float
+    deviations: float
+    within: bool
 
 
 def features_of_lines(lines: Iterable[str]) -> np.ndarray:
     """float64 [pieces, 5], columns as in FEATURES; NaN where a piece has too little for one of them."""
     parts = [_features(batch, note_table(batch)) for batch in batches(lines)]
     return np.concatenate([np.zeros((0, len(FEATURES))), *parts])
+
+
+def spread(generated: np.ndarray, real: np.ndarray) -> Spread | None:
+    """Of one feature, a figure a piece; pieces without (NaN) are left out. None where no piece is left."""
+    generated, real = generated[~np.isnan(generated)], real[~np.isnan(real)]
+    if not len(generated) or not len(real):
+        return None
+    low, high = np.percentile(real, _SPREAD)
+    mean, deviation = generated.mean(), real.std()
+    deviations = (mean - real.mean()) / deviation if deviation else np.nan
+    return Spread(float(low), float(high), float(deviations), bool(low <= mean <= high))
 
 
 def _features(lines: Sequence[str], table: NoteTable) -> np.ndarray:

@@ -27,12 +27,13 @@ class Losses:
     """What a model loses on each piece: ``bits`` float64 and ``tokens`` int64, both [pieces, lengths].
 
     Column k sums over a piece's first ``lengths[k]`` target tokens (``</s>`` is the last), shorter pieces
-    whole.
+    whole. ``token_bits`` are the losses themselves, float64 [n] for each piece, n at most the largest length.
     """
 
     lengths: tuple[int, ...]
     bits: np.ndarray
     tokens: np.ndarray
+    token_bits: Sequence[np.ndarray] = ()
 
     def perplexity(self, column: int, bootstrap: Bootstrap) -> Estimate:
         """2 to the mean bits a token, weighted by token; pieces are what is resampled."""
@@ -96,12 +97,14 @@ def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS)
     dataset = loaded.task.dataset(subset)
     bits = np.zeros((len(dataset), len(lengths)))
     tokens = np.zeros((len(dataset), len(lengths)), dtype=np.int64)
+    token_bits = []
     for number in tqdm(range(len(dataset)), desc="perplexity", unit="piece", leave=False):
         losses = _piece_losses(loaded, dataset.collater([dataset[number]]))
         for column, length in enumerate(lengths):
             bits[number, column] = losses[:length].sum()
             tokens[number, column] = min(length, len(losses))
-    return Losses(tuple(lengths), bits, tokens)
+        token_bits.append(losses[: max(lengths)])
+    return Losses(tuple(lengths), bits, tokens, tuple(token_bits))
 
 
 @torch.no_grad()

@@ -15,6 +15,13 @@ FEATURE_NAMES = {
     "notes_a_bar": "notes a bar",
 }
 
+DIVISION_NAMES = {
+    "family": "What the token says",
+    "track": "Track",
+    "bar": "The token's bar, taking all tracks",
+    "track_bar": "The token's track, and its bar by the notes of that track",
+}
+
 
 def shown(estimate: dict[str, Any] | None, digits: int) -> str:
     """An estimate with its interval: ``1.35 [1.30, 1.41]``; a dash for an unknown one."""
@@ -23,6 +30,23 @@ def shown(estimate: dict[str, Any] | None, digits: int) -> str:
     if estimate["low"] is None:
         return f"{estimate['value']:.{digits}f}"
     return f"{estimate['value']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"
+
+
+def shown_peaks(heights: dict[str, Any] | None) -> str:
+    """The distances that are local maxima: ``4, (16)``, in brackets where their interval holds 0; a dash for none."""
+    found = [
+        t if height["low"] is None or height["low"] > 0 else f"({t})"
+        for t, height in (heights or {}).items()
+        if height["value"] is not None and height["value"] > 0
+    ]
+    return ", ".join(found) or UNKNOWN
+
+
+def shown_spread(spread: dict[str, Any] | None, digits: int = 3) -> str:
+    """Whether a mean lies within the spread of real pieces: ``yes, 0.80 to 0.97``; a dash for an unknown one."""
+    if spread is None:
+        return UNKNOWN
+    return f"{'yes' if spread['within'] else 'no'}, {spread['low']:.{digits}f} to {spread['high']:.{digits}f}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -35,7 +59,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 def report_text(scores: dict[str, Any], rolls: Sequence[str]) -> str:
     """The whole report; ``rolls`` are the piano rolls drawn, without ``.png``."""
-    parts = (_head, _perplexity, _similarity, _grammar, _features, _bleu, _copying)
+    parts = (_head, _perplexity, _kinds, _similarity, _repeats, _grammar, _features, _bleu, _copying)
     lines = [line for part in parts for line in (*part(scores), "")]
     return "\n".join([*lines, *_pictures(rolls)]) + "\n"
 
@@ -77,6 +101,32 @@ def _perplexity(scores: dict[str, Any]) -> Iterator[str]:
     yield from table(["N", "perplexity", "bits a token", "tokens"], rows)
 
 
+def _kinds(scores: dict[str, Any]) -> Iterator[str]:
+    length = max(map(int, scores["perplexity"]))
+    yield "## Where the loss is"
+    yield ""
+    yield (
+        f"On the first {length:,} tokens of each test piece. A bar *repeats* an earlier one of the piece when their "
+        f"notes are equal in onset, pitch and duration; it *varies* one when half or more of the notes that either "
+        f"has are in both; else it is *new*."
+    )
+    for division, kinds in scores["losses_by_kind"].items():
+        rows = (
+            [
+                name,
+                f"{100 * entry['token_share']:.2f}",
+                shown(entry, 3),
+                f"{2 ** entry['value']:.2f}",
+                f"{100 * entry['loss_share']:.2f}",
+            ]
+            for name, entry in kinds.items()
+        )
+        yield ""
+        yield from table(
+            [DIVISION_NAMES[division], "tokens (%)", "bits a token", "perplexity", "of the loss (%)"], rows
+        )
+
+
 def _similarity(scores: dict[str, Any]) -> Iterator[str]:
     errors = scores["similarity_error_percent"]
     yield "## Similarity error in percent"
@@ -88,9 +138,48 @@ def _similarity(scores: dict[str, Any]) -> Iterator[str]:
         [track, *(shown(entry[name], 2) for name in ("generated", "test", "chance"))] for track, entry in errors.items()
     )
     yield from table(["track", "generated", "test pieces", "chance"], rows)
+    yield ""
+    yield (
+        "Peaks: where, of 4, 8 and 16 bars, L_t is higher than both L_(t-1) and L_(t+1); in brackets where other "
+        "pieces may well show none (the interval of the height holds 0)."
+    )
+    yield ""
+    peaks = scores["similarity_peaks_percent"]
+    yield from table(
+        ["track", "training", "generated", "test pieces"],
+        (
+            [track, *(shown_peaks(entry[name]) for name in ("training", "generated", "test"))]
+            for track, entry in peaks.items()
+        ),
+    )
     for track in errors:
         yield ""
         yield f"![L_t of track {track}](similarity_{track}.png)"
+
+
+def _repeats(scores: dict[str, Any]) -> Iterator[str]:
+    repeats = scores["exact_repeats_percent"]
+    yield "## Exact repeats in percent"
+    yield ""
+    yield (
+        "Of the bars in which a note of the track begins, those whose notes (onset, pitch, duration) are exactly "
+        "those of an earlier bar of the piece. Of generated pieces the bars that the model wrote count; they may "
+        "repeat the prompt. Long pieces have more to repeat: beside whole test pieces stand their beginnings, as "
+        "long as a generated piece is on average."
+    )
+    yield ""
+    rows = (
+        [
+            track,
+            shown(entry["generated"], 1),
+            shown(entry["test_as_long"], 1),
+            shown(entry["test"], 1),
+            f"{entry['generated']['bars']:,}",
+        ]
+        for track, entry in repeats["tracks"].items()
+    )
+    length = repeats["bars_of_a_piece"]
+    yield from table(["track", "generated", f"test, first {length} bars", "test pieces", "generated bars"], rows)
 
 
 def _grammar(scores: dict[str, Any]) -> Iterator[str]:
@@ -109,12 +198,17 @@ def _grammar(scores: dict[str, Any]) -> Iterator[str]:
 def _features(scores: dict[str, Any]) -> Iterator[str]:
     yield "## Musical features"
     yield ""
-    yield "Means over pieces, by MusPy's definitions; a difference whose interval holds 0 is not shown to be one."
+    yield (
+        "Means over pieces, by MusPy's definitions; a difference whose interval holds 0 is not shown to be one. "
+        "*Within*: whether the generated mean lies between the 5th and the 95th percentile of test pieces; "
+        "*deviations*: how many standard deviations of test pieces it lies above their mean."
+    )
     yield ""
     rows = []
     for name, entry in scores["features"].items():
         value = entry["difference"]["value"]
         distance = UNKNOWN if value is None else f"{abs(value):.3f}"
+        deviations = entry["spread"] and entry["spread"]["deviations"]
         rows.append(
             [
                 FEATURE_NAMES[name],
@@ -122,9 +216,12 @@ def _features(scores: dict[str, Any]) -> Iterator[str]:
                 shown(entry["test"], 3),
                 distance,
                 shown(entry["difference"], 3),
+                shown_spread(entry["spread"]),
+                UNKNOWN if deviations is None else f"{deviations:+.2f}",
             ]
         )
-    yield from table(["", "generated", "test", "\\|generated - test\\|", "generated - test"], rows)
+    header = ["", "generated", "test", "\\|generated - test\\|", "generated - test", "within", "deviations"]
+    yield from table(header, rows)
 
 
 def _bleu(scores: dict[str, Any]) -> Iterator[str]:

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.bar_similarity import TRACKS, similarity_of_lines
+from data_prep.bar_similarity import TRACKS, BarSimilarity, similarity_of_lines
 from data_prep.vocabulary import Representation
+from evaluation.bar_repeats import exact_repeats
 from evaluation.bleu import EQUAL_WEIGHTS, continuation_bleu, self_bleu
 from evaluation.bootstrap import CONFIDENCE, Bootstrap
 from evaluation.copying import TrainingBars, fingerprints_of_lines
 from evaluation.data_bin import Split
 from evaluation.generated import GeneratedPiece
 from evaluation.grammar_errors import GrammarErrors
-from evaluation.musical_features import FEATURES, features_of_lines
+from evaluation.losses_by_kind import KindLosses, losses_by_kind
+from evaluation.musical_features import FEATURES, features_of_lines, spread
 from evaluation.perplexity import Losses
 from evaluation.report_text import FORMAT
-from evaluation.similarity import measure_errors, tracks_of
+from evaluation.similarity import measure_errors, peak_heights, tracks_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,12 @@ def score(model: dict[str, Any], losses: Losses, corpora: Corpora, options: Opti
             "tokens": sum(len(piece.tokens) - piece.given for piece in generated),
         },
         "perplexity": _perplexities(losses, options),
+        "losses_by_kind": {
+            division: _kinds(found, options)
+            for division, found in losses_by_kind(losses, corpora.test, corpora.representation).items()
+        },
         **_similarity(corpora, options),
+        "exact_repeats_percent": _exact_repeats(corpora, options),
         "grammar_errors": {
             "constrained": _grammar_errors(generated, corpora.representation, options),
             "unconstrained": _grammar_errors(corpora.unconstrained, corpora.representation, options),
@@ -101,12 +108,27 @@ def _perplexities(losses: Losses, options: Options) -> dict[str, Any]:
     }
 
 
+def _kinds(losses: KindLosses, options: Options) -> dict[str, Any]:
+    """The kinds that occur; what they lose adds up to what all tokens lose."""
+    bits, tokens = losses.bits.sum(axis=0), losses.tokens.sum(axis=0)
+    return {
+        name: {
+            **losses.bits_per_token(kind, options.bootstrap).as_json(),
+            "tokens": int(tokens[kind]),
+            "token_share": float(tokens[kind] / tokens.sum()),
+            "loss_share": float(bits[kind] / bits.sum()),
+        }
+        for kind, name in enumerate(losses.names)
+        if tokens[kind]
+    }
+
+
 def _similarity(corpora: Corpora, options: Options) -> dict[str, Any]:
     tracks = tracks_of(corpora.representation)
     training = similarity_of_lines(_shown(corpora.training, "bar similarity, training"), tracks)
     test = similarity_of_lines(corpora.test, tracks)
     generated = similarity_of_lines(corpora.own_lines(), tracks)
-    errors, curves = {}, {}
+    errors, curves, peaks = {}, {}, {}
     for track in tracks:
         found = measure_errors(generated[track], test[track], training[track], options.bootstrap)
         errors[track] = {
@@ -116,7 +138,50 @@ def _similarity(corpora: Corpora, options: Options) -> dict[str, Any]:
         }
         sets = {"training": training, "test": test, "generated": generated}
         curves[track] = {name: _numbers(similarity[track].curve()) for name, similarity in sets.items()}
-    return {"similarity_error_percent": errors, "bar_similarity": curves}
+        peaks[track] = {name: _peaks(similarity[track], options) for name, similarity in sets.items()}
+    return {"similarity_error_percent": errors, "bar_similarity": curves, "similarity_peaks_percent": peaks}
+
+
+def _peaks(similarity: BarSimilarity, options: Options) -> dict[str, Any]:
+    heights = peak_heights(similarity, options.bootstrap)
+    return {str(t): height.scaled(100).as_json() for t, height in heights.items()}
+
+
+def _exact_repeats(corpora: Corpora, options: Options) -> dict[str, Any]:
+    """In percent of the bars that are not empty; of generated pieces only the bars that the model wrote count.
+
+    The longer a piece, the more there is to repeat: ``test_as_long`` are the test pieces cut to as many bars
+    as a generated piece has on average.
+    """
+    tracks = tracks_of(corpora.representation)
+    instruments = [TRACKS[track] for track in tracks]
+    pieces = fingerprints_of_lines((" ".join(piece.tokens) for piece in corpora.generated), instruments)
+    first_bars = [piece.first_own_bar for piece in corpora.generated]
+    real = fingerprints_of_lines(_shown(corpora.test, "repeats, test"), instruments)
+    length = max(1, round(np.mean([len(piece) for piece in pieces[0]])))
+    return {
+        "bars_of_a_piece": length,
+        "tracks": {
+            track: {
+                "generated": _repeats(map(exact_repeats, pieces[place], first_bars), options),
+                "test": _repeats(map(exact_repeats, real[place]), options),
+                "test_as_long": _repeats((exact_repeats(piece[:length]) for piece in real[place]), options),
+            }
+            for place, track in enumerate(tracks)
+        },
+    }
+
+
+def _repeats(counts: Iterable[tuple[int, int]], options: Options) -> dict[str, Any]:
+    """The share of all bars; ``piece_mean`` is the mean of the pieces' own shares."""
+    found = np.array(list(counts))
+    shares = [repeated / played for repeated, played in found if played]
+    share = options.bootstrap.estimate(lambda sums: 100 * sums[0] / sums[1] if sums[1] else math.nan, found)
+    return {
+        **share.as_json(),
+        "piece_mean": 100 * float(np.mean(shares)) if shares else None,
+        "bars": int(found[:, 1].sum()),
+    }
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
@@ -145,9 +210,18 @@ def _features(corpora: Corpora, options: Options) -> dict[str, Any]:
             "generated": options.bootstrap.mean(generated[:, column]).as_json(),
             "test": options.bootstrap.mean(test[:, column]).as_json(),
             "difference": options.bootstrap.mean_difference(generated[:, column], test[:, column]).as_json(),
+            "spread": _spread(generated[:, column], test[:, column]),
         }
         for column, name in enumerate(FEATURES)
     }
+
+
+def _spread(generated: np.ndarray, test: np.ndarray) -> dict[str, Any] | None:
+    found = spread(generated, test)
+    if found is None:
+        return None
+    deviations = found.deviations if math.isfinite(found.deviations) else None
+    return {**asdict(found), "deviations": deviations}
 
 
 def _bleu(generated: Sequence[GeneratedPiece], options: Options) -> dict[str, Any] | None:

@@ -1,8 +1,16 @@
-"""Bar-by-bar self-similarity: which bars of a piece repeat which, as a matrix and as a picture."""
+"""Bar-by-bar self-similarity: which bars of a piece repeat which, as a matrix and as a picture.
+
+    python -m evaluation.self_similarity PIECES PNG [--piece N]
+
+draws the pieces of a token file, or of what ``generate.sh`` and fairseq's commands leave: all instruments
+above, the melody (program 80) below; with ``--piece`` the Nth alone, side by side.
+"""
 
 from __future__ import annotations
 
+import argparse
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +18,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from data_prep.bar_similarity import TRACKS
+from data_prep.command import CommandError, positive, run_command
 from data_prep.files import write_whole
 from data_prep.note_table import note_table
+from data_prep.token_files import read_token_lines
 
 
 def self_similarity(line: str, instrument: int | None = None) -> np.ndarray:
@@ -54,3 +65,35 @@ def draw_self_similarity(rows: Sequence[Sequence[tuple[str, np.ndarray]]], png_p
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     write_whole(png_path, stream.getvalue())
+
+
+def draw_pieces(path: Path, png_path: Path, piece: int | None = None) -> None:
+    """Draw the pieces of a file, or the one numbered ``piece`` from 1; raises CommandError where there is none."""
+    pieces = list(read_token_lines(path))
+    if piece is not None and piece > len(pieces):
+        raise CommandError(f"{path} holds {len(pieces)} pieces; there is no number {piece}.")
+    chosen = pieces if piece is None else pieces[piece - 1 : piece]
+    matrices = [
+        [(f"{line.name}, {track}", self_similarity(line.text, TRACKS[track])) for line in chosen]
+        for track in ("all", "melody")
+    ]
+    draw_self_similarity(matrices if piece is None else [[*matrices[0], *matrices[1]]], png_path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation.self_similarity", description=__doc__.split("\n")[0])
+    parser.add_argument("pieces", type=Path, metavar="PIECES", help="token file, or generated.txt")
+    parser.add_argument("png", type=Path, metavar="PNG", help="picture to write")
+    parser.add_argument("--piece", type=positive, help="draw the Nth piece alone")
+    options = parser.parse_args(arguments)
+
+    def draw() -> int:
+        draw_pieces(options.pieces, options.png, options.piece)
+        return 0
+
+    return run_command(draw, "Interrupted; no picture was written.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

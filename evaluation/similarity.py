@@ -1,4 +1,4 @@
-"""Similarity error, with its interval and with what chance alone would make of as many real pieces."""
+"""Similarity error, with its interval and with what chance alone would make of as many real pieces; peaks of L_t."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from data_prep.bar_similarity import TRACKS, BarSimilarity, similarity_error
 from data_prep.vocabulary import Representation
 from evaluation.bootstrap import Bootstrap, Estimate
+
+PEAKS = (4, 8, 16)  # bars, where the curves of real songs have theirs
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,21 @@ def measure_errors(
         bootstrap.estimate(error, _columns(test), basic=True),
         bootstrap.draws(error, _columns(training), len(generated.pairs)),
     )
+
+
+def peak_heights(similarity: BarSimilarity, bootstrap: Bootstrap) -> dict[int, Estimate]:
+    """For each t of PEAKS how far L_t stands above the higher of L_(t-1) and L_(t+1), as a fraction.
+
+    A positive height is a local maximum; with an interval above 0 it is more than chance among the pieces.
+    """
+    columns = np.stack([similarity.sums, similarity.pairs], axis=1)
+    return {t: bootstrap.estimate(_height, columns[:, :, t - 2 : t + 1]) for t in PEAKS}
+
+
+def _height(sums: np.ndarray) -> float:
+    """``sums`` [2, 3]: those of similarities and of pairs, at three distances in a row."""
+    before, at, after = np.divide(sums[0], sums[1], out=np.full(3, math.nan), where=sums[1] > 0)
+    return at - max(before, after) if not math.isnan(before + after) else math.nan
 
 
 def _columns(similarity: BarSimilarity) -> np.ndarray:

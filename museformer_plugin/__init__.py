@@ -7,14 +7,14 @@ to one summary vector per other complete bar. Prefix: the begin token, outside e
 song, one training example.
 
 Follow one song: ``dataset`` (pieces with bars and beats) -> ``decoder`` (``embedding``, ``layer``,
-``fc_attention``) -> ``generator`` (sampling under the token grammar). ``task`` and ``model`` hold
-the options.
+``fc_attention``) -> ``generator`` (sampling under the token grammar). ``task``, ``model`` and
+``muon`` hold the options.
 """
 
 import logging
 import os
 
-from . import model, task  # noqa: F401  (registers both)
+from . import model, muon, task  # noqa: F401  (registers them)
 from .errors import install_sentences
 
 install_sentences()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import warnings
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checkpoint_files import checkpoint_of, write_checkpoint
 from .errors import UserError, sentence_for
 
 logger = logging.getLogger(__name__)
@@ -196,54 +196,13 @@ def _check_ties(original: dict[str, Tensor], taken: set[str]) -> None:
             raise UserError(f"The original's parameter decoder.{name} has no counterpart here.")
 
 
-def checkpoint_of(model: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint as fairseq-train writes it, without the state of a training run."""
-    from fairseq import options as fairseq_options
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-    from omegaconf import OmegaConf
-
-    user_dir = str(Path(__file__).resolve().parent)
-    parser = fairseq_options.get_training_parser()
-    argv = ["", "--user-dir", user_dir, "--task", "museformer_language_modeling", "--arch", "museformer"]
-    parsed = fairseq_options.parse_args_and_arch(parser, argv)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fairseq calls Hydra by its old names
-        composed = convert_namespace_to_omegaconf(parsed)
-    cfg = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
-    cfg["common"]["user_dir"] = None  # the command that loads the checkpoint names its own
-    cfg["model"] = {**cfg["model"], **options}
-    return {
-        "args": None,
-        "cfg": cfg,
-        "model": model,
-        "criterion": None,
-        "optimizer_history": [
-            {
-                "criterion_name": "CrossEntropyCriterion",
-                "optimizer_name": "FairseqAdam",
-                "lr_scheduler_state": {},
-                "num_updates": 0,
-            }
-        ],
-        "task_state": {},
-        "extra_state": {"train_iterator": {"epoch": 1}},
-        "last_optimizer_state": None,
-    }
-
-
 def convert(original: Path, out: Path) -> None:
     """Convert the checkpoint at ``original``; ``out`` appears only when it is whole."""
     args, parameters = read_original(original)
     num_symbols = len(parameters.get("decoder.embed_regular_tokens.weight", ()))
     options = convert_options(args, num_symbols)
     model = convert_parameters(parameters, options["decoder_layers"], not options["no_coarse_attention"])
-    partial_file = out.with_name(out.name + ".partial")
-    try:
-        with partial_file.open("wb") as stream:
-            torch.save(checkpoint_of(model, options), stream)
-        partial_file.replace(out)
-    finally:
-        partial_file.unlink(missing_ok=True)
+    write_checkpoint(checkpoint_of(model, options), out)
     logger.info(
         "%s: %d parameters, structure bars %s",
         out,

@@ -99,22 +99,27 @@ class PieceDataset(FairseqDataset):
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """What fairseq calls a sample: ``id`` [B], ``target`` [B, L], ``ntokens``, ``net_input``.
 
+        A sample of a window has also the number of its ``first_bar``; where that is not 1, the source begins
+        with ``<s>``. Beats need nothing: by the grammar each bar's first tokens have beats of their own.
+
         ``net_input``: ``src_tokens`` int64 [B, L], padded on the right, ``src_lengths`` [B],
-        ``layout`` and ``beat_ids`` (int64 [T]) of the pieces end to end, and for generation
+        ``layout`` and ``coordinates`` (int64 [3, T]) of the pieces end to end, and for generation
         ``prompt_lengths`` [B], how many source tokens are given.
         """
         if not samples:
             return {}
         dictionary = self.families.dictionary
         targets = [sample["target"].long() for sample in samples]
-        begin = targets[0].new_tensor([dictionary.eos()])
-        sources = [torch.cat([begin, target[:-1]]) for target in targets]
+        first_bars = [sample.get("first_bar", 1) for sample in samples]
+        # what does not begin with the piece does not look as if it did
+        prefixes = [dictionary.eos() if first_bar == 1 else dictionary.bos() for first_bar in first_bars]
+        sources = [torch.cat([target.new_tensor([prefix]), target[:-1]]) for prefix, target in zip(prefixes, targets)]
         arrays = [source.numpy() for source in sources]
-        bars = [self.families.piece_bars(tokens) for tokens in arrays]
+        bars = [self.families.piece_bars(tokens, first_bar) for tokens, first_bar in zip(arrays, first_bars)]
         net_input = {
             "src_tokens": data_utils.collate_tokens(sources, dictionary.pad()),
             "src_lengths": torch.tensor([len(source) for source in sources]),
-            "beat_ids": np.concatenate([self.families.beat_ids(tokens) for tokens in arrays]),
+            "coordinates": np.concatenate([self.families.coordinates(tokens) for tokens in arrays], axis=1),
         }
         if self.lay_out is not None:
             net_input["layout"] = self.lay_out(bars)

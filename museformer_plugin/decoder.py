@@ -13,11 +13,12 @@ from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .embedding import BarAwareEmbedding
+from .embedding import BarAwareEmbedding, PreviousTokens
 from .fc_attention import BarCache, BarLayout
-from .layer import MuseformerLayer
+from .layer import MuseformerLayer, Turns
 from .recorded_steps import RecordedSteps
-from .token_families import TokenFamilies
+from .rotary import RotaryPositions
+from .token_families import StreamCoordinates, TokenFamilies
 
 _STATE = "museformer_streams"
 _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
@@ -26,28 +27,31 @@ _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
 class Streams:
     """A batch of pieces being written: their caches and where each stands.
 
-    ``next_bar`` and ``latest_beat`` int64 [B]: the bar id of the next token and the beat in force.
+    ``latest`` int64 [3, K, B]: the K tokens before the next, the latest first, with their bar ids and beat ids;
+    padding where there are fewer.
     """
 
-    def __init__(self, cache: BarCache, next_bar: np.ndarray, latest_beat: np.ndarray) -> None:
+    def __init__(self, cache: BarCache, coordinates: StreamCoordinates, latest: np.ndarray) -> None:
         self.cache = cache
-        self.next_bar = next_bar
-        self.latest_beat = latest_beat
+        self.coordinates = coordinates
+        self.latest = latest
         self.recorded = RecordedSteps()
         self.num_read = 0  # tokens read, where fairseq's own generator drives and counts
 
     def __len__(self) -> int:
-        return len(self.next_bar)
+        return len(self.coordinates)
 
     def select(self, numbers: Sequence[int]) -> None:
         """Keep these streams in this order; for the identity nothing moves."""
         self.cache.select(numbers)
-        self.next_bar, self.latest_beat = self.next_bar[numbers], self.latest_beat[numbers]
+        self.coordinates.select(numbers)
+        self.latest = self.latest[:, :, numbers]
 
     def put(self, number: int, entering: Streams) -> None:
         """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""
         self.cache.put(number, entering.cache)
-        self.next_bar[number], self.latest_beat[number] = entering.next_bar[0], entering.latest_beat[0]
+        self.coordinates.put(number, entering.coordinates)
+        self.latest[:, :, number] = entering.latest[:, :, 0]
 
 
 class MuseformerDecoder(FairseqIncrementalDecoder):
@@ -78,9 +82,12 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
                 cfg.dropout,
                 cfg.attention_dropout,
                 self.coarse,
+                cfg.qk_norm,
             )
             for _ in range(cfg.decoder_layers)
         )
+        self.previous = PreviousTokens(cfg.previous_tokens, width) if cfg.previous_tokens else None
+        self.rotary = RotaryPositions(width // cfg.decoder_attention_heads) if cfg.positions == "rotary" else None
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = nn.Linear(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
@@ -90,63 +97,72 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         prev_output_tokens: Tensor,
         src_lengths: Tensor | None = None,
         layout: BarLayout | None = None,
-        beat_ids: np.ndarray | None = None,
+        coordinates: np.ndarray | None = None,
         incremental_state: dict[str, Any] | None = None,
         **unused: Any,
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits [B, L, V] of padded int64 ``prev_output_tokens`` [B, L]; rows at padding are 0.
 
-        ``layout`` and ``beat_ids`` (int64 [T], pieces end to end) come with the batch from the data
-        workers, and are made here when they do not. With ``incremental_state`` only the tokens not
-        read before are, and their logits returned.
+        ``layout`` and ``coordinates`` (int64 [3, T], pieces end to end, see ``TokenFamilies``) come with the batch
+        from the data workers, and are made here when they do not. With ``incremental_state`` only the tokens not read
+        before are, and their logits returned.
         """
         if incremental_state is not None:
             return self._read_on(prev_output_tokens, incremental_state), _NO_ATTENTION
-        if layout is None or beat_ids is None:
+        if layout is None or coordinates is None:
             lengths = (prev_output_tokens != self.dictionary.pad()).sum(dim=1).tolist()
-            layout, beat_ids = self.lay_out([row[:length] for row, length in zip(prev_output_tokens, lengths)])
+            layout, coordinates = self.lay_out([row[:length] for row, length in zip(prev_output_tokens, lengths)])
         lengths = [piece.num_tokens for piece in layout.pieces]
         tokens = torch.cat([row[:length] for row, length in zip(prev_output_tokens, lengths)])
-        features = self.extract_features(tokens, layout, beat_ids)
+        features = self.extract_features(tokens, layout, coordinates)
         logits = self.output_projection(features)
         padded = torch.nn.utils.rnn.pad_sequence(logits.split(lengths), batch_first=True)
         missing = prev_output_tokens.shape[1] - padded.shape[1]
         return (F.pad(padded, (0, 0, 0, missing)) if missing else padded), _NO_ATTENTION
 
     def lay_out(self, pieces: Sequence[Tensor]) -> tuple[BarLayout, np.ndarray]:
-        """Bars and beat ids (int64 [T]) of token sequences without padding, begin token first."""
+        """Bars and coordinates (int64 [3, T]) of token sequences without padding, begin token first."""
         arrays = [piece.cpu().numpy() for piece in pieces]
         bars = [self.families.piece_bars(tokens) for tokens in arrays]
-        beats = np.concatenate([self.families.beat_ids(tokens) for tokens in arrays])
-        return BarLayout.build(bars, self.structure_bars, self.coarse), beats
+        coordinates = np.concatenate([self.families.coordinates(tokens) for tokens in arrays], axis=1)
+        return BarLayout.build(bars, self.structure_bars, self.coarse), coordinates
 
     def extract_features(
-        self, tokens: Tensor, layout: BarLayout, beat_ids: np.ndarray, cache_rows: list | None = None
+        self, tokens: Tensor, layout: BarLayout, coordinates: np.ndarray, cache_rows: list | None = None
     ) -> Tensor:
         """Normalised rows [T, D] before the logits, of pieces laid end to end, tokens int64 [T].
 
         ``cache_rows`` collects, per layer, what incremental decoding needs (see ``MuseformerLayer``).
         """
         device = tokens.device
-        x = self.embedding(
-            tokens,
-            torch.from_numpy(layout.bar_ids).to(device, non_blocking=True),
-            torch.from_numpy(beat_ids).to(device, non_blocking=True),
-            int(layout.bar_ids.max()),
-            int(beat_ids.max()),
-        )
+        bars = torch.from_numpy(layout.bar_ids).to(device, non_blocking=True)
+        beats, onsets, indices = torch.from_numpy(coordinates).to(device, non_blocking=True).unbind()
+        x = self.embedding(tokens, bars, beats, int(layout.bar_ids.max()), int(coordinates[0].max()))
+        if self.previous is not None:
+            x = self.previous(x, torch.cat([torch.arange(piece.num_tokens, device=device) for piece in layout.pieces]))
         x = self._drop(x)
-        s = None
+        s = summary_bars = None
         if self.coarse:
-            bar_ids = torch.from_numpy(layout.summary_bar_ids).to(device, non_blocking=True)
-            s = self._drop(self.embedding.summaries(bar_ids))
+            summary_bars = torch.from_numpy(layout.summary_bar_ids).to(device, non_blocking=True)
+            s = self._drop(self.embedding.summaries(summary_bars))
+        turns = Turns(self._turn(bars, onsets, indices, x), self._turn_of_summaries(summary_bars, x))
         keep = None if cache_rows is None else lambda *rows: cache_rows.append(rows)
         for layer in self.layers:
             if self.checkpoint_activations and self.training:
-                x, s = checkpoint(layer, x, s, layout, use_reentrant=False)
+                x, s = checkpoint(layer, x, s, layout, turns, use_reentrant=False)
             else:
-                x, s = layer(x, s, layout, keep)
+                x, s = layer(x, s, layout, turns, keep)
         return self.final_norm(x)
+
+    def _turn(self, bars: Tensor, onsets: Tensor, indices: Tensor, like: Tensor) -> Tensor | None:
+        return None if self.rotary is None else self.rotary(bars, onsets, indices, like)
+
+    def _turn_of_summaries(self, bars: Tensor | None, like: Tensor) -> Tensor | None:
+        """A summary stands at the beginning of its bar."""
+        if bars is None:
+            return None
+        start = torch.zeros_like(bars)
+        return self._turn(bars, start, start, like)
 
     def _drop(self, rows: Tensor) -> Tensor:
         return F.dropout(rows, self.dropout, self.training)
@@ -156,9 +172,9 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
 
         Returns the logits [n, V] of each and the streams that go on from them.
         """
-        layout, beat_ids = self.lay_out(prompts)
+        layout, coordinates = self.lay_out(prompts)
         cache_rows: list[tuple[Tensor, Tensor | None]] = []
-        features = self.extract_features(torch.cat(list(prompts)), layout, beat_ids, cache_rows)
+        features = self.extract_features(torch.cat(list(prompts)), layout, coordinates, cache_rows)
         token_rows = torch.stack([tokens for tokens, _ in cache_rows]).permute(0, 2, 3, 1, 4)
         summary_rows = (
             torch.stack([summaries for _, summaries in cache_rows]).permute(0, 2, 3, 1, 4) if self.coarse else None
@@ -174,19 +190,28 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
                 summary_rows[:, :, :, first_summary:last_summary] if self.coarse else None,
             )
             start, first_summary = end, last_summary
-        latest_beats = [self.families.latest_beat(prompt.cpu().numpy()) for prompt in prompts]
-        next_bars = [piece.num_complete + 1 for piece in layout.pieces]
         lengths = [piece.num_tokens for piece in layout.pieces]
-        return (
-            list(self.output_projection(features).split(lengths)),
-            Streams(cache, np.array(next_bars), np.array(latest_beats)),
-        )
+        read = [prompt.cpu().numpy() for prompt in prompts]
+        streams = Streams(cache, StreamCoordinates(self.families, read), self._latest(read, layout, coordinates))
+        return list(self.output_projection(features).split(lengths)), streams
+
+    def _latest(self, prompts: Sequence[np.ndarray], layout: BarLayout, coordinates: np.ndarray) -> np.ndarray:
+        """What ``Streams`` keeps of the last tokens of the prompts, int64 [3, K, B]."""
+        count = 0 if self.previous is None else len(self.previous.weight)
+        rows = np.stack([np.concatenate(prompts), layout.bar_ids, coordinates[0]])
+        nothing = np.tile([[self.dictionary.pad()], [0], [0]], count)
+        ends = np.cumsum([len(prompt) for prompt in prompts])
+        of_piece = [rows[:, end - len(prompt) : end] for prompt, end in zip(prompts, ends)]
+        padded = [np.concatenate([nothing, piece], axis=1)[:, ::-1][:, :count] for piece in of_piece]
+        return np.stack(padded, axis=2)
 
     def step(self, tokens: Tensor, streams: Streams) -> Tensor:
         """Read one token of every stream, int64 [B]; returns the logits [B, V] of what follows."""
         read, cache = tokens.cpu().numpy(), streams.cache
-        beat_ids, streams.latest_beat = self.families.next_beats(read, streams.latest_beat)
-        host = np.stack([read, streams.next_bar, beat_ids, cache.begin_step()])
+        bars, beats, onsets, indices = streams.coordinates.advance(read)
+        rows = np.concatenate([np.stack([read, bars, beats])[:, None], streams.latest], axis=1)
+        streams.latest = rows[:, : streams.latest.shape[1]]
+        host = np.concatenate([rows.reshape(-1, len(read)), np.stack([onsets, indices, cache.begin_step()])])
         inputs = torch.from_numpy(host).to(tokens.device)
         if cache.padded:
             logits = streams.recorded.run(lambda inputs: self._step(inputs, cache), inputs, cache.address, cache.shape)
@@ -198,27 +223,35 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         return logits
 
     def _step(self, inputs: Tensor, cache: BarCache) -> Tensor:
-        """Logits [B, V] from int64 [4, B]: tokens, their bar ids and beat ids, and their places in the cache."""
-        tokens, bar_ids, beat_ids, places = inputs.unbind()
-        x = self.embedding.project(tokens, bar_ids, beat_ids)
+        """Logits [B, V] from int64 [3 K + 6, B].
+
+        Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the onsets,
+        the indices in the bar, and the places in the cache.
+        """
+        onsets, indices, places = inputs[-3:]
+        tokens, bars, beats = inputs[:-3].view(3, -1, len(places))
+        x = self.embedding.project(tokens.flatten(), bars.flatten(), beats.flatten()).view(*tokens.shape, -1)
+        x = x[0] if self.previous is None else self.previous.step(x, tokens != self.dictionary.pad())
+        by = self._turn(bars[0], onsets, indices, x)
         visible = cache.visible(places)
         for number, layer in enumerate(self.layers):
-            x = layer.step(x, cache, number, places, visible)
+            x = layer.step(x, cache, number, places, visible, by)
         return self.output_projection(self.final_norm(x))
 
     def _end_bar(self, stream: int, streams: Streams) -> None:
-        """Summarise the bar that stream has completed, once per layer, and go to the next."""
+        """Summarise the bar that stream has completed, once per layer."""
         rows = None
         if self.coarse:
             bar_rows = streams.cache.own_bar(stream)
-            s = self.embedding.summaries(torch.tensor([streams.next_bar[stream]], device=bar_rows.device))
+            bar = torch.tensor([streams.coordinates.bars[stream] - 1], device=bar_rows.device)
+            s = self.embedding.summaries(bar)
+            by = self._turn_of_summaries(bar, s)
             per_layer = []
             for layer, layer_rows in zip(self.layers, bar_rows):
-                s, summary_rows = layer.summarise(s, layer_rows)
+                s, summary_rows = layer.summarise(s, layer_rows, by)
                 per_layer.append(summary_rows)
             rows = torch.stack(per_layer)
         streams.cache.end_bar(stream, rows)
-        streams.next_bar[stream] += 1
 
     def _read_on(self, prev_output_tokens: Tensor, incremental_state: dict[str, Any]) -> Tensor:
         """fairseq's incremental protocol: logits [B, n, V] of the n tokens not read before."""

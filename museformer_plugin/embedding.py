@@ -85,3 +85,35 @@ class BarAwareEmbedding(nn.Module):
     def _positions(self, highest: int, width: int) -> Tensor:
         weight = self.token_proj.weight
         return sinusoidal_positions(torch.arange(highest + 1, device=weight.device), width).to(weight.dtype)
+
+
+class PreviousTokens(nn.Module):
+    """x_t + sum over k of w_k * x_(t-k): each row also gets the rows of the tokens before it, number by number.
+
+    A causal depthwise convolution over the embeddings (compare Primer, arXiv 2109.08668, and Canon layers, Allen-Zhu
+    2025). A key then says what came before its token, so that one layer can find where the same was played before and
+    read what followed. Rows before a piece's first are 0.
+
+    Args:
+        count: how many tokens before, K; ``width``: D.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, width) * 0.3)
+
+    def forward(self, x: Tensor, indices_in_piece: Tensor) -> Tensor:
+        """x [T, D] of pieces laid end to end, int64 [T] -> [T, D]."""
+        total = x
+        for k, weight in enumerate(self.weight[: len(x) - 1], start=1):
+            of_same_piece = (indices_in_piece[k:] >= k).unsqueeze(1).to(x.dtype)
+            total = total + F.pad(x[:-k] * weight * of_same_piece, (0, 0, k, 0))
+        return total
+
+    def step(self, x: Tensor, present: Tensor) -> Tensor:
+        """x [K + 1, B, D]: rows of the new token of each stream and those before it, the latest first -> [B, D].
+
+        ``present`` bool [K + 1, B]: which of them there are.
+        """
+        earlier = x[1:] * present[1:].unsqueeze(2).to(x.dtype)
+        return x[0] + (earlier * self.weight.unsqueeze(1)).sum(0)

@@ -83,10 +83,17 @@ def _sentence_of_worker(error: BaseException) -> str | None:
 
 # What fairseq's errors say when an option cannot be served -> what to tell.
 _NEEDS_GPU = "--fp16 needs a GPU, where fairseq keeps its optimiser; on a CPU train with --bf16 or with neither."
+_OTHER_OPTIMIZER = (
+    "The checkpoint was trained with another --optimizer; resume with that one, or pass --reset-optimizer too."
+)
 _SIGNS = {
     "Torch not compiled with CUDA enabled": _NEEDS_GPU,
     "Found no NVIDIA driver": _NEEDS_GPU,
     "No CUDA GPUs are available": _NEEDS_GPU,
+    "Optimizer does not match": _OTHER_OPTIMIZER,
+    "loaded state dict has a different number of parameter groups": _OTHER_OPTIMIZER,
+    "Cannot resume training due to dataloader mismatch": "The checkpoint stopped in an epoch of other batches than "
+    "these options make: pass --reset-dataloader to begin an epoch of the new ones, or the same options as before.",
     "tokens_per_sample": "--context-window is not offered: pieces are evaluated whole, with all their context.",
 }
 

@@ -4,16 +4,19 @@
 
 from argparse import Namespace
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq import utils
-from fairseq.dataclass import FairseqDataclass
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import ARCH_CONFIG_REGISTRY, FairseqLanguageModel, register_model, register_model_architecture
 from fairseq.tasks import FairseqTask
 
 from .decoder import MuseformerDecoder
 from .errors import UserError
+from .rotary import NARROWEST_HEAD
 
 _PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
+_POSITIONS = ["embedded", "rotary"]
 
 
 @dataclass
@@ -38,6 +41,16 @@ class MuseformerConfig(FairseqDataclass):
     token_embed_dim: int = field(default=512, metadata={"help": "width of the token embedding"})
     bar_embed_dim: int = field(default=256, metadata={"help": "width of the sinusoidal bar embedding; even"})
     beat_embed_dim: int = field(default=128, metadata={"help": "width of the sinusoidal beat embedding; even"})
+    positions: ChoiceEnum(_POSITIONS) = field(
+        default="embedded",
+        metadata={"help": "how attention knows positions: by the embeddings alone, or by turning queries and keys too"},
+    )
+    qk_norm: bool = field(
+        default=False, metadata={"help": "normalise queries and keys; each layer learns how sharply they attend"}
+    )
+    previous_tokens: int = field(
+        default=0, metadata={"help": "how many tokens before each are added to its embedding, weighted"}
+    )
     dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and residual branches"})
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout on attention weights"})
     checkpoint_activations: bool = field(
@@ -75,6 +88,18 @@ def _check(cfg: MuseformerConfig) -> None:
             f"--decoder-attention-heads {cfg.decoder_attention_heads} does not divide "
             f"--decoder-embed-dim {cfg.decoder_embed_dim}."
         )
+    if cfg.positions not in _POSITIONS:
+        raise UserError(f"--positions takes {' or '.join(_POSITIONS)}, not '{cfg.positions}'.")
+    if cfg.positions == "rotary":
+        head_width = cfg.decoder_embed_dim // cfg.decoder_attention_heads
+        if head_width % 2 or head_width < NARROWEST_HEAD:
+            raise UserError(
+                f"--positions rotary needs heads of an even width from {NARROWEST_HEAD} up, for pairs that are turned; "
+                f"--decoder-embed-dim {cfg.decoder_embed_dim} with --decoder-attention-heads "
+                f"{cfg.decoder_attention_heads} gives {head_width}."
+            )
+    if cfg.previous_tokens < 0:
+        raise UserError(f"--previous-tokens must be 0 or more, not {cfg.previous_tokens}.")
     for option, width in (("--bar-embed-dim", cfg.bar_embed_dim), ("--beat-embed-dim", cfg.beat_embed_dim)):
         if width < 4 or width % 2:
             raise UserError(f"{option} must be even and at least 4, not {width}: it is half sines, half cosines.")
@@ -102,18 +127,41 @@ def museformer(args: Namespace) -> None:
 ARCH_CONFIG_REGISTRY["museformer"] = museformer  # register_model has put an empty function there
 
 
-@register_model_architecture("museformer", "museformer_tiny")
-def museformer_tiny(args: Namespace) -> None:
-    """A size for CPUs and for trying things out."""
-    museformer(args)
-    small = {
-        "decoder_layers": 2,
-        "decoder_embed_dim": 128,
-        "decoder_attention_heads": 4,
-        "decoder_ffn_embed_dim": 512,
-        "token_embed_dim": 128,
-        "bar_embed_dim": 64,
-        "beat_embed_dim": 32,
-    }
-    for name, size in small.items():
-        setattr(args, name, utils.safe_getattr(args, name, size))
+def _preset(name: str, options: dict[str, Any]) -> None:
+    """Register the architecture ``name``: these options, unless the command line has others."""
+
+    def apply(args: Namespace) -> None:
+        museformer(args)
+        for option, value in options.items():
+            setattr(args, option, utils.safe_getattr(args, option, value))
+
+    register_model_architecture("museformer", name)(apply)
+
+
+# a size for CPUs and for trying things out
+_TINY = {
+    "decoder_layers": 2,
+    "decoder_embed_dim": 128,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_embed_dim": 512,
+    "token_embed_dim": 128,
+    "bar_embed_dim": 64,
+    "beat_embed_dim": 32,
+}
+# what a CPU trains in hours
+_SMALL = {
+    "decoder_layers": 3,
+    "decoder_embed_dim": 192,
+    "decoder_attention_heads": 6,
+    "decoder_ffn_embed_dim": 768,
+    "token_embed_dim": 192,
+    "bar_embed_dim": 96,
+    "beat_embed_dim": 48,
+}
+# what learns faster than the paper's model; docs/learning.md has the figures
+_ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
+
+_preset("museformer_tiny", _TINY)
+_preset("museformer_rotary", _ROTARY)
+_preset("museformer_rotary_small", {**_SMALL, **_ROTARY})
+_preset("museformer_rotary_tiny", {**_TINY, **_ROTARY})

@@ -3,6 +3,7 @@
 # No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
 import logging
+import math
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from fairseq import utils
 from fairseq.data import Dictionary, FairseqDataset, data_utils
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import FairseqModel
 from fairseq.tasks import FairseqTask, register_task
@@ -30,6 +32,8 @@ from .fc_attention import BarLayout
 from .generator import TOKENS_TO_CLOSE, MuseformerGenerator
 from .sampling import SamplingOptions
 from .token_families import TokenFamilies
+from .window_batches import WindowBatches, WindowDataset
+from .windows import BatchLimits, WindowSchedule
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,17 @@ class MuseformerTaskConfig(FairseqDataclass):
     truncate_train: int = field(
         default=0, metadata={"help": "keep the first N tokens of each training piece; 0 keeps whole pieces"}
     )
+    window_tokens: str = field(
+        default="",
+        metadata={
+            "help": "train on windows of whole bars of at most N tokens, drawn anew each epoch; several lengths, "
+            "comma-separated and rising, follow each other as --window-updates says; empty for whole pieces"
+        },
+    )
+    window_updates: str = field(
+        default="",
+        metadata={"help": "after how many updates each next length of --window-tokens begins, comma-separated"},
+    )
     truncate_valid: int = field(default=0, metadata={"help": "the same for validation pieces"})
     truncate_test: int = field(default=0, metadata={"help": "the same for test pieces"})
     prompt_bars: int = field(
@@ -57,6 +72,9 @@ class MuseformerTaskConfig(FairseqDataclass):
     )
     no_grammar: bool = field(default=False, metadata={"help": "let data and generated pieces leave the token grammar"})
     dataset_impl: Any = II("dataset.dataset_impl")
+    train_subset: str = II("dataset.train_subset")
+    valid_subset: str = II("dataset.valid_subset")
+    update_freq: Any = II("optimization.update_freq")
 
 
 @register_task("museformer_language_modeling", dataclass=MuseformerTaskConfig)
@@ -70,6 +88,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
         self.dictionary = dictionary
         self.families = TokenFamilies(dictionary)
         self._lay_out: Callable[..., BarLayout] | None = None
+        self._schedule = _window_schedule(cfg)
+        self._trains = False
+        self._train_batches: WindowBatches | None = None
 
     @classmethod
     def setup_task(cls, cfg: MuseformerTaskConfig, **unused: Any) -> "MuseformerLanguageModelingTask":
@@ -85,6 +106,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         decoder = model.decoder
         for_gpu = torch.cuda.is_available()
         self._lay_out = partial(lay_out_batch, decoder.structure_bars, decoder.coarse, for_gpu)
+        self._trains = not from_checkpoint  # fairseq loads models so for everything else
         return model
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **unused: Any) -> None:
@@ -102,6 +124,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
             )
         if not self.cfg.no_grammar:
             self._check_pieces(pieces, split)
+        if self._schedule is not None and self._trains and split == self.cfg.train_subset:
+            self.datasets[split] = self._windows_of(pieces, split)
+            return
         self.datasets[split] = PieceDataset(
             pieces,
             np.asarray(pieces.sizes),
@@ -110,6 +135,11 @@ class MuseformerLanguageModelingTask(FairseqTask):
             lay_out=self._lay_out,
             prompt_bars=self.cfg.prompt_bars,
         )
+
+    def _windows_of(self, pieces: Sequence[Tensor], split: str) -> WindowDataset:
+        if split in self.cfg.valid_subset.split(","):
+            raise UserError(f"--valid-subset names {split!r}, which is trained on in windows: name other data.")
+        return WindowDataset(pieces, np.asarray(pieces.sizes), self.families, lay_out=self._lay_out)
 
     def _truncation(self, split: str) -> int:
         for kind in ("train", "valid", "test"):
@@ -127,6 +157,31 @@ class MuseformerLanguageModelingTask(FairseqTask):
                     f"{_what_is_wrong(words, self.families)}. Make the data with data_prep.make_splits and "
                     f"preprocess it with its dict.txt, or pass --no-grammar."
                 )
+
+    def get_batch_iterator(
+        self,
+        dataset: FairseqDataset,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        *further: Any,
+        **keywords: Any,
+    ) -> EpochBatchIterator:
+        """As fairseq does; training on windows has batches of its own, which go on from those before."""
+        if not isinstance(dataset, WindowDataset):
+            return super().get_batch_iterator(dataset, max_tokens, max_sentences, *further, **keywords)
+        limits = BatchLimits(max_tokens or math.inf, max_sentences or math.inf)
+        self._schedule.check(limits, dataset.edges)
+        taken = ("seed", "num_shards", "shard_id", "num_workers", "epoch", "skip_remainder_batch")
+        self._train_batches = WindowBatches(
+            dataset,
+            self._schedule,
+            limits,
+            self.cfg.update_freq,
+            first_update=self._train_batches.updates if self._train_batches else 0,
+            buffer_size=keywords["data_buffer_size"],
+            **{name: keywords[name] for name in taken},
+        )
+        return self._train_batches
 
     def filter_indices_by_size(
         self,
@@ -253,6 +308,17 @@ class MuseformerLanguageModelingTask(FairseqTask):
     def target_dictionary(self) -> Dictionary:
         """The dictionary."""
         return self.dictionary
+
+
+def _window_schedule(cfg: MuseformerTaskConfig) -> WindowSchedule | None:
+    if not (cfg.window_tokens or cfg.window_updates):
+        return None
+    schedule = WindowSchedule.parse(cfg.window_tokens, cfg.window_updates)
+    if cfg.truncate_train:
+        raise UserError(
+            "--window-tokens and --truncate-train exclude each other: windows come from everywhere in a piece."
+        )
+    return schedule
 
 
 def _first_folder(cfg: MuseformerTaskConfig) -> str:

@@ -1,10 +1,12 @@
-"""What the model needs to know of a token: whether it ends a bar, and its beat.
+"""What the model needs to know of a token: whether it ends a bar, and where it stands.
 
 Read off the fairseq dictionary once; the spelling and the families come from
 ``data_prep.vocabulary``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from fairseq.data import Dictionary
@@ -15,7 +17,7 @@ from data_prep.vocabulary import END_OF_BAR, Representation, TokenError, represe
 from .errors import UserError
 from .fc_attention import PieceBars
 
-_CARRIES_LATEST = -1
+CARRIES_LATEST = -1
 
 
 class TokenFamilies:
@@ -40,24 +42,38 @@ class TokenFamilies:
             return 0
         if family == "o":
             return number + 1
-        return 0 if family in ("b", self.representation.bar_start) else _CARRIES_LATEST
+        return 0 if family in ("b", self.representation.bar_start) else CARRIES_LATEST
 
     def is_piece(self, tokens: np.ndarray) -> bool:
         """Whether ``tokens`` (int [n], without begin token and ``</s>``) are a complete piece by the grammar."""
         return coded_piece_obeys(self.family_of_token[tokens], self.value_of_token[tokens], self.representation)
 
-    def piece_bars(self, tokens: np.ndarray) -> PieceBars:
-        """Where the bars of ``tokens`` start, and how many are complete."""
+    def piece_bars(self, tokens: np.ndarray, first_bar: int = 1) -> PieceBars:
+        """Where the bars of ``tokens`` start, and how many are complete; the first has number ``first_bar``."""
         ends = np.flatnonzero(tokens == self.end_of_bar)
         starts = np.concatenate([[1], ends + 1]) if len(tokens) > 1 else np.empty(0, dtype=np.int64)
-        return PieceBars(len(tokens), starts[starts < len(tokens)], len(ends))
+        return PieceBars(len(tokens), starts[starts < len(tokens)], len(ends), first_bar)
 
     def beat_ids(self, tokens: np.ndarray) -> np.ndarray:
         """Beat id of each token: its own, or the latest before it (not reset at bars)."""
         own = self._beat_of_token[tokens]
         last_onset = np.maximum.accumulate(np.where(own > 0, np.arange(len(tokens)), 0))
         # where no onset has been yet, place 0 is the begin token, whose beat is 0
-        return np.where(own == _CARRIES_LATEST, own[last_onset], own)
+        return np.where(own == CARRIES_LATEST, own[last_onset], own)
+
+    def coordinates(self, tokens: np.ndarray) -> np.ndarray:
+        """int64 [3, n]: the beat id of each token, its onset and its index in the bar.
+
+        The onset is the latest of the bar, 0 before there is one, in positions; it is that of a token which has a beat
+        id of its own by formula too, such as a tempo. The prefix and the first token of a bar have index 0.
+        """
+        places = np.arange(len(tokens))
+        begins = np.concatenate([[True, True], tokens[1:-1] == self.end_of_bar])[: len(tokens)]
+        own = self._beat_of_token[tokens]
+        last_onset = np.maximum.accumulate(np.where((own > 0) | begins, places, 0))
+        onsets = np.maximum(own[last_onset] - 1, 0)
+        indices = places - np.maximum.accumulate(np.where(begins, places, 0))
+        return np.stack([self.beat_ids(tokens), onsets, indices])
 
     def latest_beat(self, tokens: np.ndarray) -> int:
         """The beat in force after ``tokens``."""
@@ -65,10 +81,52 @@ class TokenFamilies:
         onsets = onsets[onsets > 0]
         return int(onsets[-1]) if len(onsets) else 0
 
-    def next_beats(self, tokens: np.ndarray, latest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Beat ids of one more token of each stream, and the beats in force after it; int64 [B] each."""
-        own = self._beat_of_token[tokens]
-        return np.where(own == _CARRIES_LATEST, latest, own), np.where(own > 0, own, latest)
+    def own_beats(self, tokens: np.ndarray) -> np.ndarray:
+        """The beat id that each token has by itself, ``CARRIES_LATEST`` where it is that of the latest onset."""
+        return self._beat_of_token[tokens]
+
+
+class StreamCoordinates:
+    """Where the next token of each of B streams will stand. ``prompts``: what has been read, int [n] each."""
+
+    def __init__(self, families: TokenFamilies, prompts: Sequence[np.ndarray]) -> None:
+        self._families = families
+        standing = [_standing_after(families, tokens) for tokens in prompts]
+        self._standing = np.array(standing, dtype=np.int64).reshape(-1, 4).T.copy()  # bars, beats, onsets, indices
+
+    @property
+    def bars(self) -> np.ndarray:
+        """int64 [B]: the numbers of the bars that the next tokens are in."""
+        return self._standing[0]
+
+    def __len__(self) -> int:
+        return len(self.bars)
+
+    def advance(self, tokens: np.ndarray) -> np.ndarray:
+        """Read one more token of each stream, int64 [B]: its bars, beats, onsets and indices, int64 [4, B]."""
+        own = self._families.own_beats(tokens)
+        bars, beats, onsets, indices = self._standing
+        beats, onsets = np.where(own > 0, own, beats), np.where(own > 0, own - 1, onsets)
+        ended = tokens == self._families.end_of_bar
+        self._standing = np.stack([bars + ended, beats, np.where(ended, 0, onsets), np.where(ended, 0, indices + 1)])
+        return np.stack([bars, np.where(own == CARRIES_LATEST, beats, own), onsets, indices])
+
+    def select(self, numbers: Sequence[int]) -> None:
+        """Keep these streams in this order."""
+        self._standing = self._standing[:, numbers]
+
+    def put(self, number: int, entering: StreamCoordinates) -> None:
+        """Let the one stream of ``entering`` take the place of ``number``."""
+        self._standing[:, number] = entering._standing[:, 0]
+
+
+def _standing_after(families: TokenFamilies, tokens: np.ndarray) -> tuple[int, int, int, int]:
+    """Bar, beat, onset and index that the token after ``tokens`` starts from."""
+    bar = 1 + int((tokens == families.end_of_bar).sum())
+    if len(tokens) == 1 or tokens[-1] == families.end_of_bar:
+        return bar, families.latest_beat(tokens), 0, 0
+    _, onset, index = families.coordinates(tokens)[:, -1].tolist()
+    return bar, families.latest_beat(tokens), onset, index + 1
 
 
 def _representation_of(dictionary: Dictionary) -> Representation:

@@ -36,7 +36,8 @@ def test_help(script):
         ("generate.sh", [__file__, ".", "out", "--peaces", "2"], "there is no option --peaces"),
         ("generate.sh", [__file__, __file__, "out", "--pieces", "0"], "--pieces takes a number from 1 up"),
         ("generate.sh", [__file__, __file__, "out", "--prompt-bars", "4"], "--prompt-bars goes with --prompt"),
-        ("demo.sh", ["--nonsense"], "takes one folder"),
+        ("demo.sh", ["--nonsense"], "there is no option --nonsense"),
+        ("demo.sh", ["here", "there"], "takes one folder"),
         ("demo.sh", [REPOSITORY], "exists already"),
     ],
 )
@@ -69,7 +70,7 @@ def pretended(tmp_path):
     [(0, 4), (1, 4), (2, 2), (3, 2), (4, 1), (8, 1)],
 )
 def test_four_pieces_an_update_or_the_next_multiple(pretended, gpus, update_freq):
-    done = run("train.sh", pretended, folder=pretended, GPUS=str(gpus))
+    done = run("train.sh", pretended, folder=pretended, GPUS=str(gpus), RECIPE="paper")
     assert done.returncode == 0, done.stderr
     arguments = done.stdout.split("\n")
     assert arguments[arguments.index("--update-freq") + 1] == str(update_freq)
@@ -78,7 +79,7 @@ def test_four_pieces_an_update_or_the_next_multiple(pretended, gpus, update_freq
 
 
 def test_the_cpu_may_be_chosen_beside_gpus(pretended):
-    done = run("train.sh", pretended, "--cpu", folder=pretended, GPUS="8", PIECES_PER_UPDATE="1")
+    done = run("train.sh", pretended, "--cpu", folder=pretended, GPUS="8", PIECES_PER_UPDATE="1", RECIPE="paper")
     assert done.returncode == 0, done.stderr
     assert "--fp16" not in done.stdout
 
@@ -87,6 +88,116 @@ def test_pieces_that_do_not_divide_are_refused(pretended):
     done = run("train.sh", pretended, folder=pretended, GPUS="8", PIECES_PER_UPDATE="4")
     assert done.returncode == 2
     assert "PIECES_PER_UPDATE=4 is not divisible by 8" in done.stderr
+
+
+def test_the_fast_recipe_is_the_first(pretended):
+    done = run("train.sh", pretended, folder=pretended, GPUS="2", PRECISION="fp16", MAX_UPDATE="1000")
+    assert done.returncode == 0, done.stderr
+    arguments = done.stdout.split("\n")
+    chosen = {name: arguments[arguments.index(name) + 1] for name in ("--arch", "--optimizer", "--window-updates")}
+    assert chosen == {"--arch": "museformer_rotary", "--optimizer": "muon", "--window-updates": "900"}
+    assert "--fp16-no-flatten-grads" in arguments
+    assert "--truncate-train" not in arguments
+
+
+def test_an_unknown_recipe_is_refused(pretended):
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", RECIPE="slow")
+    assert done.returncode == 2
+    assert done.stderr == "train.sh: RECIPE=slow is neither fast nor paper.\n"
+
+
+PRETENDED_PYTHON = """
+printf 'python %s\\n' "$*" >>"$CALLS"
+if [[ "$*" == *make_splits* ]]; then
+    mkdir -p "$4"
+    printf 'one.txt\\ntwo.txt\\n' >"$4/test.pieces"
+fi
+"""
+
+
+@pytest.fixture
+def pretended_demo(tmp_path):
+    """demo.sh in a folder whose commands do no more than write what they were told, and that folder's weights."""
+    folder = tmp_path / "a clone"
+    (folder / ".venv/bin").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "demo.sh", folder)
+    said = 'printf "%s %s, at most %s and at least %s\\n" "${0##*/}" "$*" "${MAX_LEN-}" "${MIN_LEN-}" >>"$CALLS"\n'
+    for name, text in {
+        "setup.sh": "exit 0",
+        "generate.sh": f'{said}mkdir -p "$3" && touch "$3/generated_0.mid"',
+        "train.sh": f'{said}echo "epoch 001: 1 / 2 loss=1.5, ppl=2.8"',
+        ".venv/bin/python": PRETENDED_PYTHON,
+        ".venv/bin/fairseq-preprocess": said,
+        ".venv/bin/fairseq-eval-lm": f'{said}echo "Loss (base 2): 1.5, Perplexity: 2.8"',
+    }.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (folder / name).chmod(0o755)
+    weights = folder / "pretrained/six_track/model.pt"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    return folder, weights
+
+
+def run_demo(folder, *arguments, **environment):
+    """The finished demo.sh and what it called, a line each."""
+    calls = folder / "calls"
+    done = run("demo.sh", *arguments, folder=folder, CALLS=str(calls), **environment)
+    return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_the_quick_demo_is_four_songs_and_their_pictures(pretended_demo, tmp_path):
+    folder, weights = pretended_demo
+    done, calls = run_demo(folder, "--quick", tmp_path / "my demo")
+    assert done.returncode == 0, done.stderr
+    music = tmp_path / "my demo/music"
+    assert calls == [
+        f"generate.sh {weights} {weights.parent} {music} --pieces 4, at most 3500 and at least 0",
+        f"python -m evaluation.piano_roll {music}/generated_0.mid {tmp_path}/my demo/pictures/music",
+    ]
+
+
+def test_the_whole_demo_begins_with_music_too(pretended_demo, tmp_path):
+    folder, weights = pretended_demo
+    done, calls = run_demo(folder, tmp_path / "out", MIN_LEN="100")
+    assert done.returncode == 0, done.stderr
+    written = [call for call in calls if call.startswith("generate.sh")]
+    assert len(written) == 4
+    assert calls[0] == written[0]
+    assert f"{weights} " in written[0] and written[0].endswith("at most 3500 and at least 0")
+    for call in written[1:]:
+        assert "checkpoint_best.pt" in call and call.endswith("at most 5000 and at least 100")
+    assert done.stdout.index("weights that ship") < done.stdout.index("== 1. Songs") < done.stdout.index("== Done")
+
+
+def test_without_weights_the_demo_trains_some(pretended_demo, tmp_path):
+    folder, weights = pretended_demo
+    weights.unlink()
+    done, calls = run_demo(folder, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert f"No weights are at {weights}: the demo begins with training some.\n" in done.stdout
+    assert "make_songs" in calls[0]
+    assert len([call for call in calls if call.startswith("generate.sh")]) == 3
+
+
+def test_without_weights_nothing_is_quick(pretended_demo, tmp_path):
+    folder, weights = pretended_demo
+    weights.unlink()
+    done, calls = run_demo(folder, tmp_path / "out", "--quick")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"demo.sh: no weights are at {weights}, so that --quick leaves nothing to do")
+    assert not calls
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_quick_demo_draws_what_the_shipped_weights_write(tmp_path):
+    if not (REPOSITORY / "pretrained/six_track/model.pt").is_file():
+        pytest.skip("no weights are in pretrained/six_track yet")
+    done = run("demo.sh", "--quick", tmp_path / "out", MAX_LEN="300")
+    assert done.returncode == 0, done.stderr
+    songs = [f"generated_{number}" for number in range(4)]
+    assert sorted(path.stem for path in (tmp_path / "out/music").glob("*.mid")) == songs
+    assert sorted(path.stem for path in (tmp_path / "out/pictures/music").glob("*.png")) == songs
 
 
 @pytest.fixture(scope="module")

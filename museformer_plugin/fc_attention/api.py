@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .backends import attention_for
 from .layout import BarLayout
-from .ragged import ragged_attention, ragged_fc_attention, summary_keys_and_values
+from .ragged import PlaceKeys, ragged_attention, ragged_fc_attention, summary_keys_and_values
 
 
 def fc_attention(
@@ -20,13 +20,16 @@ def fc_attention(
     layout: BarLayout,
     dropout: float = 0.0,
     backend: str | None = None,
+    place_summary_keys: PlaceKeys | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Fine- and coarse-grained attention (Museformer, section 3; arXiv 2210.10349)::
 
-        s' = Attention(q_s, [k_s ; k_x], [v_s ; v_x])     a summary sees itself and its bar
-        x' = Attention(q_x, [K2 s' ; k_x], [V2 s' ; v_x]) a token sees, in one softmax, its piece's
-                                                          prefix, its own bar so far, its structure
-                                                          bars, and the summaries of the other bars
+        s' = Attention(q_s, [k_s ; k_x], [v_s ; v_x])        a summary sees itself and its bar
+        x' = Attention(q_x, [p(K2 s') ; k_x], [V2 s' ; v_x]) a token sees, in one softmax, its piece's
+                                                             prefix, its own bar so far, its structure
+                                                             bars, and the summaries of the other bars
+
+    p is ``place_summary_keys``, or leaves K2 s' as it is.
 
     Args:
         tokens: q, k, v of the tokens, each [T, H, Dh].
@@ -36,6 +39,8 @@ def fc_attention(
         dropout: rate of dropout on the attention weights of both steps; the caller passes 0 in
             evaluation. The seed comes from PyTorch's generator.
         backend: "triton" or "plain" in tests; None takes the fastest that the tensors allow.
+        place_summary_keys: what models with rotary positions do to K2 s' [N, H, Dh] between the two steps, as they
+            do to k_x before the call; differentiable, and without parameters of its own.
 
     Returns x' [T, H, Dh] and s' [N, H, Dh] (None when not coarse), in the dtype of the tokens.
 
@@ -56,10 +61,10 @@ def fc_attention(
         shape = tuple(summary_kv_weight.shape)
         raise ValueError(f"summary_kv_weight has shape {shape}, expected [{2 * width}, {width}]")
     if attend is ragged_attention:
-        return ragged_fc_attention(tokens, summaries, summary_kv_weight, layout, dropout)
+        return ragged_fc_attention(tokens, summaries, summary_kv_weight, layout, place_summary_keys, dropout)
     q_s, k_s, v_s = summaries
     s = attend(q_s, torch.cat([k_s, k_x]), torch.cat([v_s, v_x]), layout.summary_plan, dropout)
-    k2, v2 = summary_keys_and_values(s, summary_kv_weight)
+    k2, v2 = summary_keys_and_values(s, summary_kv_weight, place_summary_keys)
     x = attend(q_x, torch.cat([k2, k_x]), torch.cat([v2, v_x]), layout.token_plan, dropout)
     return x, s
 

@@ -2,8 +2,8 @@
 
 A batch is its pieces' tokens laid end to end, without padding: T tokens, and N summaries, one for
 each complete bar, in the order of the bars. Token 0 of every piece is its prefix, outside every
-bar; bars follow without gaps and are numbered from 1. A last bar that is not complete has no
-summary.
+bar; bars follow without gaps and are numbered from 1, or from where a window of a piece begins. A
+last bar that is not complete has no summary.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ LONGEST_SEGMENT = 512
 
 @dataclass(frozen=True)
 class PieceBars:
-    """The bars of one piece: ``starts`` int [bars] counts from the prefix, so the first is 1."""
+    """The bars of one piece, or of a window of it.
+
+    ``starts`` int [bars] counts from the prefix, so the first is 1. ``first_bar``: the number of the first bar.
+    """
 
     num_tokens: int
     starts: np.ndarray
     num_complete: int
+    first_bar: int = 1
 
     def __post_init__(self) -> None:
         if self.num_tokens < 1:
@@ -39,6 +43,8 @@ class PieceBars:
             raise ValueError(f"the last bar starts at {self.starts[-1]} of {self.num_tokens} tokens")
         if not len(self.starts) - 1 <= self.num_complete <= len(self.starts):
             raise ValueError("all bars but the last must be complete")
+        if self.first_bar < 1:
+            raise ValueError(f"bars are numbered from 1 up, not from {self.first_bar}")
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ class BarLayout:
             coarse=coarse,
             bar_ids=np.concatenate([_bar_ids(piece) for piece in pieces]),
             summary_bar_ids=np.concatenate(
-                [np.arange(1, (piece.num_complete if coarse else 0) + 1) for piece in pieces]
+                [piece.first_bar + np.arange(piece.num_complete if coarse else 0) for piece in pieces]
             ),
             token_plan=AttentionPlan.of(token_segments, token_start),
             summary_plan=AttentionPlan.of(summary_segments, token_start),
@@ -172,6 +178,7 @@ class BarLayout:
 def _bar_ids(piece: PieceBars) -> np.ndarray:
     is_start = np.zeros(piece.num_tokens, dtype=np.int64)
     is_start[piece.starts] = 1
+    is_start[piece.starts[:1]] = piece.first_bar
     return np.cumsum(is_start)
 
 

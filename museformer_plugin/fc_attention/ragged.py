@@ -26,6 +26,9 @@ from .ragged_summary import SummaryGradients, SummaryStep, differentiate_summari
 from .threads import in_threads
 from .walk import Walk
 
+# what becomes of K2 s' [N, H, Dh] before tokens see it: normalised, say, and turned to its bar
+PlaceKeys = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class _Step:
@@ -178,6 +181,7 @@ class _RaggedFCAttention(torch.autograd.Function):
         v_s: Tensor,
         summary_kv_weight: Tensor,
         layout: BarLayout,
+        place_summary_keys: PlaceKeys | None,
         dropout: float,
         seed: int,
     ) -> tuple[Tensor, Tensor]:
@@ -187,8 +191,9 @@ class _RaggedFCAttention(torch.autograd.Function):
         s = torch.empty_like(step.q)
         _over_bars(summarise, step, s)
         s = s.to(q_s.dtype)
-        k2, v2 = summary_keys_and_values(s, summary_kv_weight)
+        k2, v2 = summary_keys_and_values(s, summary_kv_weight, place_summary_keys)
         x, x_sums = _step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
+        ctx.place_summary_keys = place_summary_keys
         ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x, x_sums)
         return x, s
 
@@ -197,12 +202,19 @@ class _RaggedFCAttention(torch.autograd.Function):
     def backward(ctx: Any, grad_x: Tensor, grad_s: Tensor) -> tuple[Tensor | None, ...]:
         q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x, x_sums = ctx.saved_tensors
         k2, v2 = summary_keys_and_values(s, weight)
+        with torch.enable_grad():
+            unplaced = k2.detach().requires_grad_()
+            placed = unplaced if ctx.place_summary_keys is None else ctx.place_summary_keys(unplaced)
+        k2 = placed.detach()
         # the two steps' gradients of the tokens meet here
         grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate_dtype(rows.dtype)) for rows in (k_x, v_x))
         grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
         token_step = _step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
         grad_k2, grad_v2 = grad_rows.unbind(1)
         grad_q_x = token_step.differentiate(x, x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
+        if placed is not unplaced:
+            (grad_placed,) = torch.autograd.grad(placed, unplaced, grad_k2.to(placed.dtype))
+            grad_k2.copy_(grad_placed)
         grad_rows = grad_rows.flatten(1)
         grad_weight = (grad_rows.t() @ s.flatten(1).to(grad_rows.dtype)).to(weight.dtype)
         grad_s = grad_s + (grad_rows @ weight.to(grad_rows.dtype)).view(s.shape)
@@ -211,7 +223,7 @@ class _RaggedFCAttention(torch.autograd.Function):
         grads = SummaryGradients(*of_summaries, grad_k_x, grad_v_x)
         _over_bars(differentiate_summaries, step, *_accurate(grad_s), grads)
         written = zip((grad_q_x, grad_k_x, grad_v_x, *of_summaries), (q_x, k_x, v_x, q_s, k_s, v_s))
-        return *(grad.to(like.dtype) for grad, like in written), grad_weight, None, None, None
+        return *(grad.to(like.dtype) for grad, like in written), grad_weight, None, None, None, None
 
 
 def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,10 +235,10 @@ def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[T
     return bars, kept.bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
 
 
-def summary_keys_and_values(s: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """K2 s' and V2 s' [N, H, Dh] of s' [N, H, Dh]; weight [2 * H * Dh, H * Dh] is K2 above V2."""
+def summary_keys_and_values(s: Tensor, weight: Tensor, place: PlaceKeys | None = None) -> tuple[Tensor, Tensor]:
+    """K2 s', as ``place`` makes it, and V2 s' [N, H, Dh] of s' [N, H, Dh]; weight [2 * H * Dh, H * Dh]: K2 above V2."""
     k2, v2 = F.linear(s.flatten(1), weight.to(s.dtype)).view(len(s), 2, *s.shape[1:]).unbind(1)
-    return k2, v2
+    return k2 if place is None else place(k2), v2
 
 
 def _whole_65536ths(dropout: float) -> float:
@@ -249,10 +261,11 @@ def ragged_fc_attention(
     summaries: tuple[Tensor, Tensor, Tensor],
     summary_kv_weight: Tensor,
     layout: BarLayout,
+    place_summary_keys: PlaceKeys | None = None,
     dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """``fc_attention`` of a coarse layout; see there."""
     seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
-    options = layout, _whole_65536ths(dropout), seed
+    options = layout, place_summary_keys, _whole_65536ths(dropout), seed
     with torch.autocast(tokens[0].device.type, enabled=False):
         return _RaggedFCAttention.apply(*tokens, *summaries, summary_kv_weight, *options)

@@ -5,6 +5,8 @@ For checking only: it builds (N + T) x (N + T) tensors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -61,15 +63,18 @@ def fc_attention_reference(
     summary_kv_weight: Tensor,
     layout: BarLayout,
     dropout: float = 0.0,
+    place_summary_keys: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The same call as ``fc_attention``, by the definition:
+    """The same call as ``fc_attention``, by the definition, where p is ``place_summary_keys``:
 
     s' = Attention(q_s, [k_s ; k_x], [v_s ; v_x])
-    x' = Attention(q_x, [K2 s' ; k_x], [V2 s' ; v_x])
+    x' = Attention(q_x, [p(K2 s') ; k_x], [V2 s' ; v_x])
     """
     token_mask, summary_mask = dense_masks(layout)
     (q_x, k_x, v_x), (q_s, k_s, v_s) = tokens, summaries
     s = masked_attention(q_s, torch.cat([k_s, k_x]), torch.cat([v_s, v_x]), summary_mask, dropout)
     k2, v2 = F.linear(s.flatten(1), summary_kv_weight).view(len(s), 2, *s.shape[1:]).unbind(1)
+    if place_summary_keys is not None:
+        k2 = place_summary_keys(k2)
     x = masked_attention(q_x, torch.cat([k2, k_x]), torch.cat([v2, v_x]), token_mask, dropout)
     return x, s

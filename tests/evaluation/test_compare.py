@@ -64,6 +64,24 @@ def test_a_column_for_each_model(write, capsys):
     assert "cannot be compared" not in printed
 
 
+def test_kinds_repeats_peaks_and_spread_have_rows(write, capsys):
+    heights = {"4": estimate(3.0, 1.0, 5.0), "8": estimate(-1.0), "16": estimate(2.0, -1.0, 3.0)}
+    found = scores(
+        [1.0, 2.0, 3.0],
+        losses_by_kind={"family": {"pitch": estimate(1.25, 1.0, 1.5)}, "track_bar": {"melody, new": estimate(2.0)}},
+        exact_repeats_percent={"tracks": {"bass": {"generated": estimate(12.34), "test": estimate(60.8)}}},
+        similarity_peaks_percent={"melody": {"generated": heights, "test": {"4": estimate(1.0), "8": estimate(2.0)}}},
+        features={"notes_a_bar": {"spread": {"low": 25.0, "high": 90.0, "deviations": 1.0, "within": False}}},
+    )
+    assert main([write("full", found), write("older", scores([1.0, 2.0, 3.0]))]) == 0
+    printed = capsys.readouterr().out
+    assert cells(printed, "bits a token, pitch") == ["1.250 [1.000, 1.500]", "–", "–"]
+    assert cells(printed, "bits a token of the melody, new bars") == ["2.000", "–", "–"]
+    assert cells(printed, "exact repeats, bass (%)") == ["12.3", "–", "60.8"]
+    assert cells(printed, "peaks at 4, 8, 16 bars, melody") == ["4, (16)", "–", "4, 8"]
+    assert cells(printed, "notes a bar, within 5 to 95 % of test pieces") == ["no, 25.000 to 90.000", "–", "–"]
+
+
 def test_models_are_compared_on_the_same_pieces(write, capsys):
     first, second = scores([10.0, 20.0, 60.0]), scores([20.0, 30.0, 70.0])
     # A bit a token more on every piece is twice the perplexity, whichever pieces are drawn.

@@ -23,6 +23,7 @@ def test_interactive_prints_its_prompt(tmp_path):
     assert (scratch.name, scratch.given, scratch.own_bars) == ("generated_0", 0, CONTINUED)
     assert (continued.name, continued.prompt, continued.prompt_bars) == ("generated_1", prompt, 2)
     assert continued.continuation == continued.own_bars == BARS[4]
+    assert (scratch.first_own_bar, continued.first_own_bar) == (0, 2)
 
 
 def test_fairseq_generate_prints_the_example_and_the_caller_knows_the_prompt(tmp_path):
@@ -48,7 +49,7 @@ def test_a_prompt_inside_a_bar_leaves_the_bar_to_nobody(tmp_path):
     (piece,) = read(tmp_path, f"S-0\t{prompt}\nH-0\t-1\t{CONTINUED}\n")
     assert piece.continuation == "p-62 d-6 v-20 b-1 " + BARS[4]
     assert piece.own_bars == BARS[4]
-    assert piece.prompt_bars == 1
+    assert (piece.prompt_bars, piece.first_own_bar) == (1, 2)
 
 
 def test_examples_are_found_among_the_test_pieces(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.vocabulary import DRUMS, GENERAL, METRES, SIX_TRACK, bar_length
-from evaluation.musical_features import FEATURES, bar_lengths, features_of_lines
+from evaluation.musical_features import FEATURES, Spread, bar_lengths, features_of_lines, spread
 
 
 def features(line):
@@ -61,6 +61,23 @@ def test_neighbours_of_other_metres_are_compared_over_the_longer():
     assert features(f"{three} {four}")["groove_consistency"] == pytest.approx(1 - 2 / 48)
     assert features(f"{three} {three.replace('o-0', 'o-6')}")["groove_consistency"] == pytest.approx(1 - 2 / 36)
     assert bar_lengths(f"{three} {four} b-1 s-8 o-0", 4) == [36, 48, 48, 36]
+
+
+def test_spread_by_hand():
+    real = np.arange(101.0)  # mean 50, percentiles are the numbers themselves
+    deviation = math.sqrt((101**2 - 1) / 12)
+    assert spread(np.array([4.0, 6.0, math.nan]), real) == Spread(5, 95, pytest.approx(-45 / deviation), within=True)
+    assert spread(np.array([4.0, 5.9]), real).within is False
+    assert spread(np.array([95.0]), np.append(real, math.nan)).within is True
+    assert spread(np.array([95.1]), real).within is False
+
+
+def test_spread_of_equal_pieces_and_of_none():
+    alike = spread(np.array([1.0, 2.0]), np.array([1.5, 1.5]))
+    assert (alike.low, alike.high, alike.within) == (1.5, 1.5, True)
+    assert math.isnan(alike.deviations)
+    assert spread(np.array([1.0]), np.array([math.nan])) is None
+    assert spread(np.array([]), np.array([1.0])) is None
 
 
 @pytest.mark.parametrize("representation", [SIX_TRACK, GENERAL], ids=lambda representation: representation.name)

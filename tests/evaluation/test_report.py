@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 
+import numpy as np
 import pytest
 
+from evaluation import perplexity
 from evaluation.bleu import EQUAL_WEIGHTS
 from evaluation.report import main
 
@@ -68,6 +70,31 @@ def test_every_measure_has_a_figure(report, piece_lines):
         assert entry["difference"]["value"] == pytest.approx(difference)
 
 
+def test_what_kinds_of_tokens_lose_adds_up(report):
+    scores = json.loads((report / "report.json").read_text())
+    assert set(scores["losses_by_kind"]) == {"family", "track", "bar", "track_bar"}
+    for kinds in scores["losses_by_kind"].values():
+        bits = sum(entry["token_share"] * entry["value"] for entry in kinds.values())
+        assert bits == pytest.approx(scores["perplexity"]["10240"]["bits"], rel=1e-12)
+        assert sum(entry["tokens"] for entry in kinds.values()) == scores["perplexity"]["10240"]["tokens"]
+        assert sum(entry["loss_share"] for entry in kinds.values()) == pytest.approx(1)
+        assert all(entry["low"] <= entry["value"] <= entry["high"] for entry in kinds.values())
+    text = (report / "report.md").read_text()
+    assert "| track_bar" not in text
+    assert all(f"| {kind} |" in text for kind in ("velocity", "strings", "new", "melody, new"))
+
+
+def test_the_model_reads_the_test_pieces_once(checkpoint, data_bin, continued, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        perplexity, "_piece_losses", lambda model, sample: read.append(1) or np.ones(int(sample["ntokens"]))
+    )
+    assert main([*map(str, (checkpoint, data_bin, continued, tmp_path / "out")), *QUICK]) == 0
+    assert len(read) == 4
+    kinds = json.loads((tmp_path / "out" / "report.json").read_text())["losses_by_kind"]
+    assert {entry["value"] for division in kinds.values() for entry in division.values()} == {1}
+
+
 def test_pieces_that_are_the_test_set_score_as_it_does(checkpoint, data_bin, piece_lines, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "pieces.txt").write_text("".join(f"{line}\n" for line in piece_lines["test"]))
@@ -77,6 +104,15 @@ def test_pieces_that_are_the_test_set_score_as_it_does(checkpoint, data_bin, pie
     assert scores["bleu"]["value"] == pytest.approx(100)
     assert scores["options"]["bleu_weights"] == list(EQUAL_WEIGHTS)
     assert scores["grammar_errors"]["unconstrained"] is None
+    repeats = scores["exact_repeats_percent"]
+    assert repeats["bars_of_a_piece"] == round((5 + 9 + 14 + 7) / 4)
+    for entry in repeats["tracks"].values():  # no first bar repeats one, and only they do not count here
+        counts = [entry[name]["bars"] * (entry[name]["value"] or 0) for name in ("generated", "test")]
+        assert counts[0] == pytest.approx(counts[1])
+        assert entry["test_as_long"]["bars"] <= entry["test"]["bars"]
+    own, real = (scores["similarity_peaks_percent"]["all"][name] for name in ("generated", "test"))
+    assert own.keys() == real.keys() == {"4", "8", "16"}
+    assert scores["features"]["notes_a_bar"]["spread"]["within"] is True
     again = [*arguments[:-1], str(tmp_path / "again"), *QUICK, "--prompt-bars", "1"]
     assert main(again) == 0
     for name in ("report.json", "report.md", "self_similarity.png"):

@@ -7,8 +7,8 @@ import pytest
 from data_prep.bar_similarity import similarity_error, similarity_of_lines
 from data_prep.vocabulary import GENERAL, SIX_TRACK
 from evaluation.bootstrap import Bootstrap
-from evaluation.self_similarity import draw_self_similarity, self_similarity
-from evaluation.similarity import measure_errors, tracks_of
+from evaluation.self_similarity import draw_self_similarity, main, self_similarity
+from evaluation.similarity import measure_errors, peak_heights, tracks_of
 
 
 def melody(form):
@@ -50,6 +50,30 @@ def test_a_silent_track_has_no_error():
     assert math.isnan(found.generated.value)
 
 
+def test_peaks_by_hand():
+    # L_t is 1 at 4, 8, 16 and all other multiples of 4, else 0
+    heights = peak_heights(similarity("abcd" * 5, "efgh" * 6), Bootstrap(replicates=20))
+    assert list(heights) == [4, 8, 16]
+    assert {(height.value, height.low, height.high) for height in heights.values()} == {(1, 1, 1)}
+    # 4, 8 and 16 each stand beside a multiple of 3
+    heights = peak_heights(similarity("abc" * 7), Bootstrap())
+    assert [height.value for height in heights.values()] == [-1, -1, -1]
+    assert [height.value for height in peak_heights(similarity("aaaa" * 5), Bootstrap()).values()] == [0, 0, 0]
+
+
+def test_a_peak_is_the_height_over_the_higher_neighbour():
+    found = similarity_of_lines([melody(random.Random(2).choices("ab", k=30))])["melody"]
+    curve = found.curve()
+    for t, height in peak_heights(found, Bootstrap()).items():
+        assert height.value == pytest.approx(curve[t - 1] - max(curve[t - 2], curve[t]))
+
+
+def test_pieces_too_short_for_a_distance_have_no_peak_there():
+    heights = peak_heights(similarity("abcda"), Bootstrap())  # no two bars lie 5 apart
+    assert all(math.isnan(height.value) for height in heights.values())
+    assert all(math.isnan(height.value) for height in peak_heights(similarity(), Bootstrap()).values())
+
+
 def test_the_papers_track_comes_first():
     assert tracks_of(SIX_TRACK)[0] == "melody"
     assert tracks_of(GENERAL) == ("all", "drums")
@@ -81,3 +105,22 @@ def test_matrices_of_any_size_are_drawn(tmp_path):
     ]
     draw_self_similarity(rows, tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").stat().st_size > 1000
+
+
+def picture_width(path):
+    return int.from_bytes(path.read_bytes()[16:20], "big")
+
+
+def test_the_command_draws_the_pieces_of_a_file(tmp_path):
+    (tmp_path / "pieces.txt").write_text("".join(f"H-{n}\t-1.0\t{melody('abab')}\n" for n in range(4)))
+    assert main([str(tmp_path / "pieces.txt"), str(tmp_path / "all.png")]) == 0
+    assert main([str(tmp_path / "pieces.txt"), str(tmp_path / "one.png"), "--piece", "3"]) == 0
+    # four beside each other, or one with its melody at its side
+    assert picture_width(tmp_path / "all.png") > 1.7 * picture_width(tmp_path / "one.png")
+
+
+def test_a_piece_that_is_not_there_is_told(tmp_path, caplog):
+    (tmp_path / "pieces.txt").write_text(f"{melody('abab')}\n")
+    assert main([str(tmp_path / "pieces.txt"), str(tmp_path / "out.png"), "--piece", "2"]) == 1
+    assert "holds 1 pieces; there is no number 2." in caplog.text
+    assert not (tmp_path / "out.png").exists()

@@ -29,6 +29,8 @@ SMALL = ["--arch", "museformer_tiny", "--decoder-embed-dim", 16, "--decoder-ffn-
 SMALL += ["--token-embed-dim", 16, "--bar-embed-dim", 8, "--beat-embed-dim", 8]
 TRAIN = [*TASK, *SMALL, "--cpu", "--optimizer", "adam", "--lr", 1e-2, "--log-format", "simple", "--seed", 1]
 TRAIN += ["--num-workers", 0]
+MUON = ["--optimizer", "muon", "--lr", 0.02, "--adamw-lr", 1e-2]
+WINDOWS = ["--max-tokens", 150, "--window-tokens", "40,120", "--window-updates", 7]
 SAMPLE = ["--cpu", "--sampling", "--sampling-topk", 8, "--max-len-b", 250, "--seed", 1]
 
 
@@ -195,13 +197,51 @@ def test_interactive_needs_a_dictionary_alone(run_command, data_bin, trained, tm
 def test_hydra_train(run_command, data_bin, tmp_path, repository):
     config = [PLUGIN / "config", "--config-name", "museformer_tiny"]
     overrides = [f"common.user_dir={PLUGIN}", f"task.data={data_bin}", f"checkpoint.save_dir={tmp_path}/ckpt"]
-    overrides += ["model.structure_bars='1,2'", "optimization.max_update=3", "dataset.batch_size=4", "common.cpu=true"]
+    overrides += ["model.structure_bars='1,2'", "task.window_tokens='40,120'", "task.window_updates='2'"]
+    overrides += ["optimization.max_update=3", "dataset.batch_size=4", "common.cpu=true"]
     done = run_command("fairseq-hydra-train", "--config-dir", *config, *overrides, cwd=tmp_path)
     assert done.returncode == 0, printed(done)
     state = torch.load(tmp_path / "ckpt" / "checkpoint_last.pt", weights_only=True)
     assert state["optimizer_history"][-1]["num_updates"] == 3
     assert state["cfg"]["model"]["structure_bars"] == "1,2"
     assert state["cfg"]["model"]["decoder_embed_dim"] == 128
+    assert state["cfg"]["task"]["window_tokens"] == "40,120"
+    assert state["extra_state"]["train_iterator"]["updates"] == 3
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        ["--bf16"],
+        ["--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", 1],
+        ["--fp16", "--memory-efficient-fp16", "--fp16-init-scale", 1],
+    ],
+    ids=["bf16", "fp16", "memory_efficient"],
+)
+def test_muon_learns(train, tmp_path, precision):
+    done = train(tmp_path, "--batch-size", 4, "--log-interval", 1, *MUON, *precision, max_update=12)
+    assert done.returncode == 0, printed(done)
+    losses = [float(loss) for loss in re.findall(r"train_inner .* loss=([\d.]+)", printed(done))]
+    assert len(losses) == 12
+    assert losses[-1] < losses[0] - 0.5
+    torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+
+
+def test_muon_in_a_configuration_file(run_command, data_bin, tmp_path):
+    text = (PLUGIN / "config" / "museformer_tiny.yaml").read_text()
+    head, _, rest = text.partition("optimizer:\n")
+    muon = "optimizer:\n  _name: muon\n  adamw_lr: 1e-2\n  adamw_betas: 0.9,0.98\n  muon_momentum: 0.95\n\n"
+    (tmp_path / "trial.yaml").write_text(head + muon + rest[rest.index("lr_scheduler:") :])
+    overrides = [f"common.user_dir={PLUGIN}", f"task.data={data_bin}", f"checkpoint.save_dir={tmp_path}/ckpt"]
+    overrides += ["optimization.max_update=2", "dataset.batch_size=4", "common.cpu=true", "optimizer.muon_momentum=0.9"]
+    done = run_command(
+        "fairseq-hydra-train", "--config-dir", tmp_path, "--config-name", "trial", *overrides, cwd=tmp_path
+    )
+    assert done.returncode == 0, printed(done)
+    state = torch.load(tmp_path / "ckpt" / "checkpoint_last.pt", weights_only=True)
+    hidden, rest = state["last_optimizer_state"]["param_groups"]
+    assert (hidden["momentum"], tuple(rest["betas"])) == (0.9, (0.9, 0.98))
+    assert rest["lr"] / hidden["lr"] == pytest.approx(10)
 
 
 @pytest.mark.parametrize("options", [["--no-coarse-attention"], ["--structure-bars", ""], ["--checkpoint-activations"]])
@@ -218,7 +258,9 @@ def test_bfloat16(train, run_command, data_bin, trained, tmp_path):
     checkpoint = tmp_path / "checkpoint_last.pt"
     found, expected = parameters(checkpoint), parameters(trained[0])
     name = "decoder.output_projection.weight"
-    assert 0 < (found[name].float() - expected[name]).abs().max() < 0.05
+    difference = (found[name].float() - expected[name]).abs()
+    assert 0 < difference.mean() < 0.005  # Adam makes a whole step of a gradient near 0 that has another sign
+    assert difference.max() < 0.1
     assert all(torch.equal(tensor, tensor.bfloat16().float()) for tensor in found.values())
     done = run_command("fairseq-eval-lm", data_bin, *TASK, "--path", checkpoint, "--cpu", "--gen-subset", "test")
     assert done.returncode == 0, printed(done)
@@ -265,8 +307,11 @@ def start():
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, tmp_path):
-    options = ["--batch-size", 3, "--dropout", 0, "--attention-dropout", 0]
+@pytest.mark.parametrize(
+    "batches", [["--batch-size", 3], [*WINDOWS[:-1], 3, *MUON]], ids=["adam_pieces", "muon_windows"]
+)
+def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, tmp_path, batches):
+    options = [*batches, "--dropout", 0, "--attention-dropout", 0]
     done = train(tmp_path / "one", *options, "--update-freq", 2)
     assert done.returncode == 0, printed(done)
     port = free_port()
@@ -280,9 +325,10 @@ def test_two_processes_train_as_one_with_update_freq_2(train, start, data_bin, t
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path):
+@pytest.mark.parametrize("batches", [["--batch-size", 2], [*WINDOWS, *MUON]], ids=["adam_pieces", "muon_windows"])
+def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path, batches):
     """Dropout, order of pieces and optimiser go on as if nothing had happened."""
-    options = ["--batch-size", 2, "--save-interval-updates", 5, "--no-epoch-checkpoints"]
+    options = [*batches, "--save-interval-updates", 5, "--no-epoch-checkpoints"]
     done = train(tmp_path / "whole", *options, max_update=24)
     assert done.returncode == 0, printed(done)
     log = tmp_path / "log"
@@ -306,6 +352,47 @@ def test_a_killed_run_resumes_where_it_was(train, start, data_bin, tmp_path):
     )
 
 
+@pytest.mark.slow
+def test_windows_resume_in_the_middle_of_an_epoch(train, tmp_path):
+    """Before the epoch with the change of lengths, in it before the change and at it, whatever the workers."""
+    options = [*WINDOWS[:-1], 8, "--update-freq", 2, "--no-epoch-checkpoints"]
+    done = train(tmp_path / "whole", *options, max_update=12)
+    assert done.returncode == 0, printed(done)
+    for workers, max_update in [(0, 2), (1, 7), (2, 8), (0, 12)]:
+        done = train(tmp_path / "parts", *options, "--num-workers", workers, max_update=max_update)
+        assert done.returncode == 0, printed(done)
+        state = torch.load(tmp_path / "parts" / "checkpoint_last.pt", weights_only=True)
+        iterator = state["extra_state"]["train_iterator"]
+        assert iterator["updates"] == state["optimizer_history"][-1]["num_updates"] == max_update
+        assert iterator["iterations_in_epoch"] > 0 or max_update == 12
+    assert_same_parameters(
+        tmp_path / "parts" / "checkpoint_last.pt", tmp_path / "whole" / "checkpoint_last.pt", rtol=0, atol=0
+    )
+
+
+def test_other_commands_read_whole_pieces(train, run_command, data_bin, tmp_path):
+    """A checkpoint trained on windows is evaluated on pieces, those it was trained on too."""
+    done = train(tmp_path, *WINDOWS, max_update=2)
+    assert done.returncode == 0, printed(done)
+    arguments = [data_bin, *TASK, "--path", tmp_path / "checkpoint_last.pt", "--cpu"]
+    validate = run_command("fairseq-validate", *arguments, "--valid-subset", "train", "--batch-size", 4)
+    evaluate = run_command("fairseq-eval-lm", *arguments, "--gen-subset", "train", "--max-tokens", 400)
+    assert validate.returncode == evaluate.returncode == 0, printed(validate) + printed(evaluate)
+    bits = number_after("Loss (base 2):", printed(evaluate))
+    assert number_after("| loss", printed(validate)) == pytest.approx(bits, abs=0.0006)
+
+
+def test_windows_do_not_go_on_from_whole_pieces(train, trained, tmp_path):
+    (tmp_path / "checkpoint_last.pt").write_bytes(trained[0].read_bytes())
+    done = train(tmp_path, *WINDOWS, max_update=8)
+    assert_one_sentence(done, "The checkpoint was trained on whole pieces: pass --reset-dataloader")
+    done = train(tmp_path, *WINDOWS, "--reset-dataloader", max_update=8)
+    assert done.returncode == 0, printed(done)
+    # and back again
+    done = train(tmp_path, "--batch-size", 4, "--reset-dataloader", max_update=9)
+    assert done.returncode == 0, printed(done)
+
+
 # bad input: one sentence, no traceback, a non-zero exit
 
 
@@ -324,6 +411,10 @@ def assert_one_sentence(done, sentence):
         (["--decoder-attention-heads", 5], "--decoder-attention-heads 5 does not divide --decoder-embed-dim 16"),
         (["--truncate-train", -1], "--truncate-train must be 0 or more, not -1"),
         (["--max-tokens", 30], "does not fit into batches of 30"),
+        (["--window-tokens", "40,x"], "--window-tokens takes whole numbers from 1 up"),
+        (["--window-tokens", 40, "--truncate-train", 90], "--window-tokens and --truncate-train exclude each other"),
+        (["--window-tokens", 40, "--valid-subset", "train"], "--valid-subset names 'train', which is trained on in"),
+        (["--max-tokens", 150, "--window-tokens", 160], "Windows of 160 tokens do not fit into batches of 150"),
         (["--valid-subset", "nowhere"], "There is no 'nowhere' data at"),
         pytest.param(["--fp16"], "--fp16 needs a GPU", marks=pytest.mark.skipif(HAS_GPU, reason="there is a GPU")),
     ],
@@ -425,13 +516,17 @@ def test_checkpoints_that_are_none(run_command, data_bin, trained, tmp_path, kin
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("kind", ["truncated", "other_size"])
+@pytest.mark.parametrize("kind", ["truncated", "other_size", "other_optimizer"])
 def test_training_does_not_resume_from_what_does_not_fit(train, trained, tmp_path, kind):
     whole = trained[0].read_bytes()
     cut = len(whole) // 2 if kind == "truncated" else len(whole)
     (tmp_path / "checkpoint_last.pt").write_bytes(whole[:cut])
-    options = ["--decoder-ffn-embed-dim", 48] if kind == "other_size" else []
-    sentence = {"truncated": "truncated or not a checkpoint", "other_size": "a model with other options"}[kind]
+    options = {"other_size": ["--decoder-ffn-embed-dim", 48], "other_optimizer": MUON}.get(kind, [])
+    sentence = {
+        "truncated": "truncated or not a checkpoint",
+        "other_size": "a model with other options",
+        "other_optimizer": "trained with another --optimizer",
+    }[kind]
     assert_one_sentence(train(tmp_path, "--batch-size", 4, *options), sentence)
 
 

@@ -57,8 +57,8 @@ def test_bars_and_beats_come_with_the_batch(dataset_of, build_decoder):
     dataset = dataset_of(lay_out=lay_out)
     net_input = dataset.collater([dataset[3], dataset[0]])["net_input"]
     sources = [torch.cat([dataset.pieces[n][-1:], dataset.pieces[n][:-1]]) for n in (3, 0)]
-    layout, beat_ids = decoder.lay_out(sources)
-    np.testing.assert_array_equal(net_input["beat_ids"], beat_ids)
+    layout, coordinates = decoder.lay_out(sources)
+    np.testing.assert_array_equal(net_input["coordinates"], coordinates)
     np.testing.assert_array_equal(net_input["layout"].bar_ids, layout.bar_ids)
     np.testing.assert_array_equal(net_input["layout"].token_plan.key_ranges, layout.token_plan.key_ranges)
     assert "layout" not in dataset_of().collater([dataset[0]])["net_input"]

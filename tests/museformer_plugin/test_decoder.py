@@ -61,9 +61,9 @@ def test_logits_are_those_of_the_original_in_float32(original):
 
 def test_bars_and_beats_are_those_of_the_original(original):
     decoder, case = original
-    layout, beat_ids = decoder.lay_out([torch.from_numpy(case["src_tokens"]).long()])
+    layout, coordinates = decoder.lay_out([torch.from_numpy(case["src_tokens"]).long()])
     piece = layout.pieces[0]
-    np.testing.assert_array_equal(beat_ids, case["beat_ids"])
+    np.testing.assert_array_equal(coordinates[0], case["beat_ids"])
     np.testing.assert_array_equal(layout.bar_ids, case["bar_ids"])
     assert piece.num_complete == case["num_complete_bars"]
     # the original's list goes on to the end of the last bar
@@ -96,11 +96,28 @@ def test_initialisation(dictionary_of):
     assert not any(bias.any() for bias in biases)
 
 
-@pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
+VARIANTS = {
+    "coarse": {},
+    "no_coarse": {"no_coarse_attention": True},
+    "no_structure_bars": {"structure_bars": ""},
+    "far_structure_bars": {"structure_bars": "3,5"},
+    "rotary": {"positions": "rotary"},
+    "rotary_no_coarse": {"positions": "rotary", "qk_norm": True, "no_coarse_attention": True},
+    "qk_norm": {"qk_norm": True},
+    "previous_tokens": {"previous_tokens": 2},
+    "rotary_preset": {"positions": "rotary", "qk_norm": True, "previous_tokens": 3},
+}
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
+def variant(request):
+    return request.param
+
+
 @pytest.mark.parametrize("name", ["six_track", "general"])
-def test_no_position_sees_a_later_one(build_decoder, read_piece, name, coarse):
+def test_no_position_sees_a_later_one(build_decoder, read_piece, name, variant):
     """Every token in turn becomes another, in training mode; what comes before it may not notice."""
-    decoder = build_decoder(name, structure_bars="1,3", no_coarse_attention=not coarse, dropout=0, attention_dropout=0)
+    decoder = build_decoder(name, **{"structure_bars": "1,3", **variant}, dropout=0, attention_dropout=0)
     decoder.train()
     tokens = read_piece(name, bars=6, seed=0)
     others = torch.randint(4, len(decoder.dictionary), tokens.shape, generator=torch.Generator().manual_seed(0))
@@ -128,9 +145,8 @@ def test_every_position_hears_of_the_first_token(build_decoder, read_piece):
     assert (difference[1:] > 1e-9).all()
 
 
-@pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
-def test_a_batch_of_unequal_pieces_equals_each_alone(build_decoder, read_piece, coarse):
-    decoder = build_decoder(no_coarse_attention=not coarse)
+def test_a_batch_of_unequal_pieces_equals_each_alone(build_decoder, read_piece, variant):
+    decoder = build_decoder(**variant)
     pieces = [read_piece("six_track", bars, seed=bars)[: -bars % 3 or None] for bars in (5, 1, 12, 2)]
     pieces.append(pieces[0][:1])  # the begin token alone
     padded = nn.utils.rnn.pad_sequence(pieces, batch_first=True, padding_value=decoder.dictionary.pad())
@@ -144,24 +160,11 @@ def test_a_batch_of_unequal_pieces_equals_each_alone(build_decoder, read_piece, 
 def test_laying_out_in_the_workers_changes_nothing(build_decoder, read_piece):
     decoder = build_decoder()
     tokens = read_piece("six_track", bars=4, seed=0)
-    layout, beat_ids = decoder.lay_out([tokens])
+    layout, coordinates = decoder.lay_out([tokens])
     with torch.no_grad():
-        given = decoder(tokens[None], layout=layout, beat_ids=beat_ids)[0]
+        given = decoder(tokens[None], layout=layout, coordinates=coordinates)[0]
         made = decoder(tokens[None])[0]
     assert torch.equal(given, made)
-
-
-VARIANTS = {
-    "coarse": {},
-    "no_coarse": {"no_coarse_attention": True},
-    "no_structure_bars": {"structure_bars": ""},
-    "far_structure_bars": {"structure_bars": "3,5"},
-}
-
-
-@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
-def variant(request):
-    return request.param
 
 
 @pytest.mark.parametrize("name", ["six_track", "general"])

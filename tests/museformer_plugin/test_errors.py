@@ -24,6 +24,9 @@ from museformer_plugin.errors import UserError, sentence_for
         (RuntimeError("basic_ios::clear: iostream error"), "No space is left on the device"),
         (RuntimeError("Error(s) in loading state_dict for MuseformerLanguageModel: size mismatch"), "other options"),
         (AssertionError("Torch not compiled with CUDA enabled"), "--fp16 needs a GPU"),
+        (AssertionError("Optimizer does not match; please reset"), "with another --optimizer"),
+        (ValueError("loaded state dict has a different number of parameter groups"), "with another --optimizer"),
+        (RuntimeError("Cannot resume training due to dataloader mismatch, please"), "pass --reset-dataloader"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

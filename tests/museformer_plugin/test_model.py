@@ -1,7 +1,9 @@
 import dataclasses
+from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
+from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from museformer_plugin.errors import UserError
 from museformer_plugin.model import MuseformerConfig, MuseformerLanguageModel, parse_structure_bars
@@ -33,6 +35,16 @@ def test_structure_bars_that_are_none(text):
         ({"dropout": 1.0}, "--dropout must be from 0 to below 1, not 1.0"),
         ({"attention_dropout": -0.1}, "--attention-dropout must be from 0 to below 1, not -0.1"),
         ({"structure_bars": "1,x"}, "--structure-bars takes distances"),
+        ({"positions": "polar"}, "--positions takes embedded or rotary, not 'polar'"),
+        ({"previous_tokens": -1}, "--previous-tokens must be 0 or more, not -1"),
+        (
+            {"decoder_embed_dim": 32, "positions": "rotary"},
+            "--positions rotary needs heads of an even width from 6 up, .* gives 4",
+        ),
+        (
+            {"decoder_attention_heads": 1, "decoder_embed_dim": 33, "positions": "rotary"},
+            "--positions rotary needs heads of an even width from 6 up, .* gives 33",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -55,6 +67,18 @@ def test_the_smallest_sizes_make_a_model(dictionary_of):
     task = SimpleNamespace(target_dictionary=dictionary_of("general"))
     model = MuseformerLanguageModel.build_model(MuseformerConfig(structure_bars="", **sizes), task)
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
+
+
+PRESETS = ["museformer_tiny", "museformer_rotary", "museformer_rotary_small", "museformer_rotary_tiny"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fill_in_what_is_not_given(name):
+    args = Namespace(decoder_layers=5)
+    ARCH_CONFIG_REGISTRY[name](args)
+    assert args.decoder_layers == 5
+    assert (getattr(args, "positions", "embedded") == "rotary") == ("rotary" in name)
+    assert getattr(args, "decoder_embed_dim", 512) == {"tiny": 128, "small": 192}.get(name.rsplit("_")[-1], 512)
 
 
 def test_every_option_has_help():

@@ -7,7 +7,8 @@ from fairseq.data import Dictionary
 from data_prep.grammar import check_piece
 from data_prep.vocabulary import REPRESENTATIONS, TokenError
 from museformer_plugin.errors import UserError
-from museformer_plugin.token_families import TokenFamilies
+from museformer_plugin.fc_attention import BarLayout
+from museformer_plugin.token_families import StreamCoordinates, TokenFamilies
 
 
 def entries(families, text):
@@ -44,16 +45,35 @@ def test_beats_before_the_first_onset_are_zero(families_of):
     assert families.beat_ids(entries(families, "t-3 i-80 p-60")).tolist() == [0, 0, 0, 0]
 
 
+def test_onsets_and_indices_begin_anew_in_each_bar(families_of):
+    families = families_of("six_track")
+    tokens = entries(families, "t-3 o-0 i-80 p-60 d-3 v-16 o-5 i-80 p-62 d-3 v-16 b-1 t-3 b-1 t-3 o-2 i-0")
+    _, onsets, indices = families.coordinates(tokens)
+    assert onsets.tolist() == [0, 0, 0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 5, 0, 0, 0, 2, 2]
+    assert indices.tolist() == [0, *range(12), 0, 1, 0, 1, 2]
+
+
+def test_a_tempo_inside_a_bar_has_the_onset_it_stands_at(families_of):
+    families = families_of("general")
+    beats, onsets, _ = families.coordinates(entries(families, "s-9 o-7 t-3 i-0 p-60 d-3 v-16 b-1 s-9"))
+    assert beats.tolist() == [0, 0, 8, 8, 8, 8, 8, 8, 0, 0]
+    assert onsets.tolist() == [0, 0, 7, 7, 7, 7, 7, 7, 7, 0]
+
+
 @pytest.mark.parametrize("name", ["six_track", "general"])
-def test_beats_one_by_one_are_those_of_the_whole(families_of, read_piece, name):
+def test_coordinates_one_by_one_are_those_of_the_whole(families_of, read_piece, name):
     families = families_of(name)
-    tokens = read_piece(name, bars=8, seed=0).numpy()
-    whole = families.beat_ids(tokens)
-    for start in (1, 5, 20):
-        latest = np.array([families.latest_beat(tokens[:start])])
-        for place in range(start, len(tokens)):
-            found, latest = families.next_beats(tokens[place : place + 1], latest)
-            assert found.tolist() == [whole[place]]
+    pieces = [read_piece(name, bars=8, seed=seed).numpy() for seed in (0, 1)]
+    steps = min(map(len, pieces))
+    whole = [
+        np.stack([BarLayout.build([families.piece_bars(piece)], ()).bar_ids, *families.coordinates(piece)])
+        for piece in pieces
+    ]
+    for start in range(1, steps - 1):
+        coordinates = StreamCoordinates(families, [piece[:start] for piece in pieces])
+        for place in range(start, min(steps, start + 30)):
+            found = coordinates.advance(np.array([piece[place] for piece in pieces]))
+            np.testing.assert_array_equal(found, np.stack([rows[:, place] for rows in whole], axis=1))
 
 
 @pytest.mark.parametrize(

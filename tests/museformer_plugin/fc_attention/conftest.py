@@ -7,18 +7,18 @@ from museformer_plugin.fc_attention import BarLayout, PieceBars
 PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
 
 
-def _piece_of(bar_lengths, last_is_complete=True):
+def _piece_of(bar_lengths, last_is_complete=True, first_bar=1):
     lengths = np.array(bar_lengths, dtype=np.int64)
     starts = 1 + np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else lengths
     incomplete = int(bool(len(lengths)) and not last_is_complete)
-    return PieceBars(1 + int(lengths.sum()), starts, len(lengths) - incomplete)
+    return PieceBars(1 + int(lengths.sum()), starts, len(lengths) - incomplete, first_bar)
 
 
 def _many_bars(count, seed):
     return np.random.default_rng(seed).integers(1, 8, count).tolist()
 
 
-# name -> (pieces as (bar lengths, last is complete), structure bars, coarse)
+# name -> (pieces as (bar lengths, last is complete[, number of the first bar]), structure bars, coarse)
 LAYOUTS = {
     "odd_bars": ([([3, 7, 5, 1, 9], True)], (1, 2), True),
     "one_token_bars": ([([1] * 7, True)], (2,), True),
@@ -32,6 +32,11 @@ LAYOUTS = {
         (1, 2, 4),
         True,
     ),
+    "windows": (
+        [([3, 1, 4, 2, 5], False, 7), ([2, 6], True), ([], True, 3), ([4], False, 40), (_many_bars(20, 2), True, 2)],
+        (1, 2, 4),
+        True,
+    ),
     "no_structure_bars": ([([3, 2, 4, 1], True), ([2, 2], False)], (), True),
     "all_structure_bars": ([([3, 2, 4, 1, 3], True)], tuple(range(1, 9)), True),
     "no_coarse": ([([3, 1, 4, 2], True), ([2, 3, 3], False)], (1, 3), False),
@@ -41,7 +46,7 @@ LAYOUTS = {
 
 @pytest.fixture(scope="session")
 def piece_of():
-    """A function from bar lengths, and whether the last bar is complete, to the bars of a piece."""
+    """A function from bar lengths, whether the last is complete, and the first's number to the bars of a piece."""
     return _piece_of
 
 
@@ -56,6 +61,18 @@ def layout(request):
 def unequal_layout():
     pieces, structure_bars, coarse = LAYOUTS["unequal_pieces"]
     return BarLayout.build([_piece_of(*piece) for piece in pieces], structure_bars, coarse)
+
+
+def _normalise_and_weigh(rows):
+    """Something to do to K2 s' [N, H, Dh] that is not linear, and not the same for all rows."""
+    weights = torch.arange(1, len(rows) + 1, dtype=rows.dtype, device=rows.device).sqrt()
+    return torch.nn.functional.normalize(rows, dim=-1) * weights[:, None, None]
+
+
+@pytest.fixture(scope="session")
+def place_summary_keys():
+    """A function for the argument of that name."""
+    return _normalise_and_weigh
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,24 @@ def test_bars_are_numbered_from_one_and_the_prefix_is_in_none(piece_of):
     assert layout.summary_bar_ids.tolist() == [1, 2] + [1]
 
 
+def test_bars_of_a_window_keep_their_numbers(piece_of):
+    window, piece = piece_of([2, 1, 3], last_is_complete=False, first_bar=9), piece_of([1, 2])
+    layout = BarLayout.build([window, piece], (1,))
+    assert layout.bar_ids.tolist() == [0, 9, 9, 10, 11, 11, 11] + [0, 1, 2, 2]
+    assert layout.summary_bar_ids.tolist() == [9, 10] + [1, 2]
+
+
+def test_the_numbers_of_bars_change_nobodys_sight(piece_of):
+    """Who sees whom depends on the distance of bars alone."""
+    numbered = [BarLayout.build([piece_of([2, 1, 3, 2, 2], first_bar=number)], (1, 3)) for number in (1, 30)]
+    for plan in ("token_plan", "summary_plan"):
+        first, second = (getattr(layout, plan) for layout in numbered)
+        np.testing.assert_array_equal(first.query_ranges, second.query_ranges)
+        np.testing.assert_array_equal(first.key_ranges, second.key_ranges)
+    for first, second in zip(*map(dense_masks, numbered)):
+        assert first.equal(second)
+
+
 def test_without_coarse_attention_there_are_no_summaries(piece_of):
     layout = BarLayout.build([piece_of([2, 1, 3])], (1,), coarse=False)
     assert layout.num_summaries == 0
@@ -140,6 +158,11 @@ def test_a_batch_has_a_piece():
 def test_impossible_bars_are_refused(num_tokens, starts, num_complete, message):
     with pytest.raises(ValueError, match=message):
         PieceBars(num_tokens, np.array(starts, dtype=np.int64), num_complete)
+
+
+def test_bars_are_not_numbered_below_1():
+    with pytest.raises(ValueError, match="bars are numbered from 1 up, not from 0"):
+        PieceBars(5, np.array([1, 3]), 2, first_bar=0)
 
 
 def test_walks_see_what_their_plans_see(layout):

@@ -63,6 +63,24 @@ def test_outputs_and_gradients_are_those_of_the_reference(layout, draw_inputs):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
+def test_what_is_done_to_keys_of_summaries_between_the_steps(layout, draw_inputs, place_summary_keys):
+    def ours(inputs, layout):
+        tokens, summaries, weight = inputs if layout.coarse else (inputs[0], None, None)
+        return fc_attention(tokens, summaries, weight, layout, place_summary_keys=place_summary_keys)
+
+    def theirs(inputs, layout):
+        x, s = fc_attention_reference(*inputs, layout, place_summary_keys=place_summary_keys)
+        return x, s if layout.coarse else None
+
+    inputs = draw_inputs(layout)
+    expected = outputs_and_gradients(theirs, inputs, layout)
+    for found, right in zip(outputs_and_gradients(ours, inputs, layout), expected):
+        if found is None:
+            assert right is None or not right.any()
+        else:
+            torch.testing.assert_close(found, right, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("shift", [-900.0, -60.0, 60.0, 900.0])
 def test_scores_that_are_too_large_or_small_for_exp(piece_of, shift, dropout):

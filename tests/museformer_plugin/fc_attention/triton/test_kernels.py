@@ -100,6 +100,19 @@ def test_half_precision(piece_of, draw_inputs, device, dtype, width):
     assert_at_most_twice_the_error_of_eager_code(inputs, layout, device)
 
 
+@pytest.mark.usefixtures("attend")
+def test_what_is_done_to_keys_of_summaries_between_the_steps(piece_of, draw_inputs, device, place_summary_keys):
+    layout = BarLayout.build([piece_of([3, 20, 1, 9, 2, 2, 9]), piece_of([5, 4], False)], (1, 2))
+    inputs = moved(draw_inputs(layout, 2, 16, torch.float32), device=device)
+
+    def run(function, **options):
+        return lambda *inputs: function(*inputs, place_summary_keys=place_summary_keys, **options)
+
+    expected = outputs_and_gradients(run(fc_attention_reference), inputs, layout)
+    for found, right in zip(outputs_and_gradients(run(fc_attention, backend="triton"), inputs, layout), expected):
+        torch.testing.assert_close(found, right, rtol=0, atol=1e-4)
+
+
 def ragged_inputs(plan, num_queries, device, heads=2, width=16):
     generator = torch.Generator().manual_seed(3)
     rows = (num_queries, plan.num_keys, plan.num_keys)

@@ -1,0 +1,105 @@
+"""What kind of token each token of a piece is, so that a loss can be told apart by kinds.
+
+A piece's tokens and its end are divided in four ways; each token is of one kind in each of them:
+
+- ``family``: what the token says. A token that no piece of the representation holds is ``other``.
+- ``track``: the instrument in force at an instrument, pitch, duration or velocity token (an instrument token
+  is of the track that it opens). ``shared`` are bar ends, metres, tempos, onsets and the end of the piece.
+  ``six_track`` has its six tracks; ``general`` has the drums, and all other instruments as one.
+- ``bar``: whether the token's bar, taking the notes of all tracks, repeats an earlier bar of the piece,
+  varies one, is new or is empty, as ``evaluation.bar_repeats`` defines it. A bar's end belongs to the bar;
+  ``outside`` is the end of the piece.
+- ``track_bar`` (``six_track`` only): the tokens of each track, by whether the track's own notes of the bar
+  repeat those of an earlier bar, vary them or are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from data_prep.bar_similarity import TRACKS
+from data_prep.grammar import FAMILIES, NO_FAMILY, coded_symbols
+from data_prep.vocabulary import DRUMS, END_OF_BAR, Representation
+from evaluation.bar_repeats import BAR_KINDS, bar_kinds
+
+_FAMILY_NAMES = {
+    "b": "bar end",
+    "s": "metre",
+    "t": "tempo",
+    "o": "onset",
+    "i": "instrument",
+    "p": "pitch",
+    "d": "duration",
+    "v": "velocity",
+}
+_INSTRUMENT = FAMILIES.index("i")
+_OF_TRACKS = [FAMILIES.index(family) for family in "ipdv"]
+_END = NO_FAMILY + 1  # the end of the piece, as a family
+_SHARED = "shared"
+_EMPTY = BAR_KINDS.index("empty")
+
+
+class TokenKinds:
+    """Tells the kinds of the tokens of one representation; ``names`` lists the kinds of each division."""
+
+    def __init__(self, representation: Representation) -> None:
+        symbols = representation.symbols()
+        families, ranks = coded_symbols(symbols, representation)
+        self._codes = dict(zip(symbols, zip(families.tolist(), ranks.tolist())))
+        if representation.has_metre:
+            self._own: Mapping[str, int] = {}  # tracks with bars of their own, and their instruments
+            tracks = ["drums", "other instruments"]
+            self._track_of_rank = np.array([1 if number == DRUMS else 2 for number in representation.instruments])
+        else:
+            self._own = {name: number for name, number in TRACKS.items() if number is not None}
+            tracks, numbers = list(self._own), list(self._own.values())
+            self._track_of_rank = np.array([1 + numbers.index(number) for number in representation.instruments])
+        self.names: dict[str, tuple[str, ...]] = {
+            "family": (*(_FAMILY_NAMES[family] for family in FAMILIES), "other", "end of piece"),
+            "track": (_SHARED, *tracks),
+            "bar": (*BAR_KINDS, "outside"),
+        }
+        if self._own:
+            self.names["track_bar"] = (_SHARED, *(f"{track}, {kind}" for track in self._own for kind in BAR_KINDS))
+
+    def kinds(self, tokens: Sequence[str], length: int) -> dict[str, np.ndarray]:
+        """int64 [n] for each division: the places in ``names`` of the kinds of the first n tokens.
+
+        n is ``length``, or for shorter pieces one more than they have tokens: the last is the end of the
+        piece. Bars count whole, also the one that ``length`` cuts.
+        """
+        tokens = _whole_bars(tokens, length)
+        coded = [self._codes.get(token, (NO_FAMILY, 0)) for token in tokens]
+        families, ranks = np.array([*coded, (_END, 0)], dtype=np.int64).T
+        bars = np.cumsum([0, *(token.startswith("b-") for token in tokens)])  # that of each token
+        line = " ".join(tokens)
+        found = {"family": families, "track": self._tracks(families, ranks)}
+        found["bar"] = np.where(families == _END, len(BAR_KINDS), _at(bar_kinds(line), bars))
+        if self._own:
+            found["track_bar"] = self._track_bars(line, found["track"], bars)
+        return {division: places[:length] for division, places in found.items()}
+
+    def _tracks(self, families: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+        opened = np.maximum.accumulate(np.where(families == _INSTRUMENT, np.arange(len(families)), -1))
+        of_track = np.isin(families, _OF_TRACKS) & (opened >= 0)
+        return np.where(of_track, self._track_of_rank[ranks[np.maximum(opened, 0)] * of_track], 0)
+
+    def _track_bars(self, line: str, tracks: np.ndarray, bars: np.ndarray) -> np.ndarray:
+        places = np.zeros(len(tracks), dtype=np.int64)
+        for number, instrument in enumerate(self._own.values()):
+            kinds = _at(bar_kinds(line, instrument), bars)
+            places = np.where(tracks == number + 1, 1 + number * len(BAR_KINDS) + kinds, places)
+        return places
+
+
+def _whole_bars(tokens: Sequence[str], length: int) -> Sequence[str]:
+    """As many bars as hold the first ``length`` tokens."""
+    end = next((place for place in range(max(length, 1), len(tokens)) if tokens[place - 1] == END_OF_BAR), len(tokens))
+    return tokens[:end]
+
+
+def _at(kinds: np.ndarray, bars: np.ndarray) -> np.ndarray:
+    """The kinds of the bars of tokens; past the last one a bar is empty."""
+    return np.append(kinds, _EMPTY)[np.minimum(bars, len(kinds))]

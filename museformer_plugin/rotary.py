@@ -1,0 +1,110 @@
+"""Rotary positions in musical coordinates: queries and keys turned by bar, onset and index in the bar.
+
+Rotary positions (Su et al. 2021, arXiv 2104.09864) turn pairs of numbers of a query or key by angles that grow with its
+position, so that their product depends on the distance alone. Here the pairs of a head are divided among three
+positions, so that "the same onset four bars ago" is one and the same turn everywhere in a piece.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+# angles a step of the fastest and the slowest pair; the steps are a bar, an onset position, a token
+_BAR_ANGLES = math.pi / 2, math.pi / 64
+_ONSET_ANGLES = math.pi / 3, math.pi / 96
+_INDEX_ANGLES = 1.0, 1 / 200
+
+NARROWEST_HEAD = 6  # a pair for each of bar, onset and index
+
+
+class RotaryPositions(nn.Module):
+    """Turns of rows from their coordinates.
+
+    The Dh / 2 pairs of a head are divided evenly, the first third by bar, the second by onset, the last by index, with
+    angles a step in a geometric ladder each. Pair k is made of numbers 2 k and 2 k + 1 of the head.
+
+    Args:
+        head_width: Dh, even and at least 6. Raises ValueError for others.
+    """
+
+    def __init__(self, head_width: int) -> None:
+        super().__init__()
+        if head_width % 2 or head_width < NARROWEST_HEAD:
+            raise ValueError(f"head_width: expected an even number from {NARROWEST_HEAD} up, not {head_width}")
+        pairs = head_width // 2
+        of_bars, of_onsets, of_indices = (pairs + 2) // 3, (pairs + 1) // 3, pairs // 3
+        self._ladders = (
+            _ladder(*_BAR_ANGLES, of_bars),
+            _ladder(*_ONSET_ANGLES, of_onsets),
+            _ladder(*_INDEX_ANGLES, of_indices),
+        )
+
+    def forward(self, bars: Tensor, onsets: Tensor, indices: Tensor, like: Tensor) -> Tensor:
+        """int64 [n] each -> e^(i angle) [n, 1, Dh / 2]; complex128 where ``like`` is float64, else complex64.
+
+        The angles are float32 in any case.
+        """
+        parts = [
+            ids.to(torch.float32).unsqueeze(1) * ladder.to(ids.device)
+            for ids, ladder in zip((bars, onsets, indices), self._ladders)
+        ]
+        angles = torch.cat(parts, dim=1).unsqueeze(1).to(torch.promote_types(like.dtype, torch.float32))
+        return torch.polar(torch.ones_like(angles), angles)
+
+
+def _ladder(fastest: float, slowest: float, count: int) -> Tensor:
+    return torch.logspace(math.log10(fastest), math.log10(slowest), count, dtype=torch.float64).to(torch.float32)
+
+
+class _Turned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, by: Tensor) -> Tensor:
+        ctx.save_for_backward(by)
+        return _times(rows, by)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (by,) = ctx.saved_tensors
+        return _times(grad, by.conj()), None
+
+
+def _times(rows: Tensor, by: Tensor) -> Tensor:
+    """Half precision is rounded once, at the end."""
+    pairs = rows.to(by.real.dtype).contiguous().unflatten(-1, (-1, 2))
+    return torch.view_as_real(torch.view_as_complex(pairs) * by).flatten(-2).to(rows.dtype)
+
+
+def turn(rows: Tensor, by: Tensor) -> Tensor:
+    """Rows [n, H, Dh], each pair (a, b) as the complex number a + i b, times ``by`` [n, 1, Dh / 2]."""
+    return _Turned.apply(rows, by)
+
+
+class _Normalised(torch.autograd.Function):
+    """As autograd would have it, in a third of the passes over the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        rows = rows.contiguous()
+        lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_(min=1e-6)
+        factors = math.sqrt(rows.shape[-1]) / lengths
+        normalised = rows * factors
+        ctx.save_for_backward(normalised, factors)
+        return normalised
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        normalised, factors = ctx.saved_tensors
+        along = (grad * normalised).mean(-1, keepdim=True)
+        return torch.addcmul(grad, along, normalised, value=-1).mul_(factors)
+
+
+def normalise(rows: Tensor) -> Tensor:
+    """Rows [n, H, Dh] brought to the length sqrt(Dh); rows near 0 stay near 0."""
+    return _Normalised.apply(rows)

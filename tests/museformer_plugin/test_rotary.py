@@ -1,0 +1,101 @@
+"""Rotary positions: turns depend on distances alone, and the whole model is what its definition says."""
+
+import math
+
+import pytest
+import torch
+
+from museformer_plugin import layer as layer_module
+from museformer_plugin.fc_attention.reference import fc_attention_reference
+from museformer_plugin.rotary import RotaryPositions, normalise, turn
+
+ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
+
+
+def turned(rotary, rows, bar, onset, index):
+    ids = [torch.tensor([number]) for number in (bar, onset, index)]
+    return turn(rows, rotary(*ids, rows))
+
+
+def test_products_depend_on_distances_alone():
+    rotary = RotaryPositions(32)
+    q, k = torch.randn(2, 1, 3, 32, generator=torch.Generator().manual_seed(0)).double()
+
+    def product(bar, onset, index):
+        first = turned(rotary, q, 40 + bar, 12 + onset, 70 + index)
+        return (first * turned(rotary, k, 36 + bar, 6 + onset, 61 + index)).sum(-1)
+
+    expected = product(0, 0, 0)
+    torch.testing.assert_close(product(100, 0, 0), expected, rtol=0, atol=1e-4)  # angles are float32
+    torch.testing.assert_close(product(0, 30, 400), expected, rtol=0, atol=1e-4)
+    other = (turned(rotary, q, 40, 12, 70) * turned(rotary, k, 37, 6, 61)).sum(-1)
+    assert (other - expected).abs().max() > 1e-2
+
+
+def test_one_pair_of_each_kind_turns_by_its_first_angle():
+    rows = torch.tensor([[[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]]]).double()
+    found = turned(RotaryPositions(6), rows, 1, 2, 3)
+    angles = torch.tensor([math.pi / 2, 2 * math.pi / 3, 3.0]).double()
+    torch.testing.assert_close(
+        found.flatten(), torch.stack([angles.cos(), angles.sin()], dim=1).flatten(), rtol=0, atol=1e-6
+    )
+
+
+def test_nothing_is_turned_at_the_origin():
+    rows = torch.randn(1, 2, 8)
+    assert torch.equal(turned(RotaryPositions(8), rows, 0, 0, 0), rows)
+
+
+def test_gradients_are_those_of_the_formula():
+    rotary = RotaryPositions(8)
+    by = rotary(*torch.randint(50, (3, 5)), torch.zeros((), dtype=torch.float64))
+    rows = torch.randn(5, 2, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda rows: turn(rows, by), rows)
+
+
+@pytest.mark.parametrize("width", [4, 7, 33])
+def test_heads_that_have_no_three_pairs(width):
+    with pytest.raises(ValueError, match=f"even number from 6 up, not {width}"):
+        RotaryPositions(width)
+
+
+def test_normalised_rows_and_their_gradients():
+    rows = torch.randn(5, 2, 8, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(normalise(rows), torch.nn.functional.rms_norm(rows, (8,)))
+    assert torch.autograd.gradcheck(normalise, rows)
+    assert not normalise(torch.zeros(1, 1, 8)).any()
+
+
+def plain_turn(rows, by):
+    first, second = rows[..., 0::2], rows[..., 1::2]
+    turned = first * by.real - second * by.imag, second * by.real + first * by.imag
+    return torch.stack(turned, dim=-1).flatten(-2)
+
+
+def plain_normalise(rows):
+    return rows * rows.shape[-1] ** 0.5 / rows.square().sum(-1, keepdim=True).sqrt()
+
+
+@pytest.mark.parametrize("options", [{"positions": "rotary"}, ROTARY], ids=["rotary", "preset"])
+@pytest.mark.parametrize("name", ["six_track", "general"])
+def test_logits_and_gradients_are_those_of_the_definition(build_decoder, read_piece, monkeypatch, name, options):
+    """With dense masks, and autograd through every step."""
+    decoder = build_decoder(name, **options)
+    tokens = torch.stack([read_piece(name, bars=9, seed=seed)[:80] for seed in (5, 6)])
+
+    def logits_and_gradients():
+        logits = decoder(tokens)[0]
+        return logits, *torch.autograd.grad(logits.square().mean(), list(decoder.parameters()))
+
+    ours = logits_and_gradients()
+    monkeypatch.setattr(
+        layer_module,
+        "fc_attention",
+        lambda *arguments, place_summary_keys: fc_attention_reference(
+            *arguments, place_summary_keys=place_summary_keys
+        ),
+    )
+    monkeypatch.setattr(layer_module, "turn", plain_turn)
+    monkeypatch.setattr(layer_module, "normalise", plain_normalise)
+    for found, expected in zip(ours, logits_and_gradients()):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)

@@ -1,0 +1,50 @@
+"""The weights that ship: what lies in every folder of ``pretrained/``."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_prep.vocabulary import REPRESENTATIONS
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDERS = sorted(path.parent for path in (REPOSITORY / "pretrained").glob("*/model.pt"))
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def folder(request):
+    return request.param
+
+
+def test_a_six_track_model_ships():
+    assert "six_track" in [folder.name for folder in FOLDERS]
+
+
+def test_weights_are_small_and_hold_nothing_but_tensors(folder):
+    assert (folder / "model.pt").stat().st_size <= 12e6
+    state = torch.load(folder / "model.pt", weights_only=True)
+    assert {tensor.dtype for tensor in state["model"].values()} == {torch.float16}
+    assert state["last_optimizer_state"] is None
+
+
+def test_the_dictionary_is_that_of_the_representation(folder):
+    assert (folder / "dict.txt").read_text() == REPRESENTATIONS[folder.name].dict_txt()
+
+
+def test_the_card_says_what_it_learnt_from_and_how(folder):
+    card = (folder / "README.md").read_text()
+    for said in ("licence", "train.sh", "perplexity", "What it cannot do"):
+        assert said in card
+
+
+@pytest.mark.slow
+def test_it_writes_a_song(folder, tmp_path):
+    command = [REPOSITORY / "generate.sh", folder / "model.pt", folder, tmp_path / "songs"]
+    options = {"MAX_LEN": "300", "SEED": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **options})
+    assert done.returncode == 0, done.stderr
+    assert [path.suffix for path in sorted((tmp_path / "songs").iterdir())] == [".txt", ".mid"]
+    bars = (tmp_path / "songs" / "generated.txt").read_text().count("b-1")
+    assert bars >= 1
