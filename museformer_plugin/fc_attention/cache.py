@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .cache_buffers import PaddedBuffer, StreamBuffers
@@ -34,13 +33,13 @@ class _Stream:
         self.own_start = 1  # where the own bar begins in the buffer
         self.length = 1  # rows of the buffer in use
 
-    def key_rows(self, structure_bars: frozenset[int], coarse: bool) -> Tensor:
-        """The rows the next bar sees, before its own."""
+    def key_rows(self, structure_bars: frozenset[int], coarse: bool) -> list[Tensor]:
+        """The rows the next bar sees, before its own, each [L, 2, H, n, Dh]."""
         next_bar = self.num_bars
         far = [bar for bar in range(next_bar) if next_bar - bar not in structure_bars] if coarse else []
         near = [len(self.recent_bars) - c for c in sorted(structure_bars, reverse=True)]
         bars = [self.recent_bars[place] for place in near if place >= 0]
-        return torch.cat([*(self.summaries[bar] for bar in far), self.prefix, *bars], dim=3)
+        return [*(self.summaries[bar] for bar in far), self.prefix, *bars]
 
     def copy(self) -> _Stream:
         twin = copy.copy(self)
@@ -92,12 +91,12 @@ class BarCache:
     def _gather(self, number: int, own: Tensor | None = None) -> None:
         """Lay out the keys of stream ``number`` for its next bar, ``own`` being what it has of it."""
         stream = self._streams[number]
-        rows = stream.key_rows(self.structure_bars, self.coarse)
-        stream.own_start = rows.shape[3]
-        if own is not None and own.shape[3]:
-            rows = torch.cat([rows, own], dim=3)
-        stream.length = rows.shape[3]
-        self._buffers.begin(number, rows)
+        parts = stream.key_rows(self.structure_bars, self.coarse)
+        stream.own_start = stream.length = sum(part.shape[3] for part in parts)
+        if own is not None:
+            parts.append(own)
+            stream.length += own.shape[3]
+        self._buffers.begin(number, parts)
 
     def begin_step(self) -> np.ndarray:
         """Make room for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
@@ -157,7 +156,7 @@ class BarCache:
         """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""
         stream = entering._streams[0].copy()
         self._streams[number] = stream
-        self._buffers.begin(number, entering._buffers.rows_of(0)[:, :, :, : stream.length])
+        self._buffers.begin(number, [entering._buffers.rows_of(0)[:, :, :, : stream.length]])
 
     def num_bytes(self) -> int:
         """Memory held, in bytes."""

@@ -30,8 +30,9 @@ class PaddedBuffer:
         self._rows: Tensor | None = None  # [L, 2, B, H, capacity, Dh]
         self._longest = 0  # of the streams, as the step under way began
 
-    def begin(self, number: int, rows: Tensor) -> None:
-        """Let stream ``number``, which may be a new one, begin with ``rows`` [L, 2, H, n, Dh]."""
+    def begin(self, number: int, parts: Sequence[Tensor]) -> None:
+        """Let stream ``number``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
+        rows = torch.cat(parts, dim=3)
         self._number = max(self._number, number + 1)
         self._reserve(rows, rows.shape[3] + 1)
         buffer = self._rows[:, :, number]
@@ -107,26 +108,40 @@ class PaddedBuffer:
 
 
 class _OwnBuffer:
-    """One stream's rows [L, 2, H, capacity, Dh]; those behind its length are 0, or written anew before they are read.
+    """One stream's rows [L, 2, H, capacity, Dh], 0 where there are none yet.
 
-    In bfloat16 all of them are multiplied, ``hidden`` [1, 1, capacity], -inf behind the length, being added to scores:
-    products of rows that lie apart, or of a shape that is new at every step, take several times longer.
+    In bfloat16 all of them are multiplied, ``hidden`` [1, 1, capacity], -inf where there are none yet, being added to
+    scores: products of rows that lie apart, or of a shape that is new at every step, take several times longer.
     """
 
     def __init__(self, rows: Tensor, hidden: Tensor) -> None:
         self.rows = rows
-        self._layers = [layer.unbind(0) for layer in rows.unbind(0)]
         self._hidden = hidden
+        self._layers = [(layer, layer[0], layer[1]) for layer in rows]
         self._length = 0  # as the step under way began
 
     @classmethod
-    def holding(cls, rows: Tensor) -> _OwnBuffer:
-        """With a copy of ``rows`` [L, 2, H, n, Dh], and room behind them."""
-        layers, two, heads, length, width = rows.shape
+    def empty(cls, like: Tensor, length: int) -> _OwnBuffer:
+        """With room for ``length`` rows and some more; ``like`` [L, 2, H, n, Dh] gives the rest."""
         capacity = -(-(length + _ROOM) // _ROUND) * _ROUND
-        hidden = rows.new_full((1, 1, capacity), float("-inf"))
-        hidden[:, :, :length] = 0
-        return cls(torch.cat([rows, rows.new_zeros(layers, two, heads, capacity - length, width)], dim=3), hidden)
+        layers, two, heads, _, width = like.shape
+        return cls(like.new_empty(layers, two, heads, capacity, width), like.new_empty(1, 1, capacity))
+
+    def suits(self, length: int) -> bool:
+        """Whether there is room for more than ``length`` rows, and not too much."""
+        return length < self.rows.shape[3] <= length + 2 * _ROOM + _ROUND
+
+    def fill(self, parts: Sequence[Tensor]) -> _OwnBuffer:
+        """Begin with ``parts``, each [L, 2, H, n, Dh]; returns itself."""
+        end = 0
+        for part in parts:
+            start, end = end, end + part.shape[3]
+            self.rows[:, :, :, start:end] = part
+        # rows without a weight are multiplied by 0, which a value that is not finite would survive
+        self.rows[:, :, :, end:] = 0
+        self._hidden[:, :, :end] = 0
+        self._hidden[:, :, end:] = float("-inf")
+        return self
 
     def copy(self) -> _OwnBuffer:
         return _OwnBuffer(self.rows.clone(), self._hidden.clone())
@@ -135,16 +150,15 @@ class _OwnBuffer:
         self._length = length
         self._hidden[:, :, length] = 0
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q [1, H, 1, Dh], k and v [H, Dh] -> as q."""
-        keys, values = self._layers[layer]
-        keys[:, self._length] = k
-        values[:, self._length] = v
-        if keys.dtype != torch.bfloat16:
-            end = self._length + 1
-            return _attend(q, keys[None, :, :end], values[None, :, :end])
-        scores = torch.bmm(q[0] * q.shape[3] ** -0.5, keys.transpose(1, 2)).add_(self._hidden)
-        return torch.bmm(scores.softmax(2), values)[None]
+    def attend(self, layer: int, q: Tensor, new: Tensor) -> Tensor:
+        """q [H, 1, Dh], in bfloat16 times Dh^(-1/2), and a key and a value ``new`` [2, H, Dh] -> as q."""
+        rows, keys, values = self._layers[layer]
+        rows.select(2, self._length).copy_(new)
+        if q.dtype == torch.bfloat16:
+            scores = torch.bmm(q, keys.transpose(1, 2)).add_(self._hidden)
+            return torch.bmm(scores.softmax(2), values)
+        end = self._length + 1
+        return _attend(q[None], keys[None, :, :end], values[None, :, :end])[0]
 
 
 class StreamBuffers:
@@ -153,15 +167,21 @@ class StreamBuffers:
     def __init__(self) -> None:
         self._buffers: list[_OwnBuffer] = []
 
-    def begin(self, number: int, rows: Tensor) -> None:
-        """Let stream ``number``, which may be a new one, begin with ``rows`` [L, 2, H, n, Dh]."""
-        self._buffers[number : number + 1] = [_OwnBuffer.holding(rows)]
+    def begin(self, number: int, parts: Sequence[Tensor]) -> None:
+        """Let stream ``number``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
+        length = sum(part.shape[3] for part in parts)
+        if number == len(self._buffers):
+            self._buffers.append(_OwnBuffer.empty(parts[0], length))
+        elif not self._buffers[number].suits(length):  # new memory costs more than the rows that fill it
+            self._buffers[number] = _OwnBuffer.empty(parts[0], length)
+        self._buffers[number].fill(parts)
 
     def begin_step(self, lengths: Sequence[int]) -> None:
         """Make room for one more row of every stream, behind as many as ``lengths`` says."""
         for number, length in enumerate(lengths):
-            if length == self._buffers[number].rows.shape[3]:
-                self._buffers[number] = _OwnBuffer.holding(self._buffers[number].rows)
+            rows = self._buffers[number].rows
+            if length == rows.shape[3]:
+                self._buffers[number] = _OwnBuffer.empty(rows, length).fill([rows])
             self._buffers[number].begin_step(length)
 
     def visible(self, places: Tensor) -> None:
@@ -169,8 +189,10 @@ class StreamBuffers:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: None) -> Tensor:
         """Put k and v behind the rows of each stream and attend to all: q, k, v [B, H, Dh] -> [B, H, Dh]."""
-        of_streams = zip(self._buffers, q[:, None, :, None].unbind(0), k.unbind(0), v.unbind(0))
-        return torch.cat([buffer.attend(layer, *rows) for buffer, *rows in of_streams]).squeeze(2)
+        if q.dtype == torch.bfloat16:
+            q = q * q.shape[2] ** -0.5
+        of_streams = zip(self._buffers, q.unsqueeze(2).unbind(0), torch.stack([k, v], 1).unbind(0))
+        return torch.stack([buffer.attend(layer, *rows) for buffer, *rows in of_streams]).squeeze(2)
 
     def rows_of(self, number: int) -> Tensor:
         """Of stream ``number``, [L, 2, H, n, Dh], with room behind what it has."""
