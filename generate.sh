@@ -24,7 +24,7 @@ Environment variables and their defaults:
   MIN_LEN=0       shortest song, in tokens
   BATCH=32        songs written at a time; as one ends, the next begins (in lots of 4 x BATCH, each
                   kept as it is done)
-  PRECISION=fp32  fp16 for GPUs
+  PRECISION=fp32  fp16 or bf16 for GPUs, bf16 for CPUs with instructions for it (avx512_bf16 in /proc/cpuinfo)
 EOF
 }
 
@@ -74,9 +74,9 @@ for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:=20480} MIN_LEN=
 done
 [[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
 case ${PRECISION:=fp32} in
-    fp16) precision=(--fp16) ;;
+    fp16 | bf16) precision=("--$PRECISION") ;;
     fp32) precision=() ;;
-    *) fail "PRECISION=$PRECISION is not fp16 or fp32." ;;
+    *) fail "PRECISION=$PRECISION is not fp16, bf16 or fp32." ;;
 esac
 "$here/setup.sh"
 

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from .embedding import BarAwareEmbedding, PreviousTokens
 from .fc_attention import BarCache, BarLayout
 from .layer import MuseformerLayer, Turns
+from .packed_weights import PackableLinear
 from .recorded_steps import RecordedSteps
 from .rotary import RotaryPositions
 from .token_families import StreamCoordinates, TokenFamilies
@@ -89,7 +90,7 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         self.previous = PreviousTokens(cfg.previous_tokens, width) if cfg.previous_tokens else None
         self.rotary = RotaryPositions(width // cfg.decoder_attention_heads) if cfg.positions == "rotary" else None
         self.final_norm = nn.LayerNorm(width)
-        self.output_projection = nn.Linear(width, len(dictionary), bias=False)
+        self.output_projection = PackableLinear(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
 
     def forward(

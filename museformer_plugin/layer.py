@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .fc_attention import BarCache, BarLayout, fc_attention
+from .packed_weights import Packable, PackableLinear
 from .rotary import normalise, turn
 
 
@@ -23,7 +24,7 @@ class HiddenMatrices(NamedTuple):
     stacked: int = 1
 
 
-class _Projections(nn.Module):
+class _Projections(Packable):
     """Query, key and value matrices shared by tokens and summaries, with biases of their own."""
 
     def __init__(self, width: int, coarse: bool) -> None:
@@ -49,9 +50,9 @@ class Turns(NamedTuple):
 NO_TURNS = Turns(None, None)
 
 
-def linear(in_width: int, out_width: int) -> nn.Linear:
+def linear(in_width: int, out_width: int) -> PackableLinear:
     """A linear layer with Xavier weights and a zero bias."""
-    layer = nn.Linear(in_width, out_width)
+    layer = PackableLinear(in_width, out_width)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
@@ -148,7 +149,7 @@ class MuseformerLayer(nn.Module):
         return torch.stack([self._place(rows[:, 0], by), rows[:, 1]], 1)
 
     def _qkv(self, rows: Tensor, bias: Tensor, by: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        qkv = F.linear(self.attention_norm(rows), self.projections.weight, bias)
+        qkv = self.projections.product(self.attention_norm(rows), bias)
         q, k, v = qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads).unbind(1)
         if not self._places(by):
             return q, k, v

@@ -10,9 +10,11 @@ from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import ARCH_CONFIG_REGISTRY, FairseqLanguageModel, register_model, register_model_architecture
 from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig
 
 from .decoder import MuseformerDecoder
 from .errors import UserError
+from .packed_weights import pack_weights
 from .rotary import NARROWEST_HEAD
 
 _PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
@@ -117,6 +119,18 @@ class MuseformerLanguageModel(FairseqLanguageModel):
         """Build the model; raises UserError for sizes that do not fit together."""
         _check(cfg)
         return cls(MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), task.target_dictionary))
+
+    def prepare_for_inference_(self, cfg: DictConfig) -> None:
+        """As fairseq does; and take ``--bf16``, which its commands that read or write pieces do not know.
+
+        Raises UserError where ``--fp16`` is given too.
+        """
+        if cfg.common.bf16 and cfg.common.fp16:
+            raise UserError("--fp16 and --bf16 exclude each other.")
+        super().prepare_for_inference_(cfg)
+        if cfg.common.bf16:
+            self.bfloat16()
+            pack_weights(self)
 
 
 def museformer(args: Namespace) -> None:

@@ -222,6 +222,23 @@ def test_songs_from_scratch(converted, tmp_path):
     assert "holds songs already" in again.stderr
 
 
+def test_songs_in_bfloat16(converted, tmp_path):
+    """The same command writes the same tokens, and others than in float32."""
+    written = {}
+    for name, precision in {"half": "bf16", "again": "bf16", "whole": "fp32"}.items():
+        out = tmp_path / name
+        done = run("generate.sh", converted / "checkpoint.pt", converted, out, MAX_LEN="150", PRECISION=precision)
+        assert done.returncode == 0, done.stderr
+        written[name] = [line for line in (out / "generated.txt").read_text().splitlines() if line[:2] in ("H-", "P-")]
+    assert written["half"] == written["again"] != written["whole"]
+
+
+def test_a_precision_that_is_none(converted, tmp_path):
+    done = run("generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", PRECISION="int8")
+    assert done.returncode == 2
+    assert done.stderr == "generate.sh: PRECISION=int8 is not fp16, bf16 or fp32.\n"
+
+
 def test_a_continued_song_keeps_its_bars_and_key(converted, golden, tmp_path):
     from miditoolkit import MidiFile
 

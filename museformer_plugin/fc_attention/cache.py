@@ -16,13 +16,10 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention as _attend
 
+from .cache_buffers import PaddedBuffer, StreamBuffers
 from .layout import PieceBars
-
-_ROOM = 256  # rows a growing buffer gains at a time
 
 
 class _Stream:
@@ -36,13 +33,13 @@ class _Stream:
         self.own_start = 1  # where the own bar begins in the buffer
         self.length = 1  # rows of the buffer in use
 
-    def key_rows(self, structure_bars: frozenset[int], coarse: bool) -> Tensor:
-        """The rows the next bar sees, before its own."""
+    def key_rows(self, structure_bars: frozenset[int], coarse: bool) -> list[Tensor]:
+        """The rows the next bar sees, before its own, each [L, 2, H, n, Dh]."""
         next_bar = self.num_bars
         far = [bar for bar in range(next_bar) if next_bar - bar not in structure_bars] if coarse else []
         near = [len(self.recent_bars) - c for c in sorted(structure_bars, reverse=True)]
         bars = [self.recent_bars[place] for place in near if place >= 0]
-        return torch.cat([*(self.summaries[bar] for bar in far), self.prefix, *bars], dim=3)
+        return [*(self.summaries[bar] for bar in far), self.prefix, *bars]
 
     def copy(self) -> _Stream:
         twin = copy.copy(self)
@@ -57,10 +54,7 @@ class BarCache:
     A step is ``begin_step``, ``visible``, then ``attend`` once per layer, then ``end_step``; a stream whose bar is over
     is told by ``end_bar``.
 
-    Where ``padded``, which pays on a GPU, all streams are attended at once, and between ``begin_step`` and
-    ``end_step`` nothing depends on the host but ``address`` and ``shape``: what runs there can be recorded, and played
-    again at any step where both are the same. Else, on a CPU, which waits for memory, each stream reads its own rows
-    and no padding.
+    Where ``padded``, the buffers are a ``PaddedBuffer``, else ``StreamBuffers``.
     """
 
     def __init__(self, structure_bars: Sequence[int], coarse: bool, *, padded: bool, expected: int = 1) -> None:
@@ -68,10 +62,8 @@ class BarCache:
         self.structure_bars = frozenset(structure_bars)
         self.coarse = coarse
         self.padded = padded
-        self._expected = expected
+        self._buffers = PaddedBuffer(expected) if padded else StreamBuffers()
         self._streams: list[_Stream] = []
-        self._rows: Tensor | None = None  # [L, 2, B, H, capacity, Dh]
-        self._lengths: list[int] = []  # of the buffer in use, as the step under way began
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -99,82 +91,39 @@ class BarCache:
     def _gather(self, number: int, own: Tensor | None = None) -> None:
         """Lay out the keys of stream ``number`` for its next bar, ``own`` being what it has of it."""
         stream = self._streams[number]
-        rows = stream.key_rows(self.structure_bars, self.coarse)
-        stream.own_start = rows.shape[3]
-        if own is not None and own.shape[3]:
-            rows = torch.cat([rows, own], dim=3)
-        stream.length = rows.shape[3]
-        self._reserve(rows, stream.length + 1)
-        self._place(number, rows)
-
-    def _place(self, number: int, rows: Tensor) -> None:
-        """Begin the buffer of stream ``number`` with ``rows`` [L, 2, H, n, Dh]."""
-        buffer = self._rows[:, :, number]
-        buffer[:, :, :, : rows.shape[3]] = rows
-        if self.padded:  # hidden rows are multiplied by 0, which a value that is not finite would survive
-            buffer[:, :, :, rows.shape[3] :] = 0
-
-    def _reserve(self, like: Tensor, length: int) -> None:
-        """Make room for every stream and ``length`` rows (``like`` [L, 2, H, n, Dh] gives the rest)."""
-        layers, two, heads, _, width = like.shape
-        old = self._rows
-        streams, capacity = (0, 0) if old is None else (old.shape[2], old.shape[4])
-        needed = max(len(self._streams), self._expected if old is None else 0)
-        if streams >= needed and capacity >= length:
-            return
-        if capacity < length:
-            capacity = max(length + _ROOM, capacity + capacity // 4)
-        self._rows = like.new_zeros(layers, two, max(streams, needed), heads, capacity, width)
-        if old is not None:
-            self._rows[:, :, :streams, :, : old.shape[4]] = old
+        parts = stream.key_rows(self.structure_bars, self.coarse)
+        stream.own_start = stream.length = sum(part.shape[3] for part in parts)
+        if own is not None:
+            parts.append(own)
+            stream.length += own.shape[3]
+        self._buffers.begin(number, parts)
 
     def begin_step(self) -> np.ndarray:
         """Make room for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
-        self._lengths = [stream.length for stream in self._streams]
-        self._reserve(self._rows[:, :, 0], max(self._lengths) + 1)
-        return np.array(self._lengths, dtype=np.int64)
+        lengths = [stream.length for stream in self._streams]
+        self._buffers.begin_step(lengths)
+        return np.array(lengths, dtype=np.int64)
 
     @property
     def address(self) -> int:
-        """Of the buffer: it changes when the buffer grows, or when there are more streams or fewer."""
-        return self._rows.data_ptr()
+        """Of the padded buffer: it changes when the buffer grows, or when there are more streams or fewer."""
+        return self._buffers.address
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the step under way: that of the buffer, and how many of its rows are read where padded."""
-        return *self._rows.shape, self._num_read
-
-    @property
-    def _num_read(self) -> int:
-        # in whole rooms, so that it seldom changes
-        return min(-(-(max(self._lengths) + 1) // _ROOM) * _ROOM, self._rows.shape[4])
+        """Of the step under way: that of the padded buffer, and how many of its rows are read."""
+        return self._buffers.shape
 
     def visible(self, places: Tensor) -> Tensor | None:
         """For ``attend``, from what ``begin_step`` returned: bool [B, 1, 1, rows], or None where not padded."""
-        if not self.padded:
-            return None
-        columns = torch.arange(self._num_read, device=places.device)
-        return (columns <= places[:, None])[:, None, None]
+        return self._buffers.visible(places)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: Tensor | None) -> Tensor:
         """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh].
 
         ``places`` int64 [B] is on the device what ``begin_step`` returned, ``visible`` what the method returned.
         """
-        keys, values = self._rows[layer]
-        numbers = torch.arange(len(places), device=places.device)
-        keys[numbers, :, places] = k
-        values[numbers, :, places] = v
-        queries = q.unsqueeze(2)
-        if visible is None:
-            return torch.cat(
-                [
-                    _attend(queries[n : n + 1], keys[n : n + 1, :, : length + 1], values[n : n + 1, :, : length + 1])
-                    for n, length in enumerate(self._lengths)
-                ]
-            ).squeeze(2)
-        num_read = visible.shape[3]
-        return _attend(queries, keys[:, :, :num_read], values[:, :, :num_read], attn_mask=visible).squeeze(2)
+        return self._buffers.attend(layer, q, k, v, places, visible)
 
     def end_step(self) -> None:
         """Every stream has one more token in its own bar."""
@@ -184,7 +133,7 @@ class BarCache:
     def own_bar(self, number: int) -> Tensor:
         """Keys and values [L, 2, H, n, Dh] of stream ``number``'s own bar so far."""
         stream = self._streams[number]
-        return self._rows[:, :, number, :, stream.own_start : stream.length]
+        return self._buffers.rows_of(number)[:, :, :, stream.own_start : stream.length]
 
     def end_bar(self, number: int, summary_rows: Tensor | None) -> None:
         """Stream ``number`` has completed its bar: file it, with its summary's K2 s' and V2 s'
@@ -200,23 +149,18 @@ class BarCache:
         """Keep the streams of these numbers, in this order, with repeats; nothing moves for the identity."""
         if list(numbers) == list(range(len(self._streams))):
             return
-        selected = self._rows.index_select(2, torch.tensor(numbers, device=self._rows.device))
-        if selected.shape == self._rows.shape:
-            self._rows.copy_(selected)  # its address stays
-        else:
-            self._rows = selected
+        self._buffers.select(numbers)
         self._streams = [self._streams[number].copy() for number in numbers]
 
     def put(self, number: int, entering: BarCache) -> None:
         """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""
         stream = entering._streams[0].copy()
         self._streams[number] = stream
-        self._reserve(self._rows[:, :, 0], stream.length + 1)
-        self._place(number, entering._rows[:, :, 0, :, : stream.length])
+        self._buffers.begin(number, [entering._buffers.rows_of(0)[:, :, :, : stream.length]])
 
     def num_bytes(self) -> int:
         """Memory held, in bytes."""
-        tensors = [self._rows] if self._rows is not None else []
+        tensors = self._buffers.tensors()
         for stream in self._streams:
             tensors += [stream.prefix, *stream.recent_bars, *stream.summaries]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -34,14 +34,16 @@ class Rooms(NamedTuple):
     """Memory of one thread for any segment, flat.
 
     ``rows`` are three of [G, n, d], ``keys`` three of [G, W, d], ``scores`` three of [G, n, W], all bfloat16;
-    ``bits`` are the scores as int16. ``numbers`` hold a random int16 for a score (none at rate 0), and ``quadruples``,
-    int64, are the same memory: four come for the price of one. ``above`` bfloat16 [n, n] is -inf above the diagonal.
+    ``bits`` are the scores as int16. For dropout (else empty): ``random`` int64 for four scores of one head each,
+    ``numbers`` int16 for every score, and ``quadruples``, int64 in the memory of ``numbers``. ``above`` bfloat16 [n, n]
+    is -inf above the diagonal.
     """
 
     rows: list[Tensor]
     keys: list[Tensor]
     scores: list[Tensor]
     bits: list[Tensor]
+    random: Tensor
     numbers: Tensor
     quadruples: Tensor
     above: Tensor
@@ -61,7 +63,7 @@ def _gather(views: list[list[Tensor]], visits: list[list[int]], width: int, room
     for head in range(len(views)):
         of_head = views[head]
         torch.cat([of_head[visit[0]] for visit in visits], out=rows[head, :width])
-    rows[:, width:] = 0.0
+    rows[:, width:].zero_()
     return rows
 
 
@@ -69,10 +71,10 @@ def _gather(views: list[list[Tensor]], visits: list[list[int]], width: int, room
 def _lay_out(rows: Tensor, factor: float, room: Tensor) -> Tensor:
     """rows [n', G, d] times ``factor`` as [G, n, d], zeros behind the n' rows."""
     laid = room.view(rows.shape[1], -1, rows.shape[2])
-    laid[:, : len(rows)] = rows.transpose(0, 1)
+    laid[:, : len(rows)].copy_(rows.transpose(0, 1))
     if factor != 1.0:
         laid.mul_(factor)
-    laid[:, len(rows) :] = 0.0
+    laid[:, len(rows) :].zero_()
     return laid
 
 
@@ -89,18 +91,27 @@ def _weights(rows: Tensor, keys: Tensor, count: int, width: int, causal: bool, h
         scores[:, :count, width - count : width].add_(rooms.above[:count, :count])
     if len(holes) > 0:
         scores.index_fill_(2, holes, float("-inf"))
-    scores[:, :, width:] = float("-inf")
+    scores[:, :, width:].fill_(float("-inf"))
     return torch.softmax(scores, 2, out=rooms.scores[1][:size].view(scores.shape))
 
 
 @without_interpreter_lock
-def _draw_kept(count: int, rate: float, generator: torch.Generator, rooms: Rooms) -> Tensor:
-    """``count`` int16: 1 where a weight is kept, 0 where it is dropped; none at rate 0."""
+def _draw_kept(like: Tensor, rate: float, draws: list[list[int]], rooms: Rooms) -> Tensor:
+    """int16, flat, for every weight as ``like`` [G, n, W]: 1 where it is kept, 0 where it is dropped; none at rate 0.
+
+    A number x of 64 random bits, drawn once a call, becomes a x + b for a head of a segment, with random a (odd) and b
+    of its own in ``draws``: what any two of them drop is independent, and a product is cheaper than random numbers.
+    """
     if rate == 0:
         return rooms.numbers
-    rooms.quadruples[: (count + 3) // 4].random_(-(1 << 62) * 2, None, generator=generator)
+    count = like[0].numel()
+    for head in range(len(draws)):
+        factor, shift = draws[head]
+        quadruples = rooms.quadruples[head * count // 4 : (head + 1) * count // 4]
+        torch.mul(rooms.random[: count // 4], factor, out=quadruples)
+        quadruples.add_(shift)
     # compared in place they stay int16, and bits are kept or cleared by a product: with bool it would be slow
-    return rooms.numbers[:count].ge_(int(rate * (1 << 16)) - (1 << 15))
+    return rooms.numbers[: like.numel()].ge_(int(rate * (1 << 16)) - (1 << 15))
 
 
 @without_interpreter_lock
@@ -123,13 +134,14 @@ def attend(
     walk: Walk,
     shapes: Tensor,
     rate: float,
-    generator: torch.Generator,
+    draws: Tensor,
     rooms: Rooms,
     out: Tensor,
 ) -> None:
     """A few heads, forward: q, out [Q, G, d], k, v [G, R, d]; shapes [S, 2] are n and W of every segment."""
     segments: list[list[int]] = walk.segments.tolist()
     rounded: list[list[int]] = shapes.tolist()
+    all_draws: list[list[list[int]]] = draws.tolist()
     all_visits: list[list[int]] = walk.visits.tolist()
     ranges: list[list[int]] = walk.ranges.tolist()
     keys_of, values_of = _views(k, ranges), _views(v, ranges)
@@ -144,11 +156,11 @@ def attend(
         holes = _holes_of(visits, ranges, walk.holes)
         weights = _weights(rows, keys, end - start, width, causal == 1, holes, rooms)
         if rate > 0:
-            rooms.bits[1][: weights.numel()].mul_(_draw_kept(weights.numel(), rate, generator, rooms))
+            rooms.bits[1][: weights.numel()].mul_(_draw_kept(weights, rate, all_draws[number], rooms))
         total = torch.bmm(weights, values, out=rooms.rows[1][: heads * n * d].view(heads, n, d))
         if rate > 0:
             total.mul_(1 / (1 - rate))
-        out[start:end] = total[:, : end - start].transpose(0, 1)
+        out[start:end].copy_(total[:, : end - start].transpose(0, 1))
 
 
 @without_interpreter_lock
@@ -169,7 +181,7 @@ def differentiate(
     walk: Walk,
     shapes: Tensor,
     rate: float,
-    generator: torch.Generator,
+    draws: Tensor,
     rooms: Rooms,
     grad_out: Tensor,
     grad_q: Tensor,
@@ -182,6 +194,7 @@ def differentiate(
     """
     segments: list[list[int]] = walk.segments.tolist()
     rounded: list[list[int]] = shapes.tolist()
+    all_draws: list[list[list[int]]] = draws.tolist()
     all_visits: list[list[int]] = walk.visits.tolist()
     ranges: list[list[int]] = walk.ranges.tolist()
     keys_of, values_of = _views(k, ranges), _views(v, ranges)
@@ -200,7 +213,7 @@ def differentiate(
         weights = _weights(rows, keys, end - start, width, causal == 1, holes, rooms)
         shape, size = weights.shape, weights.numel()
         grad_weights = torch.bmm(grads, values.transpose(1, 2), out=rooms.scores[0][:size].view(shape))
-        kept = _draw_kept(size, rate, generator, rooms)
+        kept = _draw_kept(weights, rate, all_draws[number], rooms)
         if rate > 0:
             rooms.bits[0][:size].mul_(kept)
         grad_scores = rooms.scores[2][:size].view(shape)
@@ -212,7 +225,7 @@ def differentiate(
         grad_keys = torch.bmm(grad_scores.transpose(1, 2), rows, out=rooms.keys[2][:of_keys].view(keys.shape))
         _add(grad_keys, visits, ranges, grad_k)
         grad_rows = torch.bmm(grad_scores, keys, out=rooms.rows[2][:of_rows].view(rows.shape)).mul_(scale)
-        grad_q[start:end] = grad_rows[:, : end - start].transpose(0, 1)
+        grad_q[start:end].copy_(grad_rows[:, : end - start].transpose(0, 1))
 
 
 @dataclass(frozen=True)
@@ -286,17 +299,18 @@ class _Worker:
         of_rows, of_keys, of_scores = (int(sizes.max()) * self._heads for sizes in (queries, keys, queries * keys))
         longest = int(queries.max())
         scores = [self._new(of_scores) for _ in range(3)]
-        quadruples = torch.empty((of_scores + 3) // 4 if step.dropout > 0 else 0, dtype=torch.int64)
+        quadruples = torch.empty(of_scores // 4 if step.dropout > 0 else 0, dtype=torch.int64)
+        random = torch.empty(len(quadruples) // self._heads, dtype=torch.int64)
         self._rooms = Rooms(
             [self._new(of_rows * self._width) for _ in range(3)],
             [self._new(of_keys * self._width) for _ in range(3)],
             scores,
             [room.view(torch.int16) for room in scores],
+            random.random_(-(2**63), None, generator=torch.Generator().manual_seed(step.seed)),
             quadruples.view(torch.int16),
             quadruples,
             self._new(longest, longest).fill_(float("-inf")).triu_(1),
         )
-        self._generator = torch.Generator()
         self._keys, self._values = (self.rows(torch.bfloat16) for _ in range(2))
 
     def _new(self, *shape: int) -> Tensor:
@@ -317,9 +331,17 @@ class _Worker:
         for rows, parts in ((keys, step.keys), (values, step.values)):
             for place, part in zip(rows.split([len(part) for part in parts], 1), parts):
                 place.copy_(part[:, heads].transpose(0, 1))
-        self._generator.manual_seed(step.seed + lot)
-        options = step.walk, self._shapes, step.dropout, self._generator, self._rooms
+        options = step.walk, self._shapes, step.dropout, self._draws(heads), self._rooms
         return step.queries[:, heads], keys, values, *options
+
+    def _draws(self, heads: slice) -> Tensor:
+        """What ``_draw_kept`` multiplies with and adds, int64 [S, G, 2]."""
+        generator = torch.Generator()
+        draws = torch.empty(len(self._shapes), heads.stop - heads.start, 2, dtype=torch.int64)
+        for place, head in enumerate(range(heads.start, heads.stop)):
+            draws[:, place].random_(-(2**63), None, generator=generator.manual_seed(self._step.seed + 1 + head))
+        draws[..., 0].bitwise_or_(1)
+        return draws
 
 
 def _rounded_shapes(walk: Walk) -> Tensor:

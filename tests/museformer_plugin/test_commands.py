@@ -112,6 +112,15 @@ def test_checkpoints_hold_plain_values(trained):
     assert state["last_optimizer_state"] is not None
 
 
+def test_eval_lm_in_bfloat16(run_command, data_bin, trained):
+    """Near the loss in float32, and not the same."""
+    arguments = [data_bin, *TASK, "--path", trained[0], "--cpu", "--gen-subset", "test"]
+    done = [run_command("fairseq-eval-lm", *arguments, *precision) for precision in ([], ["--bf16"])]
+    exact, rounded = (float(re.search(r"Loss \(base 2\): ([0-9.]+)", printed(run))[1]) for run in done)
+    assert exact != rounded
+    assert rounded == pytest.approx(exact, rel=0.01)
+
+
 def test_validate_and_eval_lm_agree(run_command, data_bin, trained):
     arguments = [data_bin, *TASK, "--path", trained[0], "--cpu"]
     validate = run_command("fairseq-validate", *arguments, "--valid-subset", "test", "--batch-size", 2)
@@ -167,8 +176,9 @@ def test_generate(run_command, data_bin, trained, tmp_path, piece_lines, prompt_
     assert all(decode(line.text.split(), strict=True).skipped == [] for line in read_token_lines(results))
 
 
-def test_generate_repeats_with_its_seed(run_command, data_bin, trained):
-    arguments = [data_bin, *TASK, *SAMPLE, "--path", trained[0], "--beam", 1]
+@pytest.mark.parametrize("precision", [[], ["--bf16"]], ids=["float32", "bfloat16"])
+def test_generate_repeats_with_its_seed(run_command, data_bin, trained, precision):
+    arguments = [data_bin, *TASK, *SAMPLE, "--path", trained[0], "--beam", 1, *precision]
     first, again = (hypotheses(run_command("fairseq-generate", *arguments).stdout)["H"] for _ in range(2))
     assert len(first) == 3
     assert first == again

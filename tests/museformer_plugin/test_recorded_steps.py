@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from museformer_plugin.fc_attention import cache
+from museformer_plugin.fc_attention import cache, cache_buffers
+from museformer_plugin.fc_attention.cache_buffers import PaddedBuffer
 from museformer_plugin.recorded_steps import RecordedSteps, cuda_graph
 
 
@@ -35,7 +36,8 @@ def record():
 @pytest.fixture
 def padded_streams(monkeypatch):
     """A function that makes a decoder's streams as they are on a GPU, with small buffers that grow often."""
-    monkeypatch.setattr(cache, "_ROOM", 32)
+    monkeypatch.setattr(cache_buffers, "_PADDED_ROOM", 32)
+    monkeypatch.setattr(cache, "StreamBuffers", lambda: PaddedBuffer(expected=1))
 
     def read(decoder, prompts, record):
         logits, streams = decoder.read_prompts(prompts)
