@@ -10,9 +10,6 @@ those of all threads, which other programs disturb less than wall-clock time.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from itertools import cycle, islice
 
 import torch
@@ -20,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.pieces import random_piece, six_track_dictionary
+from benchmarks.turns import Seconds, median_ms, median_ratios, timed
 from museformer_plugin.decoder import MuseformerDecoder, Streams
 from museformer_plugin.model import MuseformerConfig, parse_structure_bars
 from museformer_plugin.packed_weights import pack_weights
@@ -28,19 +26,13 @@ DTYPES = torch.float32, torch.bfloat16
 WARM_UP, STEPS = 5, 100  # steps of writing a turn
 PIECES = 4  # that streams continue, so that they need not all be read
 
-Times = dict[torch.dtype, list[tuple[float, float]]]  # wall-clock and CPU seconds of every turn
+Times = dict[torch.dtype, list[Seconds]]  # of every turn
 
 
 def _decoder(dtype: torch.dtype) -> MuseformerDecoder:
     torch.manual_seed(1)
     cfg = MuseformerConfig()
     return MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), six_track_dictionary()).to(dtype)
-
-
-def _timed(action: Callable[[], None]) -> tuple[float, float]:
-    began = time.perf_counter(), time.process_time()
-    action()
-    return time.perf_counter() - began[0], time.process_time() - began[1]
 
 
 class _Training:
@@ -69,7 +61,7 @@ def measure_updates(tokens: int, turns: int) -> Times:
     for seed in range(turns + 1):
         piece = random_piece(tokens, six_track_dictionary(), seed)
         for dtype, training in trainings.items():
-            times[dtype].append(_timed(lambda training=training, piece=piece: training.update(piece)))
+            times[dtype].append(timed(lambda training=training, piece=piece: training.update(piece)))
     return {dtype: found[1:] for dtype, found in times.items()}
 
 
@@ -101,18 +93,15 @@ def measure_steps(streams: int, length: int, turns: int) -> Times:
                     decoder.step(tokens, begun[dtype])
 
             write(WARM_UP)
-            wall, cpu = _timed(lambda write=write: write(STEPS))
-            times[dtype].append((wall / STEPS, cpu / STEPS))
+            wall, cpu = timed(lambda write=write: write(STEPS))
+            times[dtype].append(Seconds(wall / STEPS, cpu / STEPS))
     return times
 
 
 def _row(name: str, times: Times) -> str:
-    columns = []
-    for clock in range(2):
-        of_float32, of_bfloat16 = ([turn[clock] for turn in times[dtype]] for dtype in DTYPES)
-        ratio = statistics.median(slow / fast for slow, fast in zip(of_float32, of_bfloat16))
-        medians = [f"{statistics.median(found) * 1e3:,.1f}" for found in (of_float32, of_bfloat16)]
-        columns += [*medians, f"{ratio:.2f}"]
+    of_float32, of_bfloat16 = (times[dtype] for dtype in DTYPES)
+    clocks = zip(median_ms(of_float32), median_ms(of_bfloat16), median_ratios(of_float32, of_bfloat16))
+    columns = [f"{slow:,.1f} | {fast:,.1f} | {ratio:.2f}" for slow, fast, ratio in clocks]
     return f"| {name} | {' | '.join(columns)} |"
 
 

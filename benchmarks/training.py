@@ -37,8 +37,8 @@ VARIANTS = ("museformer", "full_attention", "transformer_lm")
 class _FullAttentionLayer(MuseformerLayer):
     """The same layer, every token attending to all before it; pieces one at a time."""
 
-    def forward(self, x: Tensor, s: None, layout: object, keep: None = None) -> tuple[Tensor, None]:
-        q, k, v = (rows.transpose(0, 1)[None] for rows in self._qkv(x, self.projections.token_bias).unbind(1))
+    def forward(self, x: Tensor, s: None, layout: object, turns: object, keep: None = None) -> tuple[Tensor, None]:
+        q, k, v = (rows.transpose(0, 1)[None] for rows in self._qkv(x, self.projections.token_bias, None))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self._finish(x, attended[0].transpose(0, 1)), None
 
