@@ -158,7 +158,7 @@ def _write_back(parameter: Tensor, value: Tensor) -> None:
 
 @dataclass
 class MuonConfig(FairseqDataclass):
-    """Options of ``--optimizer muon``; ``--lr`` is the rate of the hidden matrices (try 0.02)."""
+    """Options of ``--optimizer muon``; ``--lr`` is the rate of the hidden matrices (try 0.04)."""
 
     adamw_lr: float = field(
         default=3e-3,
