@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from .errors import UserError
+from .fc_attention.ragged_bfloat16 import multiplies_bfloat16
 from .layer import HiddenMatrices
 
 # Jordan's polynomial x -> a x + b x^3 + c x^5, steepest at 0, and how often it is applied
@@ -27,14 +28,14 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     """Each of [n, rows, cols] with its singular values brought near 1 (0.7 to 1.2); a zero matrix stays zero.
 
     Newton-Schulz iteration of Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), as in
-    ``torch.optim.Muon``, which takes one matrix at a time and bfloat16 everywhere. In bfloat16 on GPUs,
-    in the dtype of ``matrices`` on CPUs, many of which are slow in bfloat16.
+    ``torch.optim.Muon``, which takes one matrix at a time and bfloat16 everywhere. In bfloat16 on GPUs and on CPUs
+    with instructions for it, else, since others are slow in bfloat16, and for float64, in the dtype of ``matrices``.
     """
     a, b, c = _COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
-    if x.is_cuda:
+    if x.dtype == torch.float32 and (x.is_cuda or multiplies_bfloat16(x.device)):
         x = x.bfloat16()
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
