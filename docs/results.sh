@@ -121,6 +121,6 @@ for seed in ${SEEDS:-1}; do
         reports+=("$out/reports/$model-$seed/report.json")
     done
 done
-python -m evaluation.compare "${reports[@]}" >"$out/results.part"
+python -m evaluation.compare --over-seeds "${reports[@]}" >"$out/results.part"
 mv "$out/results.part" "$out/results.md"
 cat "$out/results.md"

@@ -2,8 +2,9 @@
 
     python -m evaluation.compare A/report.json B/report.json ...
 
-prints markdown, a column for each model, named after the report's folder. ``--paper`` adds a second table
-with the figures that the paper measured, on its own data.
+prints markdown, a column for each model, named after the report's folder. With ``--over-seeds`` models whose names
+differ in the training seed at their end alone, such as full-1 and full-2, share one: the mean, and in brackets the
+lowest and the highest. ``--paper`` adds a second table with the figures that the paper measured, on its own data.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +98,10 @@ def names_apart(paths: Sequence[Path]) -> list[str]:
     raise CommandError("One of the files is named twice.")
 
 
-def comparison(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+Seeds = Sequence[dict[str, Any]]  # the reports of one model, trained with one seed or several
+
+
+def comparison(reports: Mapping[str, Seeds]) -> Iterator[str]:
     """The table, line by line; measures that no model has are left out.
 
     The last column is of the test pieces themselves, where a measure has a figure for them.
@@ -104,16 +109,35 @@ def comparison(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     first = next(iter(reports.values()))
     rows = []
     for name, keys, digits in _ROWS:
-        cells = [shown(_entry(scores, keys), digits) for scores in reports.values()]
-        test = shown(_entry(first, (*keys[:-1], "test")), digits) if keys[-1] == "generated" else UNKNOWN
+        cells = [shown(over_seeds([_entry(scores, keys) for scores in seeds]), digits) for seeds in reports.values()]
+        test = shown(_entry(first[0], (*keys[:-1], "test")), digits) if keys[-1] == "generated" else UNKNOWN
         rows.append([name, *cells, test])
         if keys[0] == "perplexity" and len(reports) > 1:
-            ratios = [shown(paired_ratio(scores, first, keys[1]), 3) for scores in reports.values()]
+            ratios = [shown(_ratio(seeds, first, keys[1]), 3) for seeds in reports.values()]
             rows.append([f"{name}, over that of the first", "1", *ratios[1:], UNKNOWN])
     for name, keys, show in _TEXT_ROWS:
-        test = show(_entry(first, (*keys[:-1], "test"))) if keys[-1] == "generated" else UNKNOWN
-        rows.append([name, *(show(_entry(scores, keys)) for scores in reports.values()), test])
+        test = show(_entry(first[0], (*keys[:-1], "test"))) if keys[-1] == "generated" else UNKNOWN
+        texts = [dict.fromkeys(show(_entry(scores, keys)) for scores in seeds) for seeds in reports.values()]
+        rows.append([name, *map("; ".join, texts), test])
     return table(["", *reports, "test pieces"], (row for row in rows if set(row[1:]) != {UNKNOWN}))
+
+
+def over_seeds(entries: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Of several the mean, and as its interval the lowest and the highest; None where one is unknown."""
+    if len(entries) == 1:
+        return entries[0]
+    values = [entry["value"] for entry in entries if entry is not None and entry["value"] is not None]
+    if len(values) < len(entries):
+        return None
+    return {"value": float(np.mean(values)), "low": min(values), "high": max(values)}
+
+
+def _ratio(seeds: Seeds, others: Seeds, length: str) -> dict[str, Any] | None:
+    """Seed by seed: ``paired_ratio``, or over several seeds; None where the seeds are not the same."""
+    numbers = [[scores["model"]["training_seed"] for scores in model] for model in (seeds, others)]
+    if numbers[0] != numbers[1] and max(map(len, numbers)) > 1:
+        return None
+    return over_seeds([paired_ratio(scores, other, length) for scores, other in zip(seeds, others)])
 
 
 def paired_ratio(scores: dict[str, Any], others: dict[str, Any], length: str) -> dict[str, float | None] | None:
@@ -161,7 +185,12 @@ def _head(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
 
 def _run(args: argparse.Namespace) -> int:
     reports = dict(zip(names_apart([path.parent for path in args.reports]), map(read_report, args.reports)))
-    for line in (*_head(reports), "", *comparison(reports)):
+    columns: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, scores in reports.items():
+        columns[name.removesuffix(f"-{scores['model']['training_seed']}") if args.over_seeds else name].append(scores)
+    for seeds in columns.values():
+        seeds.sort(key=lambda scores: scores["model"]["training_seed"] or 0)
+    for line in (*_head(reports), "", *comparison(columns)):
         print(line)
     if args.paper:
         print("", *paper_table(), sep="\n")
@@ -172,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.compare", description=__doc__.split("\n")[0])
     parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
+    parser.add_argument("--over-seeds", action="store_true", help="one column for full-1, full-2 …: mean, least, most")
     parser.add_argument("--paper", action="store_true", help="add what the paper measured, on its own data")
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted.")

@@ -64,6 +64,36 @@ def test_a_column_for_each_model(write, capsys):
     assert "cannot be compared" not in printed
 
 
+def trained(seed, bits):
+    found = scores(bits)
+    return {**found, "model": {**found["model"], "training_seed": seed}}
+
+
+def test_seeds_of_a_model_share_a_column(write, capsys):
+    losses = {
+        "full-2": (2, [10.0, 20.0, 30.0]),  # 4.0
+        "full-1": (1, [40.0, 10.0, 10.0]),  # 4.0
+        "no_coarse-1": (1, [50.0, 10.0, 30.0]),  # 8.0
+        "no_coarse-2": (2, [10.0, 10.0, 10.0]),  # 2.0
+        "alone": (1, [10.0, 10.0, 10.0]),
+    }
+    paths = [write(name, trained(seed, bits)) for name, (seed, bits) in losses.items()]
+    assert main(["--over-seeds", *paths]) == 0
+    printed = capsys.readouterr().out
+    assert "|  | full | no_coarse | alone | test pieces |" in printed
+    assert cells(printed, "perplexity, first 1,024 tokens") == [
+        "4.00 [4.00, 4.00]",
+        "5.00 [2.00, 8.00]",
+        "2.00 [1.00, 9.00]",
+        "–",
+    ]
+    ratios = cells(printed, "perplexity, first 1,024 tokens, over that of the first")
+    assert ratios == ["1", "1.250 [0.500, 2.000]", "–", "–"]  # a model of one seed has no partner for the other
+    assert "- full-2: " in printed  # every training is told
+    assert main(paths[:2]) == 0
+    assert "|  | full-2 | full-1 | test pieces |" in capsys.readouterr().out
+
+
 def test_kinds_repeats_peaks_and_spread_have_rows(write, capsys):
     heights = {"4": estimate(3.0, 1.0, 5.0), "8": estimate(-1.0), "16": estimate(2.0, -1.0, 3.0)}
     found = scores(
