@@ -15,9 +15,10 @@ import logging
 import os
 
 from . import model, muon, task  # noqa: F401  (registers them)
-from .errors import install_sentences
+from .errors import install_sentences, runs_fairseq_command
 
-install_sentences()
-if "LOGLEVEL" in os.environ:
-    # fairseq's commands mean to follow it, but one of its own task modules sets up logging before them
-    logging.getLogger().setLevel(os.environ["LOGLEVEL"].upper())
+if runs_fairseq_command():  # whoever imports this as a library keeps their hooks and loggers as they are
+    install_sentences()
+    if "LOGLEVEL" in os.environ:
+        # fairseq's commands mean to follow it, but one of its own task modules sets up logging before them
+        logging.getLogger().setLevel(os.environ["LOGLEVEL"].upper())

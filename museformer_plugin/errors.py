@@ -7,6 +7,7 @@ import logging
 import pickle
 import sys
 import traceback
+from pathlib import Path
 from types import TracebackType
 
 
@@ -105,6 +106,13 @@ def _sentence_for_fairseq(error: BaseException) -> str | None:
 def _is_no_traceback(record: logging.LogRecord) -> bool:
     """fairseq logs the traceback of a checkpoint that it cannot write, and then raises the error."""
     return not record.getMessage().startswith("Traceback")
+
+
+def runs_fairseq_command() -> bool:
+    """Whether the program is one of fairseq's commands, by its name (``fairseq-train``) or its module."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    names = [Path(sys.argv[0]).name if sys.argv else "", spec.name if spec is not None else ""]
+    return any(name.startswith(("fairseq-", "fairseq_cli.")) for name in names)
 
 
 def install_sentences() -> None:

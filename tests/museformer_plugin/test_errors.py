@@ -1,13 +1,16 @@
 import errno
+import os
 import pickle
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 import torch
 from torch.multiprocessing import ProcessRaisedException
 
-from museformer_plugin.errors import UserError, sentence_for
+from museformer_plugin.errors import UserError, runs_fairseq_command, sentence_for
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,46 @@ def test_the_interpreter_shows_where_a_defect_is(repository):
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "ValueError: oh" in done.stderr
+
+
+LIBRARY = """
+import logging, sys, warnings
+import fairseq.checkpoint_utils, fairseq.criterions, fairseq.models, fairseq.optim, fairseq.tasks
+before = sys.excepthook, logging.getLogger().level, list(warnings.filters)
+import museformer_plugin
+assert (sys.excepthook, logging.getLogger().level, list(warnings.filters)) == before
+assert not logging.getLogger("fairseq.checkpoint_utils").filters
+"""
+
+
+def test_a_library_changes_nothing_of_the_program_that_imports_it(repository):
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARY],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LOGLEVEL": "ERROR"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "command"),
+    [
+        (["/usr/bin/fairseq-train", "x"], None, True),
+        (["fairseq-hydra-train"], None, True),
+        (["/lib/fairseq_cli/train.py"], "fairseq_cli.train", True),
+        (["/home/me/fairseq-songs/play.py"], None, False),
+        (["/lib/pytest/__main__.py"], "pytest.__main__", False),
+        ([], None, False),
+    ],
+)
+def test_fairseqs_commands_are_known(monkeypatch, arguments, module, command):
+    main = ModuleType("__main__")
+    main.__spec__ = None if module is None else ModuleSpec(module, None)
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert runs_fairseq_command() == command
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 5000, 50_000, 119_000])
