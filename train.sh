@@ -19,7 +19,7 @@ none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment
   WARMUP_UPDATES=           40, then in a straight line to 0      16000, then inverse square root
   MAX_UPDATE=               20000; the rates depend on it         200000; stop at any time with Ctrl-C
   WINDOW_TOKENS=            1280,2560,10240                       - (whole pieces)
-  WINDOW_UPDATES=           3 and 9 tenths of MAX_UPDATE          -
+  WINDOW_UPDATES=           3 and 9 tenths of MAX_UPDATE          - (after how many each next length begins)
   TRUNCATE=                 - (windows cover pieces)              15360 tokens of each piece; 0 keeps all
   PIECES_PER_UPDATE=        1 window                              4 pieces
                             over all GPUs; must be divisible by their number times PIECES_PER_BATCH, and is
@@ -99,11 +99,16 @@ if [[ $recipe == fast ]]; then
     arch=${ARCH:-$([[ $gpus -gt 0 ]] && echo museformer_rotary || echo museformer_rotary_small)}
     max_update=${MAX_UPDATE:-20000} dropout=${DROPOUT:-0}
     [[ $precision != fp16 ]] || precision_options+=(--fp16-no-flatten-grads) # Muon takes matrices
+    if [[ -n ${WINDOW_TOKENS+given}${WINDOW_UPDATES+given} ]]; then # they belong together
+        window_tokens=${WINDOW_TOKENS-1280,2560,10240} window_updates=${WINDOW_UPDATES-}
+    else
+        first=$((max_update * 3 / 10 > 0 ? max_update * 3 / 10 : 1)) last=$((max_update * 9 / 10))
+        window_tokens=1280,2560,10240 window_updates=$first,$((last > first ? last : first + 1))
+    fi
     recipe_options=(
         --optimizer muon --lr "${LR:-0.04}" --adamw-lr "${ADAMW_LR:-6e-3}"
         --lr-scheduler polynomial_decay --warmup-updates "${WARMUP_UPDATES:-40}" --total-num-update "$max_update"
-        --window-tokens "${WINDOW_TOKENS-1280,2560,10240}"
-        --window-updates "${WINDOW_UPDATES-$((max_update * 3 / 10)),$((max_update * 9 / 10))}"
+        --window-tokens "$window_tokens" --window-updates "$window_updates"
     )
 else
     arch=${ARCH:-museformer} max_update=${MAX_UPDATE:-200000} dropout=${DROPOUT:-0.1}

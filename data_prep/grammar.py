@@ -32,7 +32,6 @@ from data_prep.vocabulary import (
     split_token,
 )
 
-FAMILIES = "bsotipdv"
 FAMILY_NAMES = {
     "bar end": "b",
     "metre": "s",
@@ -43,6 +42,7 @@ FAMILY_NAMES = {
     "duration": "d",
     "velocity": "v",
 }
+FAMILIES = "".join(FAMILY_NAMES.values())
 NO_FAMILY = len(FAMILIES)  # of symbols that are in no piece
 _B, _S, _O, _, _I, _P, _, _ = range(len(FAMILIES))
 _HIGHEST_NOTE = (MAX_PITCH_ID, MAX_DURATION_ID, MAX_VELOCITY_ID)

@@ -41,8 +41,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 midi_dir=$1 lists=$2 out=$3
 export RECIPE=${RECIPE:-fast}
 case $RECIPE in
-    fast) arch=museformer_rotary_tiny updates=6750 rates='the rates of train.sh' ;;
-    paper) arch=museformer_tiny updates=1600 rates='learning rate 3e-3 after 100 updates' ;;
+    fast) arch=museformer_rotary_tiny updates=6750 rates="LR=0.04 ADAMW_LR=6e-3 WARMUP_UPDATES=40" ;;
+    paper) arch=museformer_tiny updates=1600 rates="LR=3e-3 WARMUP_UPDATES=100 TRUNCATE=10240" ;;
     *) fail "RECIPE=$RECIPE is neither fast nor paper." ;;
 esac
 export ARCH=${ARCH:-$arch}
@@ -81,11 +81,11 @@ train() { # MODEL SEED FOLDER
         last_8_bars) options=(--structure-bars 1,2,3,4,5,6,7,8) ;;
         *) fail "there is no model $1." ;;
     esac
-    if [[ $RECIPE == paper ]]; then
-        export LR=3e-3 WARMUP_UPDATES=100 DROPOUT=0 TRUNCATE=10240
-        options+=(--lr-scheduler polynomial_decay --total-num-update "$updates")
-    fi
-    SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 MAX_UPDATE=$updates SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" \
+    [[ $RECIPE == fast ]] || options+=(--lr-scheduler polynomial_decay --total-num-update "$updates")
+    # what else train.sh reads from the environment is as it says
+    # shellcheck disable=SC2086
+    env -u STRUCTURE_BARS -u WEIGHT_DECAY -u WINDOW_TOKENS -u WINDOW_UPDATES -u PRECISION $rates DROPOUT=0 \
+        SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 MAX_UPDATE=$updates SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" \
         --disable-validation --max-epoch 1000 ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
         fail "training failed, see $3.log."
 }

@@ -132,6 +132,14 @@ def over_seeds(entries: Sequence[dict[str, Any] | None]) -> dict[str, Any] | Non
     return {"value": float(np.mean(values)), "low": min(values), "high": max(values)}
 
 
+def _check_seeds(name: str, seeds: Seeds) -> None:
+    """Raises CommandError when the reports of a column are not of one model trained with several seeds."""
+    models = [{**scores["model"], "checkpoint": None} for scores in seeds]
+    numbers = [model.pop("training_seed") for model in models]
+    if len(set(numbers)) < len(numbers) or any(model != models[0] for model in models):
+        raise CommandError(f"The models {name} differ in more than their training seed, or have the same one.")
+
+
 def _ratio(seeds: Seeds, others: Seeds, length: str) -> dict[str, Any] | None:
     """Seed by seed: ``paired_ratio``, or over several seeds; None where the seeds are not the same."""
     numbers = [[scores["model"]["training_seed"] for scores in model] for model in (seeds, others)]
@@ -188,9 +196,17 @@ def _run(args: argparse.Namespace) -> int:
     columns: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name, scores in reports.items():
         columns[name.removesuffix(f"-{scores['model']['training_seed']}") if args.over_seeds else name].append(scores)
-    for seeds in columns.values():
+    for name, seeds in columns.items():
         seeds.sort(key=lambda scores: scores["model"]["training_seed"] or 0)
-    for line in (*_head(reports), "", *comparison(columns)):
+        _check_seeds(name, seeds)
+    if any(len(seeds) > 1 for seeds in columns.values()):
+        brackets = [
+            "In brackets the lowest and the highest of the seeds; of a single one the interval over pieces.",
+            "",
+        ]
+    else:
+        brackets = []
+    for line in (*_head(reports), "", *brackets, *comparison(columns)):
         print(line)
     if args.paper:
         print("", *paper_table(), sep="\n")

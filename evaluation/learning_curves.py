@@ -9,8 +9,9 @@ prints both at the points asked for and at the end.
 - **Loss**: bits a token, as fairseq logs it. At a point the training loss is the mean, by tokens, of the last
   twentieth of the tokens before it; the validation loss lies on the line between its neighbours.
 - **Tokens**: ``wpb`` (target tokens an update) times updates, summed over the ``train_inner`` lines.
-- **Time**: CPU seconds of the training process, as the plugin's task logs them (``cpu``); in logs without, the
-  seconds on the clock inside training steps (``train_wall``), since fairseq's ``wall`` is wrong after resuming.
+- **Time**: of a training without a GPU, CPU seconds of its process, validation and saving included, as the plugin's
+  task logs them (``cpu``). Of others, and in older logs, the seconds on the clock inside training steps
+  (``train_wall``), since fairseq's ``wall`` is wrong after resuming.
 
 Lines that a resumed run logged again take the place of the earlier ones.
 """
@@ -141,7 +142,9 @@ def draw_curves(curves: Mapping[str, LearningCurve], path: Path) -> None:
     figure = Figure(figsize=(10, 4), dpi=120, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, column, unit, label in zip(panels, (1, 2), (1e6, 60), ("million tokens", "CPU minutes")):
+    for axes, column, unit, label in zip(
+        panels, (1, 2), (1e6, 60), ("million tokens", "minutes: of the CPU, or in training steps")
+    ):
         for colour, (name, curve) in zip(itertools.cycle(_COLOURS), curves.items()):
             axes.plot(
                 curve.training[:, column] / unit, curve.training[:, 3], color=colour, alpha=0.5, lw=0.8, label=name

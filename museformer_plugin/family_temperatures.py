@@ -17,47 +17,54 @@ from data_prep.grammar import FAMILIES, FAMILY_NAMES, NO_FAMILY
 from .errors import UserError
 from .token_families import TokenFamilies
 
+_COLDEST, _WARMEST = 0.01, 100  # beyond, as good as the likeliest token alone, and as chance alone
+
 
 class FamilyTemperatures:
     """Args: families of the dictionary; temperatures, above 0, by name of the family (``FAMILY_NAMES``)."""
 
     def __init__(self, families: TokenFamilies, temperatures: dict[str, float]) -> None:
-        self._family_of_token = torch.from_numpy(families.family_of_token)
+        of_token = torch.from_numpy(families.family_of_token)
         of_family = torch.ones(NO_FAMILY + 1)
         for name, temperature in temperatures.items():
             of_family[FAMILIES.index(FAMILY_NAMES[name])] = temperature
-        self._temperatures = of_family[self._family_of_token]
+        self._temperatures = of_family[of_token]
+        self._members = [of_token == family for family in of_token.unique()]
 
     def __call__(self, log_probs: Tensor) -> Tensor:
         """float32 [B, V] -> log-probabilities [B, V], unnormalised as they came; minus infinity stays."""
-        places = self._family_of_token.to(log_probs.device).expand_as(log_probs)
-        least = torch.finfo(log_probs.dtype).min
-        room = log_probs.new_full((len(log_probs), NO_FAMILY + 1), least)
-        greatest = room.scatter_reduce(1, places, log_probs, "amax").gather(1, places)
-        above = log_probs - greatest  # 0 for the likeliest of each family, so that nothing is lost to underflow
-        sharpened = above / self._temperatures.to(log_probs.device)
-        zeros = torch.zeros_like(room)
-        before, after = (
-            zeros.scatter_add(1, places, weights.exp()).gather(1, places).log() for weights in (above, sharpened)
-        )
-        found = sharpened + greatest + before - after
-        return torch.where(log_probs == -torch.inf, log_probs, found)  # a family of which nothing is allowed has no sum
+        if self._temperatures.device != log_probs.device:
+            self._temperatures = self._temperatures.to(log_probs.device)
+            self._members = [members.to(log_probs.device) for members in self._members]
+        sharpened = log_probs / self._temperatures
+        found = log_probs
+        for members in self._members:
+            before, after = (
+                weights.masked_fill(~members, -torch.inf).logsumexp(1, keepdim=True)
+                for weights in (log_probs, sharpened)
+            )
+            found = torch.where(members & (log_probs > -torch.inf), sharpened + before - after, found)
+        return found
 
 
 def parse_temperatures(text: str) -> dict[str, float]:
     """``pitch=0.7,duration=0.7`` -> by name. Raises UserError for names and numbers that are none."""
-    found = {}
+    found: dict[str, float] = {}
     for part in filter(None, text.split(",")):
-        name, _, number = part.partition("=")
+        name, _, number = (piece.strip() for piece in part.partition("="))
         if name not in FAMILY_NAMES:
             raise UserError(
                 f"--family-temperatures: there is no family '{name}'; there are {', '.join(FAMILY_NAMES)}, "
                 "as in pitch=0.7,duration=0.7."
             )
+        if name in found:
+            raise UserError(f"--family-temperatures: {name} is there twice.")
         try:
             found[name] = float(number)
         except ValueError:
             found[name] = 0.0
-        if not 0 < found[name] < float("inf"):
-            raise UserError(f"--family-temperatures: {name} must have a number above 0, not '{number}'.")
+        if not _COLDEST <= found[name] <= _WARMEST:
+            raise UserError(
+                f"--family-temperatures: {name} must have a number from {_COLDEST} to {_WARMEST}, not '{number}'."
+            )
     return found

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .fc_attention.ragged_bfloat16 import multiplies_bfloat16
+
+logger = logging.getLogger(__name__)
 
 
 class Packable(nn.Module):
@@ -22,8 +27,19 @@ class Packable(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(rows, self._packed, bias, "none", [], "")
 
     def pack(self) -> None:
-        """Keep a copy of the weight, which may not change any more, in the order in which the CPU multiplies it."""
+        """Keep a copy of the weight in the order in which the CPU multiplies it, until the weight is set anew.
+
+        Raises AttributeError or RuntimeError where PyTorch, of which this is no public part, does not offer it.
+        """
         self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), None)
+
+    def _apply(self, *arguments: Any, **keywords: Any) -> Packable:  # .to(), .float() and the like
+        self._packed = None
+        return super()._apply(*arguments, **keywords)
+
+    def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
+        self._packed = None
+        super()._load_from_state_dict(*arguments, **keywords)
 
 
 class PackableLinear(Packable, nn.Linear):
@@ -40,7 +56,13 @@ def pack_weights(model: nn.Module) -> None:
         return
     for module in model.modules():
         if isinstance(module, Packable) and _pays(module.weight):
-            module.pack()
+            try:
+                module.pack()
+                module.product(module.weight[:1], None)
+            except (AttributeError, RuntimeError) as error:
+                module._packed = None
+                logger.info("writing is slower than it could be: this PyTorch does not pack weights (%s)", error)
+                return
 
 
 def _pays(weight: Tensor) -> bool:

@@ -14,8 +14,8 @@ class SamplingOptions:
     """fairseq's ``--sampling``, ``--sampling-topk``, ``--sampling-topp`` and ``--temperature``.
 
     Without ``sampling`` the likeliest allowed token is taken; ``topk`` and ``topp`` are off below 1
-    and at 0 or less. ``reshape`` takes the log-probabilities [B, V] of what is allowed, at the temperature, and
-    returns those to draw from.
+    and at 0 or less. ``reshape`` takes the log-probabilities [B, V] of what these leave, at the temperature, minus
+    infinity elsewhere, and returns those to draw from.
     """
 
     sampling: bool
@@ -35,23 +35,26 @@ def choose_tokens(
     """
     log_probs = torch.log_softmax(logits.float() / options.temperature, dim=-1)
     masked = log_probs.masked_fill(~allowed, float("-inf"))
-    if options.reshape is not None:
-        masked = options.reshape(masked)
     if not options.sampling:
         tokens = masked.argmax(dim=-1)
-    elif options.topk > 0:
-        values, entries = masked.topk(min(options.topk, masked.shape[-1]), dim=-1)
-        tokens = entries.gather(1, _draw(values, generator)).squeeze(1)
-    elif options.topp > 0:
-        values, entries = masked.sort(dim=-1, descending=True)
-        probs = values.softmax(dim=-1)
-        # the smallest set that reaches topp, and always the first
-        values[probs.cumsum(dim=-1) - probs >= options.topp] = float("-inf")
-        tokens = entries.gather(1, _draw(values, generator)).squeeze(1)
     else:
-        tokens = _draw(masked, generator).squeeze(1)
+        values, entries = _likeliest(masked, options)
+        if options.reshape is not None:
+            left = torch.full_like(masked, float("-inf")).scatter(1, entries, values)
+            values = options.reshape(left).gather(1, entries)
+        drawn = torch.multinomial(values.softmax(dim=-1), 1, generator=generator)
+        tokens = entries.gather(1, drawn).squeeze(1)
     return tokens, log_probs.gather(1, tokens[:, None]).squeeze(1)
 
 
-def _draw(log_weights: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.multinomial(log_weights.softmax(dim=-1), 1, generator=generator)
+def _likeliest(log_probs: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
+    """Which entries may be drawn by ``topk`` or ``topp``: their log-probabilities [B, n] and indices int64 [B, n]."""
+    if options.topk > 0:
+        return log_probs.topk(min(options.topk, log_probs.shape[-1]), dim=-1)
+    if options.topp > 0:
+        values, entries = log_probs.sort(dim=-1, descending=True)
+        probs = values.softmax(dim=-1)
+        # the smallest set that reaches topp, and always the first
+        values[probs.cumsum(dim=-1) - probs >= options.topp] = float("-inf")
+        return values, entries
+    return log_probs, torch.arange(log_probs.shape[-1], device=log_probs.device).expand_as(log_probs)

@@ -280,10 +280,11 @@ class MuseformerLanguageModelingTask(FairseqTask):
         ).next_epoch_itr(shuffle=False)
 
     def train_step(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, dict]:
-        """fairseq's, which also logs ``cpu``: seconds of this process's threads since the step before."""
-        seconds = time.process_time()
-        metrics.log_scalar_sum("cpu", seconds - (self._cpu_seconds or seconds), priority=700, round=1)
-        self._cpu_seconds = seconds
+        """fairseq's; without a GPU it logs ``cpu`` too: seconds of this process's threads since the step before."""
+        if not torch.cuda.is_available():
+            seconds = time.process_time()
+            metrics.log_scalar_sum("cpu", seconds - (self._cpu_seconds or seconds), priority=700, round=1)
+            self._cpu_seconds = seconds
         return super().train_step(*args, **kwargs)
 
     def build_generator(

@@ -94,10 +94,36 @@ def test_the_fast_recipe_is_the_first(pretended):
     done = run("train.sh", pretended, folder=pretended, GPUS="2", PRECISION="fp16", MAX_UPDATE="1000")
     assert done.returncode == 0, done.stderr
     arguments = done.stdout.split("\n")
-    chosen = {name: arguments[arguments.index(name) + 1] for name in ("--arch", "--optimizer", "--window-updates")}
-    assert chosen == {"--arch": "museformer_rotary", "--optimizer": "muon", "--window-updates": "900"}
+    expected = {
+        "--arch": "museformer_rotary",
+        "--optimizer": "muon",
+        "--lr": "0.04",
+        "--adamw-lr": "6e-3",
+        "--window-tokens": "1280,2560,10240",
+        "--window-updates": "300,900",
+    }
+    assert {name: arguments[arguments.index(name) + 1] for name in expected} == expected
     assert "--fp16-no-flatten-grads" in arguments
     assert "--truncate-train" not in arguments
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens", "updates"),
+    [
+        ({"MAX_UPDATE": "1"}, "1280,2560,10240", "1,2"),
+        ({"MAX_UPDATE": "3"}, "1280,2560,10240", "1,2"),
+        ({"WINDOW_TOKENS": "2560,10240", "WINDOW_UPDATES": "7"}, "2560,10240", "7"),
+        ({"WINDOW_TOKENS": "2560"}, "2560", ""),
+        ({"WINDOW_UPDATES": "5,7"}, "1280,2560,10240", "5,7"),
+    ],
+    ids=["one_update", "three_updates", "both", "one_length", "updates_alone"],
+)
+def test_lengths_of_windows_and_their_updates_belong_together(pretended, given, tokens, updates):
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", **given)
+    assert done.returncode == 0, done.stderr
+    arguments = done.stdout.split("\n")
+    assert arguments[arguments.index("--window-tokens") + 1] == tokens
+    assert arguments[arguments.index("--window-updates") + 1] == updates
 
 
 def test_an_unknown_recipe_is_refused(pretended):

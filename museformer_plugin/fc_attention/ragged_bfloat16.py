@@ -23,11 +23,14 @@ from .walk import Walk
 
 _HEADS_AT_ONCE = 4
 _ROUND_QUERIES, _ROUND_KEYS = 16, 64
+_BITS = 2**40  # from the seed of the heads' draws, and the summaries' behind them, to that of the bits they multiply
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether ``device`` is a CPU with instructions for products of bfloat16."""
-    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    # no public part of PyTorch: where they are missing, as if the CPU had no such instructions
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and any(test() for test in tests if test is not None)
 
 
 class Rooms(NamedTuple):
@@ -306,7 +309,7 @@ class _Worker:
             [self._new(of_keys * self._width) for _ in range(3)],
             scores,
             [room.view(torch.int16) for room in scores],
-            random.random_(-(2**63), None, generator=torch.Generator().manual_seed(step.seed)),
+            random.random_(-(2**63), None, generator=torch.Generator().manual_seed(step.seed + _BITS)),
             quadruples.view(torch.int16),
             quadruples,
             self._new(longest, longest).fill_(float("-inf")).triu_(1),
@@ -339,7 +342,7 @@ class _Worker:
         generator = torch.Generator()
         draws = torch.empty(len(self._shapes), heads.stop - heads.start, 2, dtype=torch.int64)
         for place, head in enumerate(range(heads.start, heads.stop)):
-            draws[:, place].random_(-(2**63), None, generator=generator.manual_seed(self._step.seed + 1 + head))
+            draws[:, place].random_(-(2**63), None, generator=generator.manual_seed(self._step.seed + head))
         draws[..., 0].bitwise_or_(1)
         return draws
 

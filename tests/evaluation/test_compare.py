@@ -90,8 +90,18 @@ def test_seeds_of_a_model_share_a_column(write, capsys):
     ratios = cells(printed, "perplexity, first 1,024 tokens, over that of the first")
     assert ratios == ["1", "1.250 [0.500, 2.000]", "–", "–"]  # a model of one seed has no partner for the other
     assert "- full-2: " in printed  # every training is told
+    assert "the highest of the seeds" in printed
     assert main(paths[:2]) == 0
     assert "|  | full-2 | full-1 | test pieces |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("seed", "updates"), [(1, 5), (2, 6)], ids=["same_seed", "other_updates"])
+def test_a_column_is_of_one_model(write, caplog, seed, updates):
+    other = trained(seed, [1.0, 2.0, 3.0])
+    other["model"]["updates"] = updates
+    paths = [write("full-1", trained(1, [1.0, 2.0, 3.0])), write("full" if seed == 1 else "full-2", other)]
+    assert main(["--over-seeds", *paths]) == 1
+    assert "The models full differ in more than their training seed, or have the same one." in caplog.text
 
 
 def test_kinds_repeats_peaks_and_spread_have_rows(write, capsys):

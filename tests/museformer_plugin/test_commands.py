@@ -99,6 +99,10 @@ def test_training_learns(train, tmp_path):
     losses = [float(loss) for loss in re.findall(r"train_inner .* loss=([\d.]+)", printed(done))]
     assert len(losses) == 12
     assert losses[-1] < losses[0] - 0.5
+    if not torch.cuda.is_available():
+        seconds = [float(found) for found in re.findall(r"train_inner .* cpu=([\d.]+)", printed(done))]
+        assert len(seconds) == 12
+        assert sum(seconds) > 0
 
 
 def test_no_piece_is_lost_in_an_epoch(trained):

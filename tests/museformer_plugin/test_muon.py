@@ -284,3 +284,19 @@ def test_muon_without_matrices_is_told():
 def test_options_that_cannot_be_served(options, sentence):
     with pytest.raises(UserError, match=sentence):
         FairseqMuon(MuonConfig(**{"lr": [LR], **options}), parameters())
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 24), (2, 64, 16), (2, 16, 64)], ids=["square", "tall", "wide"])
+def test_in_bfloat16_it_does_nearly_the_same(monkeypatch, shape):
+    """As on GPUs, and on CPUs with instructions for it: within the steps of bfloat16, which five products add up."""
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for in_bfloat16 in (False, True):
+        monkeypatch.setattr("museformer_plugin.muon.multiplies_bfloat16", lambda device, answer=in_bfloat16: answer)
+        found[in_bfloat16] = orthogonalise(matrices)
+    assert found[True].dtype == torch.float32
+    assert not torch.equal(found[True], found[False])
+    difference = torch.linalg.matrix_norm(found[True] - found[False]) / torch.linalg.matrix_norm(found[False])
+    assert difference.max() < 0.05
+    exact = orthogonalise(matrices.double())  # which stays float64
+    torch.testing.assert_close(found[False].double(), exact, rtol=0, atol=1e-4)

@@ -12,7 +12,17 @@ from torch.utils._pytree import tree_leaves
 
 from museformer_plugin.fc_attention import BarLayout, fc_attention
 from museformer_plugin.fc_attention.ragged import ragged_attention
+from museformer_plugin.fc_attention.ragged_bfloat16 import multiplies_bfloat16
 from museformer_plugin.fc_attention.reference import dense_masks, fc_attention_reference
+
+IN_BFLOAT16 = pytest.param(
+    torch.bfloat16,
+    marks=pytest.mark.skipif(
+        not multiplies_bfloat16(torch.device("cpu")), reason="the CPU has no instructions for bfloat16"
+    ),
+    id="bfloat16",
+)
+KINDS = pytest.mark.parametrize("dtype", [pytest.param(torch.float64, id="float64"), IN_BFLOAT16])
 
 
 def call(inputs, layout, dropout=0.0):
@@ -154,8 +164,9 @@ def test_gradcheck_with_dropout(piece_of, draw_inputs):
     assert torch.autograd.gradcheck(flat, leaves(inputs))
 
 
-def test_dropout_repeats_with_the_seed(unequal_layout, draw_inputs):
-    inputs = draw_inputs(unequal_layout)
+@KINDS
+def test_dropout_repeats_with_the_seed(unequal_layout, draw_inputs, dtype):
+    inputs = draw_inputs(unequal_layout, dtype=dtype)
     torch.manual_seed(1)
     first, _ = call(inputs, unequal_layout, dropout=0.3)
     second, _ = call(inputs, unequal_layout, dropout=0.3)
@@ -177,36 +188,68 @@ def test_dropout_keeps_the_mean(piece_of, draw_inputs):
     assert ((samples.mean(dim=0) - expected).abs() <= 5 * standard_error + 1e-12).all()
 
 
-def test_dropout_drops_weights_at_its_rate(piece_of):
+@KINDS
+def test_dropout_drops_weights_at_its_rate(piece_of, dtype):
     """With the rows of the identity as values, x' is the weights themselves."""
     layout = BarLayout.build([piece_of([15])], (), coarse=False)
     size = layout.num_tokens
-    uniform = torch.zeros(size, 1, size, dtype=torch.float64)
-    values = torch.eye(size, dtype=torch.float64).unsqueeze(1)
+    uniform = torch.zeros(size, 1, size, dtype=dtype)
+    values = torch.eye(size, dtype=dtype).unsqueeze(1)
     mask = dense_masks(layout)[0]
     share = mask.double() / mask.sum(dim=1, keepdim=True)
     torch.manual_seed(0)
     dropped = 0
     for _ in range(200):
-        weights = fc_attention((uniform, uniform, values), None, None, layout, dropout=0.3)[0].squeeze(1)
+        weights = fc_attention((uniform, uniform, values), None, None, layout, dropout=0.3)[0].squeeze(1).double()
         kept = weights != 0
         # rates are whole 65536ths
-        torch.testing.assert_close(weights[kept], (share / 0.7)[kept], rtol=2e-5, atol=0)
+        rounding = 2e-5 if dtype == torch.float64 else 2**-7
+        torch.testing.assert_close(weights[kept], (share / 0.7)[kept], rtol=rounding, atol=0)
         assert not (kept & ~mask).any()
         dropped += (mask & ~kept).sum().item()
     assert dropped / (200 * mask.sum().item()) == pytest.approx(0.3, abs=0.01)
 
 
-def test_heads_and_segments_do_not_share_their_dropout(piece_of):
+@KINDS
+def test_heads_and_segments_do_not_share_their_dropout(piece_of, dtype):
     layout = BarLayout.build([piece_of([8, 8])], (), coarse=False)
     size = layout.num_tokens
-    uniform = torch.zeros(size, 2, size)
-    values = torch.eye(size).unsqueeze(1).expand(size, 2, size)
+    uniform = torch.zeros(size, 2, size, dtype=dtype)
+    values = torch.eye(size, dtype=dtype).unsqueeze(1).expand(size, 2, size)
     torch.manual_seed(0)
     weights, _ = fc_attention((uniform, uniform, values), None, None, layout, dropout=0.5)
     kept = weights != 0
     assert not torch.equal(kept[:, 0], kept[:, 1])
     assert not torch.equal(kept[1:9, 0, 1:9], kept[9:17, 0, 9:17])
+
+
+@KINDS
+def test_the_backward_drops_what_the_forward_dropped(piece_of, dtype):
+    """x' is linear in the values: its gradient by them is the transpose of the weights that were left."""
+    layout = BarLayout.build([piece_of([9, 6])], (1,), coarse=False)
+    size = layout.num_tokens
+    uniform = torch.zeros(size, 2, size, dtype=dtype)
+    values = torch.eye(size, dtype=dtype).unsqueeze(1).expand(size, 2, size).clone().requires_grad_()
+    torch.manual_seed(0)
+    weights, _ = fc_attention((uniform, uniform, values), None, None, layout, dropout=0.5)
+    (found,) = torch.autograd.grad(weights, values, torch.eye(size, dtype=dtype).unsqueeze(1).expand_as(weights))
+    expected = weights.detach().transpose(0, 2)
+    assert (expected == 0).any()
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=0)
+
+
+@KINDS
+def test_dropout_is_the_same_with_any_number_of_threads(unequal_layout, draw_inputs, dtype):
+    inputs = draw_inputs(unequal_layout, heads=6, dtype=dtype)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            torch.manual_seed(1)
+            found.append(call(inputs, unequal_layout, dropout=0.3)[0] == 0)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
 
 
 class LargestTensor(TorchDispatchMode):
