@@ -259,6 +259,13 @@ def test_songs_in_bfloat16(converted, tmp_path):
     assert written["half"] == written["again"] != written["whole"]
 
 
+def test_temperatures_of_families_are_handed_on(converted, tmp_path):
+    out = tmp_path / "out"
+    done = run("generate.sh", converted / "checkpoint.pt", converted, out, FAMILY_TEMPERATURES="pich=0.7")
+    assert done.returncode == 1
+    assert "--family-temperatures: there is no family 'pich'" in done.stderr
+
+
 def test_a_precision_that_is_none(converted, tmp_path):
     done = run("generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", PRECISION="int8")
     assert done.returncode == 2

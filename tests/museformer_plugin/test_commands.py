@@ -188,6 +188,21 @@ def test_generate_repeats_with_its_seed(run_command, data_bin, trained, precisio
     assert first == again
 
 
+def test_pitches_of_any_temperature(run_command, data_bin, trained):
+    """A model that has learnt little writes most pitches; at the coldest it writes the likeliest."""
+    arguments = [data_bin, *TASK, "--path", trained[0], "--cpu", "--beam", 1, "--sampling", "--max-len-b", 250]
+    pitches = []
+    for given in ([], ["--family-temperatures", "pitch=0.01"]):
+        done = run_command("fairseq-generate", *arguments, *given)
+        assert done.returncode == 0, printed(done)
+        written = [word for lines in hypotheses(done.stdout)["H"].values() for words in lines for word in words]
+        pitches.append([word for word in written if word.startswith("p-")])
+    warm, cold = (len(set(found)) / len(found) for found in pitches)
+    assert cold < warm / 2
+    done = run_command("fairseq-generate", *arguments, "--family-temperatures", "pich=1")
+    assert_one_sentence(done, "--family-temperatures: there is no family 'pich'")
+
+
 def test_interactive(run_command, data_bin, trained):
     prompt = "t-37 o-0 i-80 p-60 d-5 v-20 b-1 t-37 o-6"
     arguments = ["--path", trained[0], *SAMPLE, "--beam", 1, "--batch-size", 3, "--buffer-size", 3]
