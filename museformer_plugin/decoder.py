@@ -227,7 +227,7 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         """Logits [B, V] from int64 [3 K + 6, B].
 
         Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the onsets,
-        the indices in the onset, and the places in the cache.
+        the indices in the bar, and the places in the cache.
         """
         onsets, indices, places = inputs[-3:]
         tokens, bars, beats = inputs[:-3].view(3, -1, len(places))

@@ -1,4 +1,4 @@
-"""Rotary positions in musical coordinates: queries and keys turned by bar, onset and index in the onset.
+"""Rotary positions in musical coordinates: queries and keys turned by bar, onset and index in the bar.
 
 Rotary positions (Su et al. 2021, arXiv 2104.09864) turn pairs of numbers of a query or key by angles that grow with its
 position, so that their product depends on the distance alone. Here the pairs of a head are divided among three

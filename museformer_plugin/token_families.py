@@ -62,18 +62,18 @@ class TokenFamilies:
         return np.where(own == CARRIES_LATEST, own[last_onset], own)
 
     def coordinates(self, tokens: np.ndarray) -> np.ndarray:
-        """int64 [3, n]: the beat id of each token, its onset and its index in the onset.
+        """int64 [3, n]: the beat id of each token, its onset and its index in the bar.
 
         The onset is the latest of the bar, 0 before there is one, in positions; it is that of a token which has a beat
-        id of its own by formula too, such as a tempo. Indices count tokens from the onset token, or from the first of
-        the bar, which have 0; so does the prefix.
+        id of its own by formula too, such as a tempo. The prefix and the first token of a bar have index 0.
         """
         places = np.arange(len(tokens))
         begins = np.concatenate([[True, True], tokens[1:-1] == self.end_of_bar])[: len(tokens)]
         own = self._beat_of_token[tokens]
         last_onset = np.maximum.accumulate(np.where((own > 0) | begins, places, 0))
         onsets = np.maximum(own[last_onset] - 1, 0)
-        return np.stack([self.beat_ids(tokens), onsets, places - last_onset])
+        indices = places - np.maximum.accumulate(np.where(begins, places, 0))
+        return np.stack([self.beat_ids(tokens), onsets, indices])
 
     def latest_beat(self, tokens: np.ndarray) -> int:
         """The beat in force after ``tokens``."""
@@ -107,7 +107,6 @@ class StreamCoordinates:
         own = self._families.own_beats(tokens)
         bars, beats, onsets, indices = self._standing
         beats, onsets = np.where(own > 0, own, beats), np.where(own > 0, own - 1, onsets)
-        indices = np.where(own > 0, 0, indices)
         ended = tokens == self._families.end_of_bar
         self._standing = np.stack([bars + ended, beats, np.where(ended, 0, onsets), np.where(ended, 0, indices + 1)])
         return np.stack([bars, np.where(own == CARRIES_LATEST, beats, own), onsets, indices])

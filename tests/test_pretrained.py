@@ -1,15 +1,23 @@
 """The weights that ship: what lies in every folder of ``pretrained/``."""
 
+import math
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from fairseq.checkpoint_utils import load_model_ensemble_and_task
 
+import museformer_plugin  # noqa: F401  (registers what the checkpoints name)
+from data_prep.encode import encode
+from data_prep.song import song_of
 from data_prep.vocabulary import REPRESENTATIONS
+from examples.make_songs import compose_song, to_midi
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+BITS = {"six_track": 0.9113}
 FOLDERS = sorted(path.parent for path in (REPOSITORY / "pretrained").glob("*/model.pt"))
 
 
@@ -37,6 +45,19 @@ def test_the_card_says_what_it_learnt_from_and_how(folder):
     card = (folder / "README.md").read_text()
     for said in ("licence", "train.sh", "perplexity", "What it cannot do"):
         assert said in card
+
+
+@torch.no_grad()
+def test_it_is_read_as_it_was_trained(folder):
+    """Bits a token of a song of ours: another meaning of its positions or options would show here alone."""
+    song = song_of(to_midi(compose_song(1, seed=1)))
+    (model,), _, task = load_model_ensemble_and_task([str(folder / "model.pt")], arg_overrides={"data": str(folder)})
+    words = encode(song, folder.name)
+    entries = [task.source_dictionary.index(word) for word in words]
+    tokens = torch.tensor([task.source_dictionary.eos(), *entries])
+    logits = model.eval().float()(tokens[None])[0][0, :-1]
+    bits = F.cross_entropy(logits.double(), tokens[1:]).item() / math.log(2)
+    assert bits == pytest.approx(BITS[folder.name], abs=5e-4)
 
 
 @pytest.mark.slow

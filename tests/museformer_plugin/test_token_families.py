@@ -45,12 +45,12 @@ def test_beats_before_the_first_onset_are_zero(families_of):
     assert families.beat_ids(entries(families, "t-3 i-80 p-60")).tolist() == [0, 0, 0, 0]
 
 
-def test_onsets_begin_anew_in_each_bar_and_indices_in_each_onset(families_of):
+def test_onsets_and_indices_begin_anew_in_each_bar(families_of):
     families = families_of("six_track")
     tokens = entries(families, "t-3 o-0 i-80 p-60 d-3 v-16 o-5 i-80 p-62 d-3 v-16 b-1 t-3 b-1 t-3 o-2 i-0")
     _, onsets, indices = families.coordinates(tokens)
     assert onsets.tolist() == [0, 0, 0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 5, 0, 0, 0, 2, 2]
-    assert indices.tolist() == [0, 0, *range(5), *range(6), 0, 1, 0, 0, 1]
+    assert indices.tolist() == [0, *range(12), 0, 1, 0, 1, 2]
 
 
 def test_a_tempo_inside_a_bar_has_the_onset_it_stands_at(families_of):
