@@ -16,7 +16,7 @@ none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment
                             museformer_rotary_small; or _tiny
   LR=                       0.04 of the hidden matrices           5e-4
   ADAMW_LR=                 6e-3 of all else                      -
-  WARMUP_UPDATES=           40, then in a straight line to 0      16000, then inverse square root
+  WARMUP_UPDATES=           40, then to 0 as a square root        16000, then inverse square root
   MAX_UPDATE=               20000; the rates depend on it         200000; stop at any time with Ctrl-C
   WINDOW_TOKENS=            1280,2560,10240                       - (whole pieces)
   WINDOW_UPDATES=           3 and 9 tenths of MAX_UPDATE          - (after how many each next length begins)
@@ -108,6 +108,7 @@ if [[ $recipe == fast ]]; then
     recipe_options=(
         --optimizer muon --lr "${LR:-0.04}" --adamw-lr "${ADAMW_LR:-6e-3}"
         --lr-scheduler polynomial_decay --warmup-updates "${WARMUP_UPDATES:-40}" --total-num-update "$max_update"
+        --power 0.5 # the last tenth of the updates holds a third of the tokens: in a straight line they would count little
         --window-tokens "$window_tokens" --window-updates "$window_updates"
     )
 else
