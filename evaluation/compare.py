@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.command import CommandError, run_command
+from data_prep.grammar import FAMILY_NAMES
 from evaluation.bootstrap import Bootstrap
 from evaluation.report_text import FEATURE_NAMES, FORMAT, UNKNOWN, shown, shown_peaks, shown_spread, table
 
@@ -35,13 +36,12 @@ PAPER = {
 }
 
 _TRACKS = ("melody", "all", "drums", "bass", "guitar", "piano", "strings")
-_FAMILIES = ("bar end", "metre", "tempo", "onset", "instrument", "pitch", "duration", "velocity")
 _BARS = {"repeats": "bars that repeat one", "varies": "bars that vary one", "new": "new bars"}
 
 # What stands where in a report: name, keys, digits shown.
 _ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     *((f"perplexity, first {length:,} tokens", ("perplexity", str(length)), 2) for length in (1024, 5120, 10240)),
-    *((f"bits a token, {name}", ("losses_by_kind", "family", name), 3) for name in _FAMILIES),
+    *((f"bits a token, {name}", ("losses_by_kind", "family", name), 3) for name in FAMILY_NAMES),
     *(
         (f"bits a token, track {track}", ("losses_by_kind", "track", track), 3)
         for track in (*_TRACKS, "other instruments", "shared")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .errors import sentence_for
 
 
 def checkpoint_of(
@@ -60,3 +65,21 @@ def write_checkpoint(checkpoint: dict[str, Any], out: Path) -> None:
         partial_file.replace(out)
     finally:
         partial_file.unlink(missing_ok=True)
+
+
+def run_checkpoint_command(action: Callable[[], None], logger: logging.Logger) -> int:
+    """Do it, showing what ``logger`` says: exit status 0, or 1 after telling in a sentence why it could not be done.
+
+    Raises what has no sentence: a defect of the program.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)  # fairseq has its own
+    logger.setLevel(logging.INFO)
+    try:
+        action()
+    except Exception as error:
+        sentence = str(error) if isinstance(error, OSError) else sentence_for(error)
+        if sentence is None:
+            raise
+        print(f"museformer: {sentence}", file=sys.stderr)
+        return 1
+    return 0

@@ -10,14 +10,15 @@ import argparse
 import logging
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .checkpoint_files import checkpoint_of, write_checkpoint
-from .errors import UserError, sentence_for
+from .checkpoint_files import checkpoint_of, run_checkpoint_command, write_checkpoint
+from .errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -217,17 +218,7 @@ def main() -> int:
     parser.add_argument("original", type=Path, help="checkpoint of the original system")
     parser.add_argument("out", type=Path, help="checkpoint to write, for fairseq's --path")
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)  # fairseq has its own
-    logger.setLevel(logging.INFO)
-    try:
-        convert(arguments.original, arguments.out)
-    except Exception as error:
-        sentence = str(error) if isinstance(error, OSError) else sentence_for(error)
-        if sentence is None:
-            raise
-        print(f"museformer: {sentence}", file=sys.stderr)
-        return 1
-    return 0
+    return run_checkpoint_command(partial(convert, arguments.original, arguments.out), logger)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from data_prep.vocabulary import REPRESENTATIONS
 
-from .checkpoint_files import checkpoint_of, write_checkpoint
-from .errors import UserError, sentence_for
+from .checkpoint_files import checkpoint_of, run_checkpoint_command, write_checkpoint
+from .errors import UserError
 from .model import MuseformerConfig
 
 logger = logging.getLogger(__name__)
@@ -100,17 +101,7 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path, help="what fairseq-train wrote")
     parser.add_argument("out_dir", type=Path, help=f"folder for {MODEL} and {DICTIONARY}")
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)  # fairseq has its own
-    logger.setLevel(logging.INFO)
-    try:
-        export(arguments.checkpoint, arguments.out_dir)
-    except Exception as error:
-        sentence = str(error) if isinstance(error, OSError) else sentence_for(error)
-        if sentence is None:
-            raise
-        print(f"museformer: {sentence}", file=sys.stderr)
-        return 1
-    return 0
+    return run_checkpoint_command(partial(export, arguments.checkpoint, arguments.out_dir), logger)
 
 
 if __name__ == "__main__":

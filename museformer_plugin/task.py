@@ -32,7 +32,8 @@ from .decoder import MuseformerDecoder
 from .errors import UserError
 from .family_temperatures import FamilyTemperatures, parse_temperatures
 from .fc_attention import BarLayout
-from .generator import TOKENS_TO_CLOSE, MuseformerGenerator
+from .generation_options import check_generation
+from .generator import MuseformerGenerator
 from .sampling import SamplingOptions
 from .token_families import TokenFamilies
 from .window_batches import WindowBatches, WindowDataset
@@ -301,7 +302,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         """
         if args.score_reference:
             return super().build_generator(models, args)
-        _check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
+        check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
         temperatures = parse_temperatures(self.cfg.family_temperatures)
         reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
@@ -367,38 +368,3 @@ def _what_is_wrong(words: list[str], families: TokenFamilies) -> str:
     except TokenError as error:
         return str(error)
     return "it is not a sequence of bars"
-
-
-def _check_generation(models: Sequence[FairseqModel], args: Namespace, lm_model: FairseqModel | None) -> None:
-    """Refuse, in words, what is not offered."""
-    if len(models) > 1:
-        raise UserError("Several checkpoints in --path are not offered: name one.")
-    if args.beam > 1 and not args.sampling:
-        raise UserError(
-            "Beam search is not offered: pass --sampling --sampling-topk 8 --beam 1 "
-            "--nbest 1, or --beam 1 alone for the likeliest token at each step."
-        )
-    if args.max_len_a:
-        raise UserError(
-            "--max-len-a is not offered: the length of a piece does not follow from its prompt; use --max-len-b."
-        )
-    if args.temperature <= 0:
-        raise UserError(f"--temperature must be positive, not {args.temperature}.")
-    if not 0 <= args.min_len <= args.max_len_b or args.max_len_b < TOKENS_TO_CLOSE:
-        raise UserError(
-            f"--min-len {args.min_len} and --max-len-b {args.max_len_b} must satisfy 0 <= min <= max, and max be at "
-            f"least {TOKENS_TO_CLOSE}."
-        )
-    not_offered = {
-        "--constraints": args.constraints,
-        "--diverse-beam-groups": args.diverse_beam_groups > 0,
-        "--diversity-rate": args.diversity_rate > -1,
-        "--match-source-len": args.match_source_len,
-        "--no-repeat-ngram-size": args.no_repeat_ngram_size > 0,
-        "--print-alignment": args.print_alignment,
-        "--print-step": args.print_step,
-        "--lm-path": lm_model is not None,
-    }
-    for option, given in not_offered.items():
-        if given:
-            raise UserError(f"{option} is not offered with this task.")
