@@ -26,16 +26,13 @@ from data_prep.command import CommandError, run_command
 from data_prep.note_table import NoteTable, note_table
 from data_prep.structure_bars import PAPER_STRUCTURE_BARS, recommend, trade_off
 from data_prep.token_files import read_token_lines, token_sources
-from data_prep.vocabulary import DRUMS
+from data_prep.vocabulary import SIX_TRACK
 
+# What can be compared by its name: the paper's figure is that of the melody.
 TRACKS: Mapping[str, int | None] = {
-    "melody": 80,
-    "all": None,
-    "drums": DRUMS,
-    "bass": 43,
-    "guitar": 25,
-    "piano": 0,
-    "strings": 48,
+    name: None if name == "all" else SIX_TRACK.instrument_of(name)
+    for melody, *others in [SIX_TRACK.track_names().values()]
+    for name in (melody, "all", *others)
 }
 MAX_DISTANCE = 40  # bars, as in the paper's figure 3
 _BATCH_CHARACTERS = 4_000_000  # of token lines worked on at once: some 200,000 notes, 200 MB

@@ -34,7 +34,7 @@ MAX_BARS = 20_000
 # The original system also writes program 32 (acoustic bass) in six_track, beside its other bass, although
 # its dictionary lacks the token. ``encode`` follows it; ``check_encodable`` refuses such a song.
 _OTHER_BASS = 32
-_BASS_PLACE = SIX_TRACK.instruments.index(43) + 1
+_BASS_PLACE = SIX_TRACK.instruments.index(SIX_TRACK.instrument_of("bass")) + 1
 
 _MAX_DENOMINATOR = 64
 _LONGEST_TABLED_DURATION = DURATION_CELLS * (2**DURATION_OCTAVES - 1)

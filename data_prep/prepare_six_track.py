@@ -3,10 +3,10 @@
     python -m data_prep.prepare_six_track MIDI_DIR OUT_DIR
     python -m data_prep.midi_to_tokens OUT_DIR TOKEN_DIR --representation six_track
 
-Every song is merged into melody (program 80), drums, bass (43), guitar (25), piano (0) and strings (48),
-moved onto the grid of twelfths of a quarter note, and judged by the rules that ``--help`` lists, in that
-order. ``OUT_DIR/report.tsv`` has a row for every file, ``OUT_DIR/funnel.txt`` the survivors per rule. An
-interrupted run goes on with --resume. Array jobs give each part its own folder with --shard; then
+Every song is merged into the tracks of ``data_prep.vocabulary.SIX_TRACK``, moved onto the grid of twelfths of a
+quarter note, and judged by the rules that ``--help`` lists, in that order. ``OUT_DIR/report.tsv`` has a row for
+every file, ``OUT_DIR/funnel.txt`` the survivors per rule. An interrupted run goes on with --resume. Array jobs
+give each part its own folder with --shard; then
 
     python -m data_prep.merge_shards SHARD_DIR... OUT_DIR
 

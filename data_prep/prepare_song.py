@@ -20,7 +20,7 @@ from data_prep.tracks import Track, features_of, read_tracks
 from data_prep.vocabulary import DEFAULT_METRE, DEFAULT_TEMPO_BPM, DRUMS, SIX_TRACK
 
 READABLE_RULE = "readable"  # the file is MIDI with notes and bars
-_TRACK_NAMES = {80: "melody", DRUMS: "drums", 43: "bass", 25: "guitar", 0: "piano", 48: "strings"}
+_TRACK_NAMES = SIX_TRACK.track_names()
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from data_prep.tracks import Track, TrackFeatures
-from data_prep.vocabulary import DRUMS, POSITIONS_PER_QUARTER
+from data_prep.vocabulary import DRUMS, POSITIONS_PER_QUARTER, SIX_TRACK
 
-MELODY, BASS, GUITAR, PIANO, STRINGS = 80, 43, 25, 0, 48
+MELODY, BASS, GUITAR, PIANO, STRINGS = (
+    SIX_TRACK.instrument_of(name) for name in ("melody", "bass", "guitar", "piano", "strings")
+)
 
-# Roles of the General MIDI programs: last program, role. None is left out: percussion and sound effects,
-# whose pitches mean nothing on another instrument. _SYNTH depends on how the track plays.
-_SYNTH = -1
-_ROLES = (
-    (14, PIANO), (15, GUITAR), (20, PIANO), (23, STRINGS), (31, GUITAR), (39, BASS), (42, STRINGS), (43, BASS),
-    (45, STRINGS), (46, GUITAR), (57, STRINGS), (58, BASS), (79, STRINGS), (87, _SYNTH), (95, STRINGS),
-    (103, _SYNTH), (107, GUITAR), (108, PIANO), (111, STRINGS), (112, PIANO), (113, None), (114, PIANO),
-    (127, None),
-)  # fmt: skip
+_TAKEN_BY = {
+    program: track.instrument
+    for track in sorted(SIX_TRACK.tracks, key=lambda track: -len(track.takes))
+    for program in track.takes
+}
+_SYNTHESISERS = (*range(80, 88), *range(96, 104))
 _BASS_BELOW = 45  # mean pitch of a voice that plays the bass whatever its program: below A2
 _BASS_ABOVE = 60  # mean pitch of a "bass" that plays something else: above middle C
 _ONE_VOICE = 0.8  # share of onsets with one note
@@ -34,14 +33,15 @@ def role_of(track: Track, features: TrackFeatures) -> int | None:
     """
     if track.is_drums:
         return DRUMS
-    role = next(role for last, role in _ROLES if track.instrument <= last)
-    if role is None:
+    role = _TAKEN_BY.get(track.instrument)
+    is_synthesiser = role is None and track.instrument in _SYNTHESISERS
+    if role is None and not is_synthesiser:
         return None
     if role == BASS:
         return GUITAR if features.pitch > _BASS_ABOVE else BASS
     if features.pitch < _BASS_BELOW and features.monophony >= _ONE_VOICE:
         return BASS
-    if role == _SYNTH:
+    if is_synthesiser:
         lengths = track.notes[:, 1] - track.notes[:, 0]
         return PIANO if np.median(lengths) < _SHORT_NOTE else STRINGS
     return role

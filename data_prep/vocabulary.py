@@ -101,12 +101,26 @@ def velocity_of(id_: int) -> int:
 
 
 @dataclass(frozen=True)
+class TrackRole:
+    """A track that songs are merged into: its name, its instrument, and the programs whose notes join it.
+
+    ``instrument`` is a General MIDI program or ``DRUMS``. Of two tracks that take one program the more particular has
+    it, the one that takes fewer.
+    """
+
+    name: str
+    instrument: int
+    takes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Representation:
     """One of the two token representations.
 
     ``families`` gives the dictionary in order, as (family, ids); ``<c>`` and the like stand as
-    (symbol, ()). ``instruments`` is the order of instruments at one onset. ``successors`` maps a
-    family to the families that may follow it; ``bar_start`` is the family that opens every bar.
+    (symbol, ()). ``instruments`` is the order of instruments at one onset; ``tracks`` says what they are, where
+    each has a role of its own. ``successors`` maps a family to the families that may follow it;
+    ``bar_start`` is the family that opens every bar.
     """
 
     name: str
@@ -114,6 +128,15 @@ class Representation:
     instruments: tuple[int, ...]
     successors: Mapping[str, frozenset[str]]
     bar_start: str
+    tracks: tuple[TrackRole, ...] = ()
+
+    def track_names(self) -> dict[int, str]:
+        """The name of the track of each instrument, in order; empty without roles."""
+        return {track.instrument: track.name for track in self.tracks}
+
+    def instrument_of(self, track_name: str) -> int:
+        """The instrument of a track. Raises KeyError when there is no such track."""
+        return {track.name: track.instrument for track in self.tracks}[track_name]
 
     @property
     def has_metre(self) -> bool:
@@ -144,12 +167,27 @@ def _ids(count: int) -> tuple[int, ...]:
     return tuple(range(count))
 
 
+# The six tracks, in the order of their tokens at one onset. The melody is found by what it plays; percussion and
+# sound effects (113, 115-127) join no track, since their pitches mean nothing on another instrument; and
+# synthesisers (80-87, 96-103) join one by how they play.
+_TRACKS = (
+    TrackRole("melody", 80),
+    TrackRole("drums", DRUMS),
+    TrackRole("bass", 43, takes=(*range(32, 40), 43, 58)),
+    TrackRole("guitar", 25, takes=(15, *range(24, 32), 46, *range(104, 108))),
+    TrackRole("piano", 0, takes=(*range(15), *range(16, 21), 108, 112, 114)),
+    TrackRole(
+        "strings",
+        48,
+        takes=(21, 22, 23, 40, 41, 42, 44, 45, *range(47, 58), *range(59, 80), *range(88, 96), 109, 110, 111),
+    ),
+)
 SIX_TRACK = Representation(
     name="six_track",
     families=(
         ("b", _ids(2)),
         ("o", _ids(64)),
-        ("i", (0, 25, 43, 48, 80, DRUMS)),
+        ("i", tuple(sorted(track.instrument for track in _TRACKS))),
         ("p", _ids(256)),
         ("d", _ids(128)),
         ("v", _ids(32)),
@@ -158,9 +196,10 @@ SIX_TRACK = Representation(
         ("</c>", ()),
         ("u", _ids(17)),
     ),
-    instruments=(80, DRUMS, 43, 25, 0, 48),
+    instruments=tuple(track.instrument for track in _TRACKS),
     successors=_successors("toipdv"),
     bar_start="t",
+    tracks=_TRACKS,
 )
 GENERAL = Representation(
     name="general",

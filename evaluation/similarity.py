@@ -28,7 +28,7 @@ class SimilarityErrors:
 
 def tracks_of(representation: Representation) -> tuple[str, ...]:
     """The tracks to measure, the one that the paper's figure is of first; without roles, all and the drums."""
-    return ("all", "drums") if representation.has_metre else tuple(TRACKS)
+    return tuple(TRACKS) if representation.tracks else ("all", "drums")
 
 
 def measure_errors(

@@ -15,11 +15,10 @@ A piece's tokens and its end are divided in four ways; each token is of one kind
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.bar_similarity import TRACKS
 from data_prep.grammar import FAMILIES, FAMILY_NAMES, NO_FAMILY, coded_symbols
 from data_prep.vocabulary import DRUMS, END_OF_BAR, Representation
 from evaluation.bar_repeats import BAR_KINDS, bar_kinds
@@ -38,14 +37,13 @@ class TokenKinds:
         symbols = representation.symbols()
         families, ranks = coded_symbols(symbols, representation)
         self._codes = dict(zip(symbols, zip(families.tolist(), ranks.tolist())))
-        if representation.has_metre:
-            self._own: Mapping[str, int] = {}  # tracks with bars of their own, and their instruments
+        self._own = {track.name: track.instrument for track in representation.tracks}  # with bars of their own
+        if self._own:
+            tracks = list(self._own)
+            self._track_of_rank = 1 + np.arange(len(tracks))  # both are in the order of instruments
+        else:
             tracks = ["drums", "other instruments"]
             self._track_of_rank = np.array([1 if number == DRUMS else 2 for number in representation.instruments])
-        else:
-            self._own = {name: number for name, number in TRACKS.items() if number is not None}
-            tracks, numbers = list(self._own), list(self._own.values())
-            self._track_of_rank = np.array([1 + numbers.index(number) for number in representation.instruments])
         self.names: dict[str, tuple[str, ...]] = {
             "family": (*FAMILY_NAMES, "other", "end of piece"),
             "track": (_SHARED, *tracks),
