@@ -15,10 +15,12 @@ from data_prep.vocabulary import (
     DEFAULT_TEMPO_BPM,
     DRUM_PITCH_OFFSET,
     DRUMS,
+    FAMILIES,
     GENERAL,
     METRES,
     POSITIONS_PER_QUARTER,
     SIX_TRACK,
+    Order,
     Representation,
     TokenError,
     bar_length,
@@ -32,7 +34,9 @@ TICKS_PER_QUARTER = 480
 TICKS_PER_POSITION = TICKS_PER_QUARTER // POSITIONS_PER_QUARTER
 
 # What a token means does not depend on the representation, so all ids of the larger dictionary are read.
-_HIGHEST_ID = {family: max(ids) for family, ids in GENERAL.families if ids}
+_HIGHEST_ID = {letter: max(ids) for letter, ids in GENERAL.entries if ids}
+# Tokens after which the order of notes begins anew cut off a note that is being spelled.
+_CUT_NOTES = {letter for family in FAMILIES if family.order is Order.FALLS for letter in family.since}
 
 
 @dataclass(frozen=True)
@@ -91,57 +95,57 @@ class _Reader:
 
     def read(self, token: str) -> None:
         """Take one token. Raises TokenError when it, or the note that it cuts off, is left out."""
-        family, id_ = split_token(token)
-        if family not in _ACTIONS or id_ > _HIGHEST_ID[family]:
+        letter, id_ = split_token(token)
+        if letter not in _READ or id_ > _HIGHEST_ID[letter]:
             raise TokenError(f"{token} says nothing about music")
-        _ACTIONS[family](self, id_)
+        _READ[letter](self, id_)
+        if letter in _CUT_NOTES and self.pitch is not None:
+            self.pitch = self.duration = None
+            raise TokenError("the note before it is not finished")
 
-    def end_bar(self, _id: int) -> None:
-        """``b``: go to the first position of the next bar."""
+    def read_bar_end(self, _id: int) -> None:
+        """Go to the first position of the next bar."""
         self.bar_start += self.bar_length
         self.onset = 0
-        self._drop_unfinished_note()
 
-    def set_metre(self, id_: int) -> None:
-        """``s``: the metre from this bar on."""
+    def read_metre(self, id_: int) -> None:
+        """The metre from this bar on."""
         metre = METRES[id_]
         self.bar_length = bar_length(*metre)
         last = self.metres[-1] if self.metres else None
         if last is None or (last.numerator, last.denominator) != metre:
             self.metres.append(TimeSignature(*metre, self.bar_start * TICKS_PER_POSITION))
 
-    def set_onset(self, id_: int) -> None:
-        """``o``: the position in the bar."""
+    def read_onset(self, id_: int) -> None:
+        """The position in the bar."""
         self.onset = id_
-        self._drop_unfinished_note()
 
-    def set_tempo(self, id_: int) -> None:
-        """``t``: the tempo from this onset on."""
+    def read_tempo(self, id_: int) -> None:
+        """The tempo from this onset on."""
         tick, tempo = self._onset_tick(), tempo_of(id_)
         if not self.tempos or self.tempos[-1].tempo != tempo:
             self.tempos.append(TempoChange(tempo, tick))
 
-    def set_instrument(self, id_: int) -> None:
-        """``i``: the instrument of the notes to come."""
+    def read_instrument(self, id_: int) -> None:
+        """The instrument of the notes to come."""
         self.instrument = id_
-        self._drop_unfinished_note()
 
-    def begin_note(self, id_: int) -> None:
-        """``p``: the pitch."""
+    def read_pitch(self, id_: int) -> None:
+        """The pitch; a note begins."""
         self._onset_tick()
         unfinished = self.pitch is not None
         self.pitch, self.duration = id_ % DRUM_PITCH_OFFSET, None
         if unfinished:
             raise TokenError("the note before it is not finished")
 
-    def set_duration(self, id_: int) -> None:
-        """``d``: the duration of the note begun."""
+    def read_duration(self, id_: int) -> None:
+        """The duration of the note begun."""
         if self.pitch is None:
             raise TokenError(f"d-{id_} has no pitch before it")
         self.duration = duration_of(id_)
 
-    def end_note(self, id_: int) -> None:
-        """``v``: the velocity; the note is complete."""
+    def read_velocity(self, id_: int) -> None:
+        """The velocity; the note is complete."""
         if self.pitch is None or self.duration is None:
             raise TokenError(f"v-{id_} has no pitch and duration before it")
         start = self._onset_tick()
@@ -169,22 +173,9 @@ class _Reader:
             raise TokenError("no onset position comes before it")
         return (self.bar_start + self.onset) * TICKS_PER_POSITION
 
-    def _drop_unfinished_note(self) -> None:
-        if self.pitch is not None:
-            self.pitch = self.duration = None
-            raise TokenError("the note before it is not finished")
 
-
-_ACTIONS = {
-    "b": _Reader.end_bar,
-    "s": _Reader.set_metre,
-    "o": _Reader.set_onset,
-    "t": _Reader.set_tempo,
-    "i": _Reader.set_instrument,
-    "p": _Reader.begin_note,
-    "d": _Reader.set_duration,
-    "v": _Reader.end_note,
-}
+# Each family is read by the method of its name.
+_READ = {family.letter: getattr(_Reader, "read_" + family.name.replace(" ", "_")) for family in FAMILIES}
 
 
 def midi_bytes(midi: MidiFile) -> bytes:

@@ -1,52 +1,100 @@
 """The grammar of tokens: what may follow what, one token at a time and for whole pieces at once.
 
-Families follow each other as ``Representation.successors`` says; beyond that, within a bar onsets rise,
-within an onset instruments come in the representation's order, the notes of one instrument at one onset
-fall in (pitch, duration, velocity), onsets stay inside their bar, and drums have pitches of their own.
-``GrammarState`` says so a token at a time, and why; ``obeys_grammar`` decides whole pieces in NumPy.
+The rules are those of ``vocabulary.FAMILIES`` and ``Representation.chain``; ``GrammarTable`` has them as arrays.
+``GrammarState`` applies them a token at a time, and says why; ``obeys_grammar`` decides whole pieces in NumPy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from data_prep.vocabulary import (
-    DEFAULT_METRE,
-    DRUM_PITCH_OFFSET,
-    DRUMS,
     END_OF_BAR,
-    MAX_DURATION_ID,
-    MAX_PITCH_ID,
-    MAX_TEMPO_ID,
-    MAX_VELOCITY_ID,
-    METRES,
-    POSITIONS_PER_WHOLE,
-    REPRESENTATIONS,
-    UNPLAYABLE,
+    FAMILIES,
+    LETTERS,
+    Order,
     Representation,
     TokenError,
-    bar_length,
     split_token,
 )
 
-FAMILIES = "bsotipdv"
-FAMILY_NAMES = {
-    "bar end": "b",
-    "metre": "s",
-    "onset": "o",
-    "tempo": "t",
-    "instrument": "i",
-    "pitch": "p",
-    "duration": "d",
-    "velocity": "v",
-}
 NO_FAMILY = len(FAMILIES)  # of symbols that are in no piece
-_B, _S, _O, _, _I, _P, _, _ = range(len(FAMILIES))
-_HIGHEST_NOTE = (MAX_PITCH_ID, MAX_DURATION_ID, MAX_VELOCITY_ID)
-_BAR_LENGTHS = np.array([bar_length(*metre) for metre in METRES])
+BAR_END = LETTERS.index("b")
+_INSTRUMENT = LETTERS.index("i")
+
+
+@dataclass(frozen=True)
+class NarrowedIds:
+    """``vocabulary.Narrowing`` of a family by the family ``by``, an index.
+
+    ``lowest``, ``highest``: int64 [ids of ``by``], the ids that each leaves; ``before``: as there.
+    """
+
+    by: int
+    lowest: np.ndarray
+    highest: np.ndarray
+    before: int | None
+
+
+class GrammarTable:
+    """The grammar of one representation; families are indices of ``FAMILIES``, ids of instruments their ranks.
+
+    ``follows``: bool [9, 9], whether the second family may follow the first; nothing follows NO_FAMILY.
+    ``forgets``: bool [9, 9], whether the order of the second begins anew after a token of the first; ``forgotten``
+    lists the second ones of each.
+    ``lowest``, ``highest``: of each family's ids, a tuple of 9. ``start``: what counts as the latest id of each
+    before there is one. ``rising``, ``falling``: families by order. ``narrowed``: those that another one narrows.
+    ``parted_by``: the family whose tokens part those of a rising or falling one into groups in which the order holds;
+    of the families since which it does the last in the chain, for that one comes again after each of the others.
+    ``counted``: the families of this representation that part or narrow others; ``ruled``: these, and those they do
+    it to, of notes the first part.
+    """
+
+    def __init__(self, representation: Representation) -> None:
+        instruments = representation.instruments
+        ids = [range(len(instruments)) if family.letter == "i" else family.ids for family in FAMILIES]
+        self.follows = _pairs(representation.successors)
+        self.forgets = _pairs({letter: {f.letter for f in FAMILIES if letter in f.since} for letter in LETTERS})
+        self.forgotten = [np.flatnonzero(row).tolist() for row in self.forgets]
+        self.lowest = (*map(min, ids), 1)
+        self.highest = (*map(max, ids), 0)  # NO_FAMILY has no ids
+        self.rising = [n for n, family in enumerate(FAMILIES) if family.order is Order.RISES]
+        self.falling = [n for n, family in enumerate(FAMILIES) if family.order is Order.FALLS]
+        chain = "b" + representation.chain
+        self.parted_by = {
+            n: LETTERS.index(max(FAMILIES[n].since, key=chain.index)) for n in (*self.rising, *self.falling)
+        }
+        self.narrowed: dict[int, NarrowedIds] = {}
+        start = [-1 if n in self.rising else 0 for n in range(NO_FAMILY + 1)]
+        for n, family in enumerate(FAMILIES):
+            if rule := family.narrowing:
+                by = LETTERS.index(rule.family)
+                under = instruments if rule.family == "i" else range(self.highest[by] + 1)
+                lowest, highest = np.array([rule.ids_under(id_) for id_ in under]).T
+                self.narrowed[n] = NarrowedIds(by, lowest, highest, rule.before)
+                start[by] = start[by] if rule.before is None else rule.before
+        self.start = tuple(start)
+        counted = {*self.parted_by.values(), *(rule.by for rule in self.narrowed.values())}
+        self.counted = [family for family in counted if self.follows[family].any()]
+        self.ruled = sorted({*self.counted, *self.rising, self.falling[0], *self.narrowed})
+
+
+@cache
+def grammar_table(representation: Representation) -> GrammarTable:
+    """The table of ``representation``, made once."""
+    return GrammarTable(representation)
+
+
+def _pairs(after: dict[str, Iterable[str]]) -> np.ndarray:
+    found = np.zeros((NO_FAMILY + 1, NO_FAMILY + 1), dtype=bool)
+    for letter, others in after.items():
+        for other in others:
+            found[LETTERS.index(letter), LETTERS.index(other)] = True
+    return found
 
 
 class GrammarState:
@@ -55,16 +103,17 @@ class GrammarState:
     ``bounds()`` maps each family that may come next to the inclusive range of its allowed ids (``i``
     counts in ranks of ``representation.instruments``, every other family in ids); ``advance``
     consumes one token. A bar is never left without a way to go on.
+
+    ``latest`` holds the latest id of each family, by index; ``before`` the ids of the falling families in the note
+    before, the highest where there is none.
     """
 
     def __init__(self, representation: Representation) -> None:
         self.representation = representation
         self.family = "b"  # a piece begins as if a bar had just ended
-        self.bar_length = POSITIONS_PER_WHOLE  # of the metre in force
-        self.onset = -1  # the last onset position of this bar
-        self.rank = -1  # the last instrument of this onset
-        self.note = _HIGHEST_NOTE  # the last (pitch, duration, velocity) of this instrument
-        self.pitch = self.duration = 0  # of the note being spelled
+        self._table = grammar_table(representation)
+        self.latest = list(self._table.start)
+        self.before = list(self._table.highest)
         self._ranks = {instrument: rank for rank, instrument in enumerate(representation.instruments)}
 
     @property
@@ -74,56 +123,44 @@ class GrammarState:
 
     def bounds(self) -> dict[str, tuple[int, int]]:
         """Allowed ids of every family that may come next, as inclusive (low, high)."""
-        candidates = {
-            "s": (0, len(METRES) - 1),
-            "t": (0, MAX_TEMPO_ID),
-            "o": (self.onset + 1, self.bar_length - 1),
-            "i": (self.rank + 1, len(self._ranks) - 1),
-            "p": self._pitch_bounds(),
-            "d": (0, self._limit(1, (self.pitch,), MAX_DURATION_ID)),
-            "v": (0, self._limit(2, (self.pitch, self.duration), MAX_VELOCITY_ID)),
-            "b": (1, 1),
-        }
-        following = self.representation.successors[self.family]
-        return {
-            family: (low, high) for family, (low, high) in candidates.items() if family in following and low <= high
-        }
+        found = {letter: self._range(letter) for letter in self.representation.successors[self.family]}
+        return {letter: (low, high) for letter, (low, high) in found.items() if low <= high}
 
-    def _pitch_bounds(self) -> tuple[int, int]:
-        drums = self.representation.instruments[self.rank] == DRUMS
-        low, high = (DRUM_PITCH_OFFSET, MAX_PITCH_ID) if drums else (0, DRUM_PITCH_OFFSET - 1)
-        return low, min(high, self.note[0])
-
-    def _limit(self, part: int, spelled: tuple[int, ...], highest: int) -> int:
-        """Notes fall in (pitch, duration, velocity): equal so far, this part may not rise."""
-        return min(highest, self.note[part]) if self.note[:part] == spelled else highest
+    def _range(self, letter: str) -> tuple[int, int]:
+        table, family = self._table, LETTERS.index(letter)
+        low, high = table.lowest[family], table.highest[family]
+        if family in table.rising:
+            low = self.latest[family] + 1
+        elif family in table.falling:
+            spelled = table.falling[: table.falling.index(family)]
+            if all(self.latest[part] == self.before[part] for part in spelled):  # equal so far: this part may not rise
+                high = self.before[family]
+        if rule := table.narrowed.get(family):
+            latest = self.latest[rule.by]
+            low, high = max(low, int(rule.lowest[latest])), min(high, int(rule.highest[latest]))
+        return low, high
 
     def advance(self, token: str) -> None:
         """Consume ``token``. Raises TokenError, saying what may come instead, when it is not allowed."""
-        family, id_ = split_token(token)
-        value = self._ranks.get(id_, -1) if family == "i" else id_
-        low, high = self.bounds().get(family, (0, -1))
-        if not low <= value <= high or token in UNPLAYABLE:
+        letter, id_ = split_token(token)
+        follows = letter in self.representation.successors[self.family]
+        low, high = self._range(letter) if follows else (0, -1)
+        value = self._ranks.get(id_, -1) if letter == "i" else id_
+        if not low <= value <= high or id_ not in FAMILIES[LETTERS.index(letter)].ids:
             raise TokenError(f"{token} may not come here; allowed are {self._describe()}")
-        self.family = family
-        if family == "b":
-            self.onset = -1
-        elif family == "s":
-            self.bar_length = bar_length(*METRES[id_])
-        elif family == "o":
-            self.onset, self.rank = id_, -1
-        elif family == "i":
-            self.rank, self.note = value, _HIGHEST_NOTE
-        elif family == "p":
-            self.pitch = id_
-        elif family == "d":
-            self.duration = id_
-        elif family == "v":
-            self.note = (self.pitch, self.duration, id_)
+        table, family = self._table, LETTERS.index(letter)
+        self.family = letter
+        self.latest[family] = value
+        if family == table.falling[-1]:
+            self.before = list(self.latest)
+        for other in table.forgotten[family]:
+            self.latest[other], self.before[other] = table.start[other], table.highest[other]
 
     def _describe(self) -> str:
         described = []
-        for family, (low, high) in self.bounds().items():
+        bounds = self.bounds()
+        for family in sorted(bounds, key=(self.representation.chain + "b").index):
+            low, high = bounds[family]
             if family == "i":
                 names = (f"i-{i}" for i in self.representation.instruments[low : high + 1])
                 described.append(" ".join(names) if high - low < 6 else f"i-{low} to i-{high}")
@@ -148,86 +185,93 @@ def check_piece(tokens: Iterable[str], representation: Representation, complete:
         raise TokenError(f"the piece stops after token {number} without {END_OF_BAR}")
 
 
+def tokens_to_end_bar(representation: Representation) -> int:
+    """From any place of the grammar a bar can be ended within this many tokens, ``b-1`` included."""
+    reached, count = {"b"}, 0
+    while len(reached) < len(representation.successors):
+        reached |= {family for family, after in representation.successors.items() if after & reached}
+        count += 1
+    return count
+
+
 def coded_symbols(symbols: Iterable[str], representation: Representation) -> tuple[np.ndarray, np.ndarray]:
-    """Place of the family in ``FAMILIES`` and id (rank for instruments) of each symbol, int64 [V] each.
+    """Index of the family in ``FAMILIES`` and id (rank for instruments) of each symbol, int64 [V] each.
 
     Symbols that are in no piece have ``NO_FAMILY``.
     """
-    ranks = {instrument: rank for rank, instrument in enumerate(representation.instruments)}
+    ids = {family.letter: {id_: id_ for id_ in family.ids} for family in FAMILIES}
+    ids["i"] = {instrument: rank for rank, instrument in enumerate(representation.instruments)}
     coded = []
     for symbol in symbols:
         try:
-            family, number = split_token(symbol)
+            letter, number = split_token(symbol)
         except TokenError:
-            family, number = "", 0
-        never = symbol in UNPLAYABLE or symbol == "b-0" or (family == "d" and number > MAX_DURATION_ID)
-        if never or family not in representation.successors:
-            coded.append((NO_FAMILY, 0))
+            letter, number = "", 0
+        if letter in representation.successors and number in ids[letter]:
+            coded.append((LETTERS.index(letter), ids[letter][number]))
         else:
-            coded.append((FAMILIES.index(family), ranks[number] if family == "i" else number))
+            coded.append((NO_FAMILY, 0))
     families, values = np.array(coded, dtype=np.int64).reshape(-1, 2).T
     return families, values
 
 
-def successions(representation: Representation) -> np.ndarray:
-    """bool [9, 9]: whether the second of ``FAMILIES`` may follow the first; nothing follows ``NO_FAMILY``."""
-    follows = np.zeros((len(FAMILIES) + 1, len(FAMILIES) + 1), dtype=bool)
-    for family, successors in representation.successors.items():
-        for successor in successors:
-            follows[FAMILIES.index(family), FAMILIES.index(successor)] = True
-    return follows
-
-
 def coded_piece_obeys(families: np.ndarray, values: np.ndarray, representation: Representation) -> bool:
     """``obeys_grammar`` for int64 [n] ``families`` and ``values`` of a piece's tokens, from ``coded_symbols``."""
-    if not len(families) or families[-1] != _B:
+    if not len(families) or families[-1] != BAR_END:
         return False
-    before = np.concatenate([[_B], families[:-1]])
-    if not successions(representation)[before, families].all():
-        return False
-    return _orders_hold(families, values, representation)
+    table = grammar_table(representation)
+    pairs = families[:-1] * len(table.follows) + families[1:]  # taking of a flat array takes half the time
+    follow = table.follows[BAR_END, families[0]] and table.follows.ravel().take(pairs).all()
+    return bool(follow and _orders_hold(families, values, table))
 
 
-def _orders_hold(families: np.ndarray, ids: np.ndarray, representation: Representation) -> bool:
-    """Onsets rise within their bar and stay inside it, instruments rise, notes fall; pitches fit drums."""
-    bar = np.cumsum(families == _B)
-    onset = np.cumsum(families == _O)
-    track = np.cumsum(families == _I)
-    at_onsets, at_tracks = np.flatnonzero(families == _O), np.flatnonzero(families == _I)
-    at_pitches = np.flatnonzero(families == _P)
-    lengths = bar_length(*DEFAULT_METRE)
-    if representation.has_metre:
-        lengths = _BAR_LENGTHS[ids[families == _S]][bar[at_onsets]]
-    pitches = ids[at_pitches]
-    # By the order of families each p is followed by its d and v, and each follows an i.
-    notes = (pitches * 128 + ids[at_pitches + 1]) * 128 + ids[at_pitches + 2]
-    drums = (ids[at_tracks] == representation.instruments.index(DRUMS))[track[at_pitches] - 1]
-    return bool(
-        (ids[at_onsets] < lengths).all()
-        and _steps(ids[at_onsets], bar[at_onsets]).min(initial=1) > 0
-        and _steps(ids[at_tracks], onset[at_tracks]).min(initial=1) > 0
-        and _steps(notes, track[at_pitches]).max(initial=-1) <= 0
-        and ((pitches >= DRUM_PITCH_OFFSET) == drums).all()
+def _orders_hold(families: np.ndarray, values: np.ndarray, table: GrammarTable) -> bool:
+    """Whether tokens whose families follow each other as they must keep the orders and the narrowed ids."""
+    first = table.falling[0]
+    ruled = np.zeros(NO_FAMILY + 1, dtype=bool)
+    ruled[table.ruled] = True
+    places = np.flatnonzero(ruled[families])
+    kept = families[places]
+    # of the family's tokens up to each; sums of 32 bits take half the time
+    counts = {family: np.cumsum(kept == family, dtype=np.int32) for family in table.counted}
+    at = {family: np.flatnonzero(kept == family) for family in table.ruled}
+    ordered = {family: values[places[indices]] for family, indices in at.items()}
+
+    def steps(family: int, numbers: np.ndarray) -> np.ndarray:
+        """Differences of neighbours that belong to the same group."""
+        return np.diff(numbers)[np.diff(counts[table.parted_by[family]][at[family]]) == 0]
+
+    def is_narrow(family: int, rule: NarrowedIds) -> bool:
+        ids, deciding = ordered[family], np.array(table.start[rule.by])
+        if rule.by in counts:  # each of the family comes after one that decides
+            deciding = ordered[rule.by][counts[rule.by][at[family]] - 1]
+        return bool((ids >= rule.lowest[deciding]).all() and (ids <= rule.highest[deciding]).all())
+
+    notes = ordered[first]
+    for part, family in enumerate(table.falling[1:], start=1):  # that follow one another
+        notes = notes * (table.highest[family] + 1) + values[places[at[first]] + part]
+    return (
+        all(steps(family, ordered[family]).min(initial=1) > 0 for family in table.rising)
+        and steps(first, notes).max(initial=-1) <= 0
+        and all(is_narrow(family, rule) for family, rule in table.narrowed.items())
     )
 
 
-def _steps(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Differences of neighbours that belong to the same group."""
-    return np.diff(values)[np.diff(group) == 0]
-
-
 @cache
-def _coded_dictionary(name: str) -> dict[str, tuple[int, int]]:
-    representation = REPRESENTATIONS[name]
+def _coded_dictionary(representation: Representation) -> dict[str, tuple[int, int]]:
     symbols = representation.symbols()
     return dict(zip(symbols, zip(*(column.tolist() for column in coded_symbols(symbols, representation)))))
 
 
+def coded_tokens(tokens: Sequence[str], representation: Representation) -> np.ndarray:
+    """int64 [n, 2]: families and values of ``tokens`` as ``coded_symbols`` has them."""
+    dictionary = _coded_dictionary(representation)
+    return np.array([dictionary.get(token, (NO_FAMILY, 0)) for token in tokens], dtype=np.int64).reshape(-1, 2)
+
+
 def obeys_grammar(tokens: Sequence[str], representation: Representation) -> bool:
     """Whether ``tokens`` are a complete piece of ``representation``: what ``check_piece`` says, much faster."""
-    dictionary = _coded_dictionary(representation.name)
-    coded = [dictionary.get(token, (NO_FAMILY, 0)) for token in tokens]
-    families, values = np.array(coded, dtype=np.int64).reshape(-1, 2).T
+    families, values = coded_tokens(tokens, representation).T
     return coded_piece_obeys(families, values, representation)
 
 

@@ -1,21 +1,22 @@
 """The one home of the vocabulary: how tokens are spelled, their ranges and units.
 
-A token is ``family-id``; a piece is one line of tokens separated by spaces and ends with ``b-1``.
-Families: ``s`` metre, ``t`` tempo, ``o`` onset position in the bar, ``i`` instrument, ``p`` pitch,
-``d`` duration, ``v`` velocity, ``b`` end of bar. Positions and durations count twelfths of a
-quarter note. Two representations exist::
+A token is ``family-id``; a piece is one line of tokens separated by spaces and ends with ``b-1``. ``FAMILIES`` says
+what tokens there are and what a piece must obey; positions and durations count twelfths of a quarter note. Two
+representations exist::
 
     six_track   ( t (o (i (p d v)+)+)* b-1 )+      4/4 only, six instruments
     general     ( s (o t (i (p d v)+)+)* b-1 )+    any metre, any instrument
 
-(REMIGEN2 and REMIGEN of the original system.) ``grammar`` says what else a piece must obey.
+(REMIGEN2 and REMIGEN of the original system.) ``grammar`` holds pieces to them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 
 POSITIONS_PER_QUARTER = 12
 POSITIONS_PER_WHOLE = 4 * POSITIONS_PER_QUARTER
@@ -57,10 +58,6 @@ def bar_length(numerator: int, denominator: int) -> int:
     return numerator * POSITIONS_PER_WHOLE // denominator
 
 
-# Metres whose bar is shorter than one position: nothing can sound in it.
-UNPLAYABLE = frozenset(f"s-{i}" for i, metre in enumerate(METRES) if bar_length(*metre) == 0)
-
-
 def duration_id(duration: int) -> int:
     """Id of a duration in positions: 8 octaves of 12 cells, octave i from 12*(2^i - 1) with cells 2^i wide.
 
@@ -100,6 +97,67 @@ def velocity_of(id_: int) -> int:
     return VELOCITY_STEP * id_ + VELOCITY_STEP // 2
 
 
+class Order(Enum):
+    """How the tokens of a family follow each other, ``Family.since`` others."""
+
+    FREE = "free"
+    RISES = "rises"  # each above the one before
+    FALLS = "falls"  # the falling families together, as a tuple in their order, are no higher than before
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """The latest token of ``family`` leaves the ids from the first to the second of ``ids_under`` of its own id.
+
+    ``before`` is the id that counts until there is one; with None all ids are left.
+    """
+
+    family: str
+    ids_under: Callable[[int], tuple[int, int]]
+    before: int | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the tokens of one letter say and where they may stand: the grammar, but for what follows what.
+
+    ``ids``: those that pieces hold; dictionaries have more. ``order`` is that of ids (of instruments that of the
+    representation), and begins anew after a token of each family in ``since``, which come before it in every chain.
+    """
+
+    letter: str
+    name: str
+    ids: Collection[int]
+    order: Order = Order.FREE
+    since: str = ""
+    narrowing: Narrowing | None = None
+
+
+def _onsets_in(metre: int) -> tuple[int, int]:
+    return 0, bar_length(*METRES[metre]) - 1
+
+
+def _pitches_of(instrument: int) -> tuple[int, int]:
+    return (DRUM_PITCH_OFFSET, MAX_PITCH_ID) if instrument == DRUMS else (0, DRUM_PITCH_OFFSET - 1)
+
+
+# In a bar shorter than one position, that of 1/64, nothing can sound.
+_PLAYABLE = frozenset(id_ for id_, metre in enumerate(METRES) if bar_length(*metre))
+_IN_4_4 = metre_id(*DEFAULT_METRE)
+
+FAMILIES = (
+    Family("b", "bar end", (1,)),
+    Family("s", "metre", _PLAYABLE),
+    Family("o", "onset", range(128), Order.RISES, since="b", narrowing=Narrowing("s", _onsets_in, before=_IN_4_4)),
+    Family("t", "tempo", range(MAX_TEMPO_ID + 1)),
+    Family("i", "instrument", range(DRUMS + 1), Order.RISES, since="bo"),
+    Family("p", "pitch", range(MAX_PITCH_ID + 1), Order.FALLS, since="boi", narrowing=Narrowing("i", _pitches_of)),
+    Family("d", "duration", range(MAX_DURATION_ID + 1), Order.FALLS, since="boi"),
+    Family("v", "velocity", range(MAX_VELOCITY_ID + 1), Order.FALLS, since="boi"),
+)
+LETTERS = "".join(family.letter for family in FAMILIES)
+
+
 @dataclass(frozen=True)
 class TrackRole:
     """A track that songs are merged into: its name, its instrument, and the programs whose notes join it.
@@ -113,22 +171,34 @@ class TrackRole:
     takes: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Representation:
     """One of the two token representations.
 
-    ``families`` gives the dictionary in order, as (family, ids); ``<c>`` and the like stand as
-    (symbol, ()). ``instruments`` is the order of instruments at one onset; ``tracks`` says what they are, where
-    each has a role of its own. ``successors`` maps a family to the families that may follow it;
-    ``bar_start`` is the family that opens every bar.
+    ``entries`` gives the dictionary in order, as (family, ids); ``<c>`` and the like stand as (symbol, ()).
+    ``chain`` lists the families from the one that opens every bar to velocity. ``instruments`` is the order of
+    instruments at one onset; ``tracks`` says what they are, where each has a role of its own.
     """
 
     name: str
-    families: tuple[tuple[str, tuple[int, ...]], ...]
+    entries: tuple[tuple[str, tuple[int, ...]], ...]
+    chain: str
     instruments: tuple[int, ...]
-    successors: Mapping[str, frozenset[str]]
-    bar_start: str
     tracks: tuple[TrackRole, ...] = ()
+
+    @cached_property
+    def successors(self) -> Mapping[str, frozenset[str]]:
+        """The families that may follow each: in the chain, after a velocity back up it, or the bar's end."""
+        follows = {a: {b} for a, b in zip(self.chain, self.chain[1:])}
+        follows["v"] = {"p", "i", "o", "b"}
+        follows[self.bar_start].add("b")
+        follows["b"] = {self.bar_start}
+        return {family: frozenset(after) for family, after in follows.items()}
+
+    @property
+    def bar_start(self) -> str:
+        """The family that opens every bar."""
+        return self.chain[0]
 
     def track_names(self) -> dict[int, str]:
         """The name of the track of each instrument, in order; empty without roles."""
@@ -141,26 +211,17 @@ class Representation:
     @property
     def has_metre(self) -> bool:
         """Whether bars open with their metre; without it every bar is 4/4."""
-        return self.bar_start == "s"
+        return "s" in self.chain
 
     def symbols(self) -> list[str]:
         """All dictionary entries in order, without fairseq's own four."""
         return [
-            symbol for family, ids in self.families for symbol in ([f"{family}-{i}" for i in ids] if ids else [family])
+            symbol for family, ids in self.entries for symbol in ([f"{family}-{i}" for i in ids] if ids else [family])
         ]
 
     def dict_txt(self) -> str:
         """The text of ``dict.txt``: one ``symbol count`` line per entry (fairseq ignores the counts)."""
         return "".join(f"{symbol} 0\n" for symbol in self.symbols())
-
-
-def _successors(chain: str) -> dict[str, frozenset[str]]:
-    """``chain`` lists the families from bar start to velocity, for example "toipdv"."""
-    follows = {a: {b} for a, b in zip(chain, chain[1:])}
-    follows["v"] = {"p", "i", "o", "b"}
-    follows[chain[0]].add("b")
-    follows["b"] = {chain[0]}
-    return {family: frozenset(after) for family, after in follows.items()}
 
 
 def _ids(count: int) -> tuple[int, ...]:
@@ -184,7 +245,7 @@ _TRACKS = (
 )
 SIX_TRACK = Representation(
     name="six_track",
-    families=(
+    entries=(
         ("b", _ids(2)),
         ("o", _ids(64)),
         ("i", tuple(sorted(track.instrument for track in _TRACKS))),
@@ -196,14 +257,13 @@ SIX_TRACK = Representation(
         ("</c>", ()),
         ("u", _ids(17)),
     ),
+    chain="toipdv",
     instruments=tuple(track.instrument for track in _TRACKS),
-    successors=_successors("toipdv"),
-    bar_start="t",
     tracks=_TRACKS,
 )
 GENERAL = Representation(
     name="general",
-    families=(
+    entries=(
         ("b", _ids(2)),
         ("o", _ids(128)),
         ("i", _ids(129)),
@@ -215,9 +275,8 @@ GENERAL = Representation(
         ("e", _ids(2)),
         ("u", _ids(40)),
     ),
+    chain="sotipdv",
     instruments=_ids(129),
-    successors=_successors("sotipdv"),
-    bar_start="s",
 )
 REPRESENTATIONS = {r.name: r for r in (SIX_TRACK, GENERAL)}
 

@@ -1,8 +1,9 @@
+import copy
 import random
 
 import pytest
 
-from data_prep.grammar import check_piece, obeys_grammar, require_grammar
+from data_prep.grammar import GrammarState, check_piece, obeys_grammar, require_grammar, tokens_to_end_bar
 from data_prep.vocabulary import REPRESENTATIONS, TokenError
 
 
@@ -72,3 +73,27 @@ def test_faults(text):
     assert not obeys_grammar(text.split(), REPRESENTATIONS["general"])
     with pytest.raises(TokenError):
         require_grammar(text.split(), REPRESENTATIONS["general"])
+
+
+def ways_out(state):
+    """The fewest tokens that end the bar, found by trying one token of each family."""
+    if state.may_end:
+        return 0
+    if "b" in state.bounds():
+        return 1
+    found = []
+    for family, (low, _) in state.bounds().items():
+        following = copy.deepcopy(state)
+        following.advance(f"{family}-{state.representation.instruments[low] if family == 'i' else low}")
+        found.append(1 + ways_out(following))
+    return min(found)
+
+
+@pytest.mark.parametrize(("name", "most"), [("six_track", 5), ("general", 6)])
+def test_a_bar_can_be_ended_from_anywhere(golden, name, most):
+    representation = REPRESENTATIONS[name]
+    state, needed = GrammarState(representation), set()
+    for token in next((golden / "encode" / name).glob("*.txt")).read_text().split()[:300]:
+        state.advance(token)
+        needed.add(ways_out(state))
+    assert max(needed) == tokens_to_end_bar(representation) == most
