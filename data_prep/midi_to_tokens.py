@@ -23,12 +23,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.encode import check_encodable, encode
-from data_prep.files import find_files, one_line
-from data_prep.limited_workers import Failure, Limits, run_limited
-from data_prep.song import SongError, read_song
-from data_prep.token_folder import TokenFolder
-from data_prep.vocabulary import DRUMS, REPRESENTATIONS, SIX_TRACK
+from data_prep.folders.files import find_files, one_line
+from data_prep.folders.limited_workers import Failure, Limits, run_limited
+from data_prep.folders.token_folder import TokenFolder
+from data_prep.tokens.encode import check_encodable, encode
+from data_prep.tokens.song import SongError, read_song
+from data_prep.tokens.vocabulary import DRUMS, REPRESENTATIONS, SIX_TRACK
 
 __all__ = ["encode", "encode_file", "main", "read_song"]
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.encode import check_encodable, encode, normalising_shift
-from data_prep.song import SongError, read_song
-from data_prep.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
+from data_prep.tokens.encode import check_encodable, encode, normalising_shift
+from data_prep.tokens.song import SongError, read_song
+from data_prep.tokens.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
 
 
 def prompt_of(song_path: Path, representation: Representation, bars: int) -> tuple[int, list[str]]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.bar_similarity import TRACKS
 from data_prep.command import CommandError, run_command
+from data_prep.similarity.bars import TRACKS
 from evaluation.bootstrap import Bootstrap
 from evaluation.report_text import FEATURE_NAMES, FORMAT, UNKNOWN, shown, shown_peaks, shown_spread, table
 

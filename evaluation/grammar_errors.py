@@ -3,7 +3,7 @@
 A token is an error when it may not follow the token before it, or when it breaks an order inside its bar
 (onsets rise and stay inside the bar, instruments rise, notes fall, drums have pitches of their own), given
 the tokens as they stand. A symbol that is in no piece is one error and is then overlooked; so is an end of
-the piece elsewhere than after ``b-1``. Pieces without errors are those of ``data_prep.grammar``.
+the piece elsewhere than after ``b-1``. Pieces without errors are those of ``data_prep.tokens.grammar``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.grammar import BAR_END, NO_FAMILY, coded_tokens, grammar_table
-from data_prep.vocabulary import Representation
+from data_prep.tokens.grammar import BAR_END, NO_FAMILY, coded_tokens, grammar_table
+from data_prep.tokens.vocabulary import Representation
 
 
 class GrammarErrors:

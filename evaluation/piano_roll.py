@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from miditoolkit import MidiFile, TimeSignature
 
-from data_prep.vocabulary import DEFAULT_METRE, DRUMS, SIX_TRACK
+from data_prep.tokens.vocabulary import DEFAULT_METRE, DRUMS, SIX_TRACK
 
 BARS_PER_SYSTEM = 16
 MAX_SYSTEMS = 24  # a longer piece gets more bars to a line

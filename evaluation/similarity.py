@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.bar_similarity import TRACKS, BarSimilarity, similarity_error
-from data_prep.vocabulary import Representation
+from data_prep.similarity.bars import TRACKS, BarSimilarity, similarity_error
+from data_prep.tokens.vocabulary import Representation
 from evaluation.bootstrap import Bootstrap, Estimate
 
 PEAKS = (4, 8, 16)  # bars, where the curves of real songs have theirs

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.grammar import NO_FAMILY, coded_tokens
-from data_prep.vocabulary import DRUMS, END_OF_BAR, FAMILIES, LETTERS, Representation
+from data_prep.tokens.grammar import NO_FAMILY, coded_tokens
+from data_prep.tokens.vocabulary import DRUMS, END_OF_BAR, FAMILIES, LETTERS, Representation
 from evaluation.bar_repeats import BAR_KINDS, bar_kinds
 
 _INSTRUMENT = LETTERS.index("i")

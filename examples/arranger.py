@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Optional
 
-from data_prep.vocabulary import DRUMS, SIX_TRACK
-from data_prep.vocabulary import POSITIONS_PER_QUARTER as QUARTER
+from data_prep.tokens.vocabulary import DRUMS, SIX_TRACK
+from data_prep.tokens.vocabulary import POSITIONS_PER_QUARTER as QUARTER
 
 from .forms import LeadSheet, Section
 from .notation import BAR, Chord, Harmony

@@ -21,7 +21,7 @@ from typing import Optional
 from miditoolkit import Instrument, MidiFile, TempoChange, TimeSignature
 from miditoolkit import Note as MidiNote
 
-from data_prep.vocabulary import DRUMS, POSITIONS_PER_QUARTER, SIX_TRACK
+from data_prep.tokens.vocabulary import DRUMS, POSITIONS_PER_QUARTER, SIX_TRACK
 
 from .arranger import Parts, arrange
 from .forms import Section, lay_out

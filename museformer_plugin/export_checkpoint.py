@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 
 from .checkpoint_files import checkpoint_of, write_checkpoint
 from .errors import UserError, sentence_for

@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from data_prep.grammar import NO_FAMILY
-from data_prep.vocabulary import FAMILIES
+from data_prep.tokens.grammar import NO_FAMILY
+from data_prep.tokens.vocabulary import FAMILIES
 
 from .errors import UserError
 from .token_families import TokenFamilies

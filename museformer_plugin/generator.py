@@ -17,8 +17,8 @@ from fairseq.models import FairseqModel
 from torch import Tensor
 from tqdm import tqdm
 
-from data_prep.grammar import GrammarState, tokens_to_end_bar
-from data_prep.vocabulary import REPRESENTATIONS, TokenError
+from data_prep.tokens.grammar import GrammarState, tokens_to_end_bar
+from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 
 from .decoder import MuseformerDecoder, Streams
 from .errors import UserError

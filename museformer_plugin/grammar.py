@@ -1,6 +1,6 @@
 """The token grammar as bounds on a batch of streams: which dictionary entries may come next.
 
-``data_prep.grammar.GrammarState`` applies the grammar one token at a time; this is the same
+``data_prep.tokens.grammar.GrammarState`` applies the grammar one token at a time; this is the same
 state for B streams in tensors, so that masking a step is a table look-up on the model's device.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from data_prep.grammar import BAR_END, GrammarState, grammar_table
-from data_prep.vocabulary import LETTERS
+from data_prep.tokens.grammar import BAR_END, GrammarState, grammar_table
+from data_prep.tokens.vocabulary import LETTERS
 
 from .token_families import TokenFamilies
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDERS = sorted(path.parent for path in (REPOSITORY / "pretrained").glob("*/model.pt"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.grammar import GrammarState
-from data_prep.vocabulary import REPRESENTATIONS, SIX_TRACK
+from data_prep.tokens.grammar import GrammarState
+from data_prep.tokens.vocabulary import REPRESENTATIONS, SIX_TRACK
 
 PLUGIN = Path(__file__).resolve().parents[2] / "museformer_plugin"
 

@@ -3,9 +3,18 @@ from dataclasses import replace
 
 import pytest
 
-from data_prep import grammar
-from data_prep.grammar import GrammarState, obeys_grammar
-from data_prep.vocabulary import FAMILIES, GENERAL, LETTERS, REPRESENTATIONS, SIX_TRACK, Narrowing, Order, TokenError
+from data_prep.tokens import grammar
+from data_prep.tokens.grammar import GrammarState, obeys_grammar
+from data_prep.tokens.vocabulary import (
+    FAMILIES,
+    GENERAL,
+    LETTERS,
+    REPRESENTATIONS,
+    SIX_TRACK,
+    Narrowing,
+    Order,
+    TokenError,
+)
 from evaluation.grammar_errors import GrammarErrors
 
 RIGHT = "t-30 o-0 i-80 p-60 d-6 v-20 i-128 p-164 d-3 v-20 o-6 i-80 p-62 d-6 v-20 b-1 t-30 b-1"

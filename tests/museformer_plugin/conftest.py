@@ -11,8 +11,8 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 
-from data_prep.grammar import GrammarState
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.grammar import GrammarState
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.convert_checkpoint import convert_options, convert_parameters, read_original
 from museformer_plugin.decoder import MuseformerDecoder
 from museformer_plugin.model import MuseformerConfig, parse_structure_bars

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.vocabulary import LETTERS
+from data_prep.tokens.vocabulary import LETTERS
 from museformer_plugin.errors import UserError
 from museformer_plugin.family_temperatures import FamilyTemperatures, parse_temperatures
 

@@ -1,12 +1,12 @@
-"""The grammar in tensors against ``data_prep.vocabulary``, which defines it."""
+"""The grammar in tensors against ``data_prep.tokens.vocabulary``, which defines it."""
 
 import random
 
 import pytest
 import torch
 
-from data_prep.grammar import GrammarState
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.grammar import GrammarState
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.grammar import StreamGrammar
 
 NAMES = ["six_track", "general"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fairseq.data import Dictionary
 
-from data_prep.grammar import check_piece
-from data_prep.vocabulary import REPRESENTATIONS, TokenError
+from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import BarLayout
 from museformer_plugin.token_families import StreamCoordinates, TokenFamilies
