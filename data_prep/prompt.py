@@ -27,7 +27,7 @@ def prompt_of(song_path: Path, representation: Representation, bars: int) -> tup
     song = read_song(song_path)
     check_encodable(song, representation)
     tokens = encode(song, representation)
-    ends = [place for place, token in enumerate(tokens, start=1) if token == END_OF_BAR]
+    ends = [end for end, token in enumerate(tokens, start=1) if token == END_OF_BAR]
     return normalising_shift(song), tokens[: ends[min(bars, len(ends)) - 1]]
 
 

@@ -112,19 +112,19 @@ def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
 def _similarity_of_table(table: NoteTable, instrument: int | None, max_distance: int) -> BarSimilarity:
     notes = table.notes if instrument is None else table.notes[table.notes[:, 1] == instrument]
     bars = len(table.bar_pieces)
-    # A gap between pieces keeps their bars further apart than any distance that counts.
-    places = np.arange(bars) + max_distance * table.bar_pieces
-    room = int(places[-1]) + 1 + max_distance if bars else max_distance
-    coded = _distinct(notes, places, room)
-    at, codes = coded % room, coded // room
-    sizes = np.bincount(at, minlength=room)
-    common = _common_notes(at, codes, room, max_distance)
+    # Each bar has a slot; a gap between pieces keeps their bars further apart than any distance that counts.
+    slots = np.arange(bars) + max_distance * table.bar_pieces
+    num_slots = int(slots[-1]) + 1 + max_distance if bars else max_distance
+    coded = _distinct(notes, slots, num_slots)
+    of_code, codes = coded % num_slots, coded // num_slots
+    sizes = np.bincount(of_code, minlength=num_slots)
+    common = _common_notes(of_code, codes, num_slots, max_distance)
 
     sums = np.zeros((table.pieces, max_distance))
     pairs = np.zeros((table.pieces, max_distance), dtype=np.int64)
     for distance in range(1, max_distance + 1):
         near = np.flatnonzero(table.bar_pieces[distance:] == table.bar_pieces[:-distance])
-        left, right = places[near], places[near + distance]
+        left, right = slots[near], slots[near + distance]
         shared = common[distance - 1, left]
         union = sizes[left] + sizes[right] - shared
         counted = union > 0
@@ -135,28 +135,28 @@ def _similarity_of_table(table: NoteTable, instrument: int | None, max_distance:
     return BarSimilarity(sums, pairs, bars, len(notes), table.tokens)
 
 
-def _distinct(notes: np.ndarray, places: np.ndarray, room: int) -> np.ndarray:
-    """Sorted int64: (instrument, onset, pitch, duration) and the bar's place in one number, each once."""
+def _distinct(notes: np.ndarray, slots: np.ndarray, num_slots: int) -> np.ndarray:
+    """Sorted int64: instrument, onset, pitch, duration and the bar's slot in one integer, each once."""
     code = ((notes[:, 1] * 1000 + notes[:, 2]) * 256 + notes[:, 3]) * 128 + notes[:, 4]
-    coded = np.sort(code * room + places[notes[:, 0]])
+    coded = np.sort(code * num_slots + slots[notes[:, 0]])
     return coded[np.concatenate([[True], coded[1:] != coded[:-1]])] if len(coded) else coded
 
 
-def _common_notes(at: np.ndarray, codes: np.ndarray, room: int, max_distance: int) -> np.ndarray:
-    """int64 [max distance, room]: how many notes the bar at a place shares with the bar t places later.
+def _common_notes(of_code: np.ndarray, codes: np.ndarray, num_slots: int, max_distance: int) -> np.ndarray:
+    """int64 [max distance, slots]: how many notes the bar in a slot shares with the bar t slots later.
 
-    ``codes`` rise, and ``at`` within equal codes: occurrences of one note in rising bars. Walking up from
+    ``codes`` rise, and ``of_code``, the slots, within equal codes: occurrences of one note in rising bars. Going from
     every occurrence to the next of its note, the next but one and so on meets each pair that shares it
     once, and can stop where another note begins or the distance grows too long.
     """
-    common = np.zeros(max_distance * room, dtype=np.int64)
-    first = np.arange(len(at))
+    common = np.zeros(max_distance * num_slots, dtype=np.int64)
+    first = np.arange(len(of_code))
     for step in range(1, max_distance + 1):
-        first = first[first + step < len(at)]
-        distance = at[first + step] - at[first]
+        first = first[first + step < len(of_code)]
+        distance = of_code[first + step] - of_code[first]
         alike = (codes[first + step] == codes[first]) & (distance <= max_distance)
         first, distance = first[alike], distance[alike]
         if not len(first):
             break
-        common += np.bincount((distance - 1) * room + at[first], minlength=len(common))
-    return common.reshape(max_distance, room)
+        common += np.bincount((distance - 1) * num_slots + of_code[first], minlength=len(common))
+    return common.reshape(max_distance, num_slots)

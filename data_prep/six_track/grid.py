@@ -67,8 +67,8 @@ def _offset(phases: np.ndarray) -> float:
     histogram = np.bincount(np.rint(phases * _STEPS_PER_POSITION).astype(np.int64) % steps, minlength=steps)
     grid = np.arange(steps) / _STEPS_PER_POSITION
     expected = np.zeros(steps)
-    for place, strength in _STRENGTHS.items():
-        away = np.abs((grid - place + 6) % POSITIONS_PER_QUARTER - 6)
+    for phase, strength in _STRENGTHS.items():
+        away = np.abs((grid - phase + 6) % POSITIONS_PER_QUARTER - 6)
         expected = np.maximum(expected, strength * np.clip(1 - away / _REACH, 0, None))
     shifts = np.arange(-steps // 2, steps // 2)
     scores = np.array([histogram @ np.roll(expected, shift) for shift in shifts])

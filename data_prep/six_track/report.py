@@ -78,18 +78,18 @@ def row_of(file: Path, outcome: Prepared | Rejected, output: str) -> ReportRow:
 def read_report(path: Path) -> Iterator[ReportRow]:
     """The complete rows of a report, none when there is no report; a line cut short is left out."""
     if path.is_file():
-        yield from (row for _, row in _placed_rows(path))
+        yield from (row for _, row in _rows_and_offsets(path))
 
 
-def _placed_rows(path: Path) -> Iterator[tuple[int, ReportRow]]:
+def _rows_and_offsets(path: Path) -> Iterator[tuple[int, ReportRow]]:
     """The complete rows and the byte each begins at."""
-    place = 0
+    offset = 0
     with path.open("rb") as stream:
         for line in stream:
             values = from_bytes(line).removesuffix("\n").split("\t")
-            if line.endswith(b"\n") and len(values) == len(COLUMNS) and place > 0:
-                yield place, ReportRow(*values)
-            place += len(line)
+            if line.endswith(b"\n") and len(values) == len(COLUMNS) and offset > 0:
+                yield offset, ReportRow(*values)
+            offset += len(line)
 
 
 def settle(sources: Sequence[Path], target: Path, duplicates: bool, dropped: frozenset[str] = frozenset()) -> Counter:
@@ -100,22 +100,22 @@ def settle(sources: Sequence[Path], target: Path, duplicates: bool, dropped: fro
     may be one of the sources. Raises OSError.
     """
     sources = [source for source in sources if source.is_file()]
-    places: dict[str, tuple[int, int]] = {}
-    for number, source in enumerate(sources):
-        for place, row in _placed_rows(source):
-            places[row.file] = (number, place)
+    offsets: dict[str, tuple[int, int]] = {}
+    for index, source in enumerate(sources):
+        for offset, row in _rows_and_offsets(source):
+            offsets[row.file] = (index, offset)
     for name in dropped:
-        places.pop(name, None)
+        offsets.pop(name, None)
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
     streams = [source.open("rb") for source in sources]
     try:
         with whole_file(target) as written:
             written.write(to_bytes(HEADER))
-            for name in sorted(places):
-                number, place = places[name]
-                streams[number].seek(place)
-                row = ReportRow(*from_bytes(streams[number].readline()).removesuffix("\n").split("\t"))
+            for name in sorted(offsets):
+                index, offset = offsets[name]
+                streams[index].seek(offset)
+                row = ReportRow(*from_bytes(streams[index].readline()).removesuffix("\n").split("\t"))
                 if duplicates and row.fingerprint:
                     row = _settled(row, first.setdefault(row.fingerprint, row.file))
                 counts[row.rule] += 1

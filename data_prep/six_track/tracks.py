@@ -132,9 +132,9 @@ def _different_bars(bars: np.ndarray, onsets: np.ndarray, pitches: np.ndarray) -
     """How many different bars there are, by a random code of each bar's notes."""
     codes = (onsets % POSITIONS_PER_WHOLE).astype(np.int64) * _ANY_NOTE + pitches.astype(np.int64)
     weights = np.random.default_rng(0).integers(1, 2**40, POSITIONS_PER_WHOLE * _ANY_NOTE)
-    _, places = np.unique(bars, return_inverse=True)
-    sums = np.zeros(places.max() + 1, dtype=np.int64)
-    np.add.at(sums, places, weights[codes])
+    _, indices = np.unique(bars, return_inverse=True)
+    sums = np.zeros(indices.max() + 1, dtype=np.int64)
+    np.add.at(sums, indices, weights[codes])
     return len(np.unique(sums))
 
 

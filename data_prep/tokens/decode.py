@@ -189,11 +189,11 @@ def midi_bytes(midi: MidiFile) -> bytes:
     written.tempo_changes = midi.tempo_changes
     written.time_signature_changes = midi.time_signature_changes
     voices = [(track, _voices(track.notes)) for track in midi.instruments]
-    for number in range(max((len(notes) for _, notes in voices), default=0)):
+    for index in range(max((len(notes) for _, notes in voices), default=0)):
         for track, notes in voices:
-            if number < len(notes):
+            if index < len(notes):
                 voice = Instrument(track.program, track.is_drum, track.name)
-                voice.notes = notes[number]
+                voice.notes = notes[index]
                 written.instruments.append(voice)
     stream = io.BytesIO()
     written.dump(file=stream)

@@ -34,7 +34,7 @@ MAX_BARS = 20_000
 # The original system also writes program 32 (acoustic bass) in six_track, beside its other bass, although
 # its dictionary lacks the token. ``encode`` follows it; ``check_encodable`` refuses such a song.
 _OTHER_BASS = 32
-_BASS_PLACE = SIX_TRACK.instruments.index(SIX_TRACK.instrument_of("bass")) + 1
+_AFTER_BASS = SIX_TRACK.instruments.index(SIX_TRACK.instrument_of("bass")) + 1
 
 _MAX_DENOMINATOR = 64
 _LONGEST_TABLED_DURATION = DURATION_CELLS * (2**DURATION_OCTAVES - 1)
@@ -138,7 +138,7 @@ def representable_metre(numerator: int, denominator: int) -> tuple[int, int]:
 
 
 def _instrument_ranks(song: Song, order: Sequence[int], name: str) -> np.ndarray:
-    """int64 [129]: the place of each instrument at one onset. Raises SongError when one has no place."""
+    """int64 [129]: the rank of each instrument at one onset. Raises SongError when one has none."""
     ranks = np.full(DRUMS + 1, -1)
     ranks[list(order)] = np.arange(len(order))
     used = np.unique(song.notes[:, 4])
@@ -167,14 +167,14 @@ def _ordered_notes(song: Song, representation: Representation, normalise_key: bo
     velocity_ids = velocity_id(velocities)
     order = representation.instruments
     if representation is SIX_TRACK:
-        order = (*order[:_BASS_PLACE], _OTHER_BASS, *order[_BASS_PLACE:])
+        order = (*order[:_AFTER_BASS], _OTHER_BASS, *order[_AFTER_BASS:])
     ranks = _instrument_ranks(song, order, representation.name)[instruments]
     written = np.lexsort((-velocity_ids, -duration_ids, -pitch_ids, ranks, onsets))
     return np.column_stack([onsets, instruments, pitch_ids, duration_ids, velocity_ids])[written]
 
 
 def _tokens(song: Song, bars: Bars, first_bar: int, notes: np.ndarray, representation: Representation) -> Iterator[str]:
-    """Walk bars and notes side by side."""
+    """The tokens, bar by bar and note by note."""
     note_bars = np.searchsorted(bars.starts, notes[:, 0], side="right") - 1
     note_tempos = _tempo_ids(song, notes[:, 0])
     bar_tempos = _tempo_ids(song, bars.starts)

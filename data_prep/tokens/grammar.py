@@ -175,14 +175,14 @@ def check_piece(tokens: Iterable[str], representation: Representation, complete:
     With ``complete=False`` the piece may stop anywhere, as a prompt does.
     """
     state = GrammarState(representation)
-    number = 0
-    for number, token in enumerate(tokens, start=1):
+    position = 0
+    for position, token in enumerate(tokens, start=1):
         try:
             state.advance(token)
         except TokenError as error:
-            raise TokenError(f"token {number}: {error}") from None
-    if complete and not (number and state.may_end):
-        raise TokenError(f"the piece stops after token {number} without {END_OF_BAR}")
+            raise TokenError(f"token {position}: {error}") from None
+    if complete and not (position and state.may_end):
+        raise TokenError(f"the piece stops after token {position} without {END_OF_BAR}")
 
 
 def tokens_to_end_bar(representation: Representation) -> int:
@@ -204,11 +204,11 @@ def coded_symbols(symbols: Iterable[str], representation: Representation) -> tup
     coded = []
     for symbol in symbols:
         try:
-            letter, number = split_token(symbol)
+            letter, id_ = split_token(symbol)
         except TokenError:
-            letter, number = "", 0
-        if letter in representation.successors and number in ids[letter]:
-            coded.append((LETTERS.index(letter), ids[letter][number]))
+            letter, id_ = "", 0
+        if letter in representation.successors and id_ in ids[letter]:
+            coded.append((LETTERS.index(letter), ids[letter][id_]))
         else:
             coded.append((NO_FAMILY, 0))
     families, values = np.array(coded, dtype=np.int64).reshape(-1, 2).T
@@ -230,16 +230,16 @@ def _orders_hold(families: np.ndarray, values: np.ndarray, table: GrammarTable) 
     first = table.falling[0]
     ruled = np.zeros(NO_FAMILY + 1, dtype=bool)
     ruled[table.ruled] = True
-    places = np.flatnonzero(ruled[families])
-    kept = families[places]
+    indices = np.flatnonzero(ruled[families])
+    kept = families[indices]
     # of the family's tokens up to each; sums of 32 bits take half the time
     counts = {family: np.cumsum(kept == family, dtype=np.int32) for family in table.counted}
     at = {family: np.flatnonzero(kept == family) for family in table.ruled}
-    ordered = {family: values[places[indices]] for family, indices in at.items()}
+    ordered = {family: values[indices[own]] for family, own in at.items()}
 
-    def steps(family: int, numbers: np.ndarray) -> np.ndarray:
+    def steps(family: int, ids: np.ndarray) -> np.ndarray:
         """Differences of neighbours that belong to the same group."""
-        return np.diff(numbers)[np.diff(counts[table.parted_by[family]][at[family]]) == 0]
+        return np.diff(ids)[np.diff(counts[table.parted_by[family]][at[family]]) == 0]
 
     def is_narrow(family: int, rule: NarrowedIds) -> bool:
         ids, deciding = ordered[family], np.array(table.start[rule.by])
@@ -249,7 +249,7 @@ def _orders_hold(families: np.ndarray, values: np.ndarray, table: GrammarTable) 
 
     notes = ordered[first]
     for part, family in enumerate(table.falling[1:], start=1):  # that follow one another
-        notes = notes * (table.highest[family] + 1) + values[places[at[first]] + part]
+        notes = notes * (table.highest[family] + 1) + values[indices[at[first]] + part]
     return (
         all(steps(family, ordered[family]).min(initial=1) > 0 for family in table.rising)
         and steps(first, notes).max(initial=-1) <= 0

@@ -42,7 +42,7 @@ def note_table(lines: Iterable[str]) -> NoteTable:
     is_pitch = families[:-2] == ord("p")
     spelled = is_pitch & (families[1:-1] == ord("d")) & (families[2:] == ord("v"))
     spelled &= (pieces[:-2] == pieces[2:]) & (values[:-2] <= MAX_PITCH_ID)
-    places = np.flatnonzero(spelled)
+    pitches = np.flatnonzero(spelled)
 
     # Bars are counted within the piece first, because a piece may end with or without an open bar.
     ends = families == ord("b")
@@ -52,21 +52,21 @@ def note_table(lines: Iterable[str]) -> NoteTable:
     open_bars = np.zeros(len(encoded), dtype=np.int64)
     last_ends = _latest(ends)
     bar_starts = np.maximum(last_ends, first_tokens[pieces] - 1) if len(pieces) else last_ends
-    final = bar_starts[last_tokens[pieces[places]] - 1] < places  # in a bar that nothing ends
-    open_bars[pieces[places[final]]] = 1
+    final = bar_starts[last_tokens[pieces[pitches]] - 1] < pitches  # in a bar that nothing ends
+    open_bars[pieces[pitches[final]]] = 1
     bars = ended[last_tokens] - ended[first_tokens] + open_bars
     shifts = np.cumsum(open_bars) - open_bars
 
-    onsets = _carried(families == ord("o"), values, bar_starts, places)
-    instruments = _carried(families == ord("i"), values, first_tokens[pieces] - 1, places)
+    onsets = _carried(families == ord("o"), values, bar_starts, pitches)
+    instruments = _carried(families == ord("i"), values, first_tokens[pieces] - 1, pitches)
     notes = np.column_stack(
         [
-            ended[places] + shifts[pieces[places]],
+            ended[pitches] + shifts[pieces[pitches]],
             instruments,
             onsets,
-            values[places],
+            values[pitches],
             # Ids 0 and 1 both sound one position, ids past the last cell sound like it.
-            np.clip(values[places + 1], 1, MAX_DURATION_ID),
+            np.clip(values[pitches + 1], 1, MAX_DURATION_ID),
         ]
     )
     return NoteTable(notes.astype(np.int64), np.repeat(np.arange(len(encoded)), bars), len(encoded), len(families))
@@ -83,10 +83,10 @@ def _tokens(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     starts, lengths = starts[right], lengths[right]
     values = np.zeros(len(starts), dtype=np.int32)
     right = text[starts + 1] == _DASH
-    for place in range(2, _LONGEST_TOKEN):
-        present = lengths > place
-        # Past the end of a token the last place is read again and not used.
-        digits = text[starts + np.minimum(place, lengths - 1)].astype(np.int32) - _ZERO
+    for index in range(2, _LONGEST_TOKEN):
+        present = lengths > index
+        # Past the end of a token its last character is read again and not used.
+        digits = text[starts + np.minimum(index, lengths - 1)].astype(np.int32) - _ZERO
         right &= (digits >= 0) & (digits <= 9)
         values = np.where(present, 10 * values + digits, values)
     line_ends = np.cumsum([len(line) + 1 for line in lines])
@@ -100,7 +100,7 @@ def _latest(marked: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
-def _carried(marked: np.ndarray, values: np.ndarray, since: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """At ``places`` the value of the latest marked token after ``since``, 0 when there is none."""
-    latest = _latest(marked)[places]
-    return np.where(latest > since[places], values[np.maximum(latest, 0)], 0)
+def _carried(marked: np.ndarray, values: np.ndarray, since: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """At ``indices`` the value of the latest marked token after ``since``, 0 when there is none."""
+    latest = _latest(marked)[indices]
+    return np.where(latest > since[indices], values[np.maximum(latest, 0)], 0)
