@@ -45,7 +45,7 @@ class GrammarErrors:
         for family, rule in table.narrowed.items():
             own = np.flatnonzero(families == family)
             latest = _latest(families == rule.by)[own]
-            by = np.where(latest >= 0, values[latest], -1 if rule.before is None else rule.before)
+            by = np.where(latest >= 0, values[latest], table.start[rule.by])
             outside = (values[own] < rule.lowest[by]) | (values[own] > rule.highest[by])
             wrong[own] |= outside & (by >= 0)
         self._find_rising_notes(families, values, wrong)

@@ -24,20 +24,15 @@ from data_prep.tokens.vocabulary import (
 
 NO_FAMILY = len(FAMILIES)  # of symbols that are in no piece
 BAR_END = LETTERS.index("b")
-_INSTRUMENT = LETTERS.index("i")
 
 
 @dataclass(frozen=True)
 class NarrowedIds:
-    """``vocabulary.Narrowing`` of a family by the family ``by``, an index.
-
-    ``lowest``, ``highest``: int64 [ids of ``by``], the ids that each leaves; ``before``: as there.
-    """
+    """``vocabulary.Narrowing`` by the family ``by``, an index: int64 [ids of ``by``], the ids that each leaves."""
 
     by: int
     lowest: np.ndarray
     highest: np.ndarray
-    before: int | None
 
 
 class GrammarTable:
@@ -47,9 +42,10 @@ class GrammarTable:
     ``forgets``: bool [9, 9], whether the order of the second begins anew after a token of the first; ``forgotten``
     lists the second ones of each.
     ``lowest``, ``highest``: of each family's ids, a tuple of 9. ``start``: what counts as the latest id of each
-    before there is one. ``rising``, ``falling``: families by order. ``narrowed``: those that another one narrows.
-    ``parted_by``: the family whose tokens part those of a rising or falling one into groups in which the order holds;
-    of the families since which it does the last in the chain, for that one comes again after each of the others.
+    before there is one, -1 for none. ``rising``, ``falling``: families by order. ``narrowed``: those that another
+    one narrows.
+    ``parted_by``: the family whose tokens part those of a rising or falling one into groups in which the order holds,
+    of ``Family.since`` the last, which comes again after each of the others.
     ``counted``: the families of this representation that part or narrow others; ``ruled``: these, and those they do
     it to, of notes the first part.
     """
@@ -64,10 +60,7 @@ class GrammarTable:
         self.highest = (*map(max, ids), 0)  # NO_FAMILY has no ids
         self.rising = [n for n, family in enumerate(FAMILIES) if family.order is Order.RISES]
         self.falling = [n for n, family in enumerate(FAMILIES) if family.order is Order.FALLS]
-        chain = "b" + representation.chain
-        self.parted_by = {
-            n: LETTERS.index(max(FAMILIES[n].since, key=chain.index)) for n in (*self.rising, *self.falling)
-        }
+        self.parted_by = {n: LETTERS.index(FAMILIES[n].since[-1]) for n in (*self.rising, *self.falling)}
         self.narrowed: dict[int, NarrowedIds] = {}
         start = [-1 if n in self.rising else 0 for n in range(NO_FAMILY + 1)]
         for n, family in enumerate(FAMILIES):
@@ -75,8 +68,8 @@ class GrammarTable:
                 by = LETTERS.index(rule.family)
                 under = instruments if rule.family == "i" else range(self.highest[by] + 1)
                 lowest, highest = np.array([rule.ids_under(id_) for id_ in under]).T
-                self.narrowed[n] = NarrowedIds(by, lowest, highest, rule.before)
-                start[by] = start[by] if rule.before is None else rule.before
+                self.narrowed[n] = NarrowedIds(by, lowest, highest)
+                start[by] = -1 if rule.before is None else rule.before
         self.start = tuple(start)
         counted = {*self.parted_by.values(), *(rule.by for rule in self.narrowed.values())}
         self.counted = [family for family in counted if self.follows[family].any()]

@@ -122,7 +122,8 @@ class Family:
     """What the tokens of one letter say and where they may stand: the grammar, but for what follows what.
 
     ``ids``: those that pieces hold; dictionaries have more. ``order`` is that of ids (of instruments that of the
-    representation), and begins anew after a token of each family in ``since``, which come before it in every chain.
+    representation), and begins anew after a token of each family in ``since``, which come before it in every chain
+    and in that order.
     """
 
     letter: str
