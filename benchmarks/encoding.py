@@ -17,7 +17,7 @@ from pathlib import Path
 
 from miditoolkit import MidiFile
 
-from data_prep.files import find_files
+from data_prep.folders.files import find_files
 from data_prep.midi_to_tokens import MIDI_SUFFIXES, EncodingOptions, encode_file
 
 

@@ -10,7 +10,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from data_prep.vocabulary import SIX_TRACK
+from data_prep.tokens.vocabulary import SIX_TRACK
 
 MEAN_BAR = 158
 BAR_VARIATION = 0.5

@@ -25,11 +25,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, run_command
-from data_prep.files import find_files, one_line, to_bytes, whole_file, write_whole
-from data_prep.grammar import require_grammar
-from data_prep.song_lists import SongFinder, read_song_list
-from data_prep.token_files import TokenLine, read_token_lines
-from data_prep.vocabulary import REPRESENTATIONS, Representation, TokenError
+from data_prep.folders.files import find_files, one_line, to_bytes, whole_file, write_whole
+from data_prep.folders.song_lists import SongFinder, read_song_list
+from data_prep.tokens.grammar import require_grammar
+from data_prep.tokens.token_files import TokenLine, read_token_lines
+from data_prep.tokens.vocabulary import REPRESENTATIONS, Representation, TokenError
 
 SPLITS = ("train", "valid", "test")
 _logger = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, run_command
-from data_prep.files import from_one_line, write_whole
-from data_prep.prepared_folder import FUNNEL, close_report
-from data_prep.run_folder import RunFolder, Settings, read_settings
-from data_prep.song_report import ACCEPTED, REPORT, read_report
-from data_prep.song_rules import DUPLICATE_RULE
+from data_prep.folders.files import from_one_line, write_whole
+from data_prep.folders.run_folder import RunFolder, Settings, read_settings
+from data_prep.six_track.prepared_folder import FUNNEL, close_report
+from data_prep.six_track.report import ACCEPTED, REPORT, read_report
+from data_prep.six_track.rules import DUPLICATE_RULE
 
 _logger = logging.getLogger(__name__)
 

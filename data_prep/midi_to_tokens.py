@@ -23,12 +23,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.encode import check_encodable, encode
-from data_prep.files import find_files, one_line
-from data_prep.limited_workers import Failure, Limits, run_limited
-from data_prep.song import SongError, read_song
-from data_prep.token_folder import TokenFolder
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.folders.files import find_files, one_line
+from data_prep.folders.limited_workers import Failure, Limits, run_limited
+from data_prep.folders.token_folder import TokenFolder
+from data_prep.tokens.encode import check_encodable, encode
+from data_prep.tokens.song import SongError, read_song
+from data_prep.tokens.vocabulary import DRUMS, REPRESENTATIONS, SIX_TRACK
 
 __all__ = ["encode", "encode_file", "main", "read_song"]
 
@@ -133,6 +133,7 @@ def _summarise(folder: TokenFolder) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    programs = ", ".join(str(instrument) for instrument in sorted(SIX_TRACK.instruments) if instrument != DRUMS)
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.midi_to_tokens",
         description="Encode every MIDI file under MIDI_DIR as one line of tokens in its own text file.",
@@ -143,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "--representation",
         required=True,
         choices=sorted(REPRESENTATIONS),
-        help="six_track: 4/4 and the instruments 0, 25, 43, 48, 80 and drums only; general: any song",
+        help=f"six_track: 4/4 and the instruments {programs} and drums only; general: any song",
     )
     parser.add_argument("--original-key", action="store_true", help="do not shift songs to C major or A minor")
     parser.add_argument("--keep-empty-bars", action="store_true", help="keep the bars before the first note")

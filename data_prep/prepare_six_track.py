@@ -3,10 +3,10 @@
     python -m data_prep.prepare_six_track MIDI_DIR OUT_DIR
     python -m data_prep.midi_to_tokens OUT_DIR TOKEN_DIR --representation six_track
 
-Every song is merged into melody (program 80), drums, bass (43), guitar (25), piano (0) and strings (48),
-moved onto the grid of twelfths of a quarter note, and judged by the rules that ``--help`` lists, in that
-order. ``OUT_DIR/report.tsv`` has a row for every file, ``OUT_DIR/funnel.txt`` the survivors per rule. An
-interrupted run goes on with --resume. Array jobs give each part its own folder with --shard; then
+Every song is merged into the tracks of ``data_prep.tokens.vocabulary.SIX_TRACK``, moved onto the grid of twelfths of a
+quarter note, and judged by the rules that ``--help`` lists, in that order. ``OUT_DIR/report.tsv`` has a row for
+every file, ``OUT_DIR/funnel.txt`` the survivors per rule. An interrupted run goes on with --resume. Array jobs
+give each part its own folder with --shard; then
 
     python -m data_prep.merge_shards SHARD_DIR... OUT_DIR
 
@@ -31,14 +31,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.files import to_bytes, walk_files
-from data_prep.limited_workers import Failure, Limits, run_limited
+from data_prep.folders.files import to_bytes, walk_files
+from data_prep.folders.limited_workers import Failure, Limits, run_limited
+from data_prep.folders.song_lists import listed_files
 from data_prep.midi_to_tokens import MIDI_SUFFIXES
-from data_prep.prepare_song import Prepared, PrepareOptions, Rejected, prepare_song
-from data_prep.prepared_folder import PreparedFolder
-from data_prep.song_lists import listed_files
-from data_prep.song_report import LIMITS_RULE
-from data_prep.song_rules import FORM_RULES, RULE_HELP
+from data_prep.six_track.prepare_song import Prepared, PrepareOptions, Rejected, prepare_song
+from data_prep.six_track.prepared_folder import PreparedFolder
+from data_prep.six_track.report import LIMITS_RULE
+from data_prep.six_track.rules import FORM_RULES, RULE_HELP
 
 _logger = logging.getLogger(__name__)
 

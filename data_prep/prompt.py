@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.encode import check_encodable, encode, normalising_shift
-from data_prep.song import SongError, read_song
-from data_prep.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
+from data_prep.tokens.encode import check_encodable, encode, normalising_shift
+from data_prep.tokens.song import SongError, read_song
+from data_prep.tokens.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
 
 
 def prompt_of(song_path: Path, representation: Representation, bars: int) -> tuple[int, list[str]]:
@@ -27,7 +27,7 @@ def prompt_of(song_path: Path, representation: Representation, bars: int) -> tup
     song = read_song(song_path)
     check_encodable(song, representation)
     tokens = encode(song, representation)
-    ends = [place for place, token in enumerate(tokens, start=1) if token == END_OF_BAR]
+    ends = [end for end, token in enumerate(tokens, start=1) if token == END_OF_BAR]
     return normalising_shift(song), tokens[: ends[min(bars, len(ends)) - 1]]
 
 

@@ -20,10 +20,10 @@ from miditoolkit import MidiFile
 from tqdm import tqdm
 
 from data_prep.command import CommandError, run_command
-from data_prep.decode import decode, midi_bytes
-from data_prep.files import write_whole
-from data_prep.token_files import TokenLine, TokenSource, read_token_lines, token_sources
-from data_prep.vocabulary import TokenError
+from data_prep.folders.files import write_whole
+from data_prep.tokens.decode import decode, midi_bytes
+from data_prep.tokens.token_files import TokenLine, TokenSource, read_token_lines, token_sources
+from data_prep.tokens.vocabulary import TokenError
 
 __all__ = ["decode", "main", "midi_bytes"]
 

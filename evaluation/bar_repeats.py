@@ -1,6 +1,6 @@
 """Which bars of a piece repeat an earlier bar to the note, which vary one, and how often that happens.
 
-Bars are compared as ``data_prep.bar_similarity`` does: as the sets of notes that begin in them, equal when
+Bars are compared as ``data_prep.similarity.bars`` does: as the sets of notes that begin in them, equal when
 onset in the bar, pitch and duration are, and the instrument too where all are taken; velocity, tempo and
 doubled notes do not count. A bar
 

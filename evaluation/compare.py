@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.command import CommandError, run_command
-from data_prep.grammar import FAMILY_NAMES
+from data_prep.similarity.bars import TRACKS
+from data_prep.tokens.vocabulary import FAMILIES
 from evaluation.bootstrap import Bootstrap
 from evaluation.report_text import FEATURE_NAMES, FORMAT, UNKNOWN, shown, shown_peaks, shown_spread, table
 
@@ -35,24 +36,23 @@ PAPER = {
     "Museformer with the last 8 bars as structure bars": (1.65, 1.43, 1.39, 6.39),
 }
 
-_TRACKS = ("melody", "all", "drums", "bass", "guitar", "piano", "strings")
 _BARS = {"repeats": "bars that repeat one", "varies": "bars that vary one", "new": "new bars"}
 
 # What stands where in a report: name, keys, digits shown.
 _ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     *((f"perplexity, first {length:,} tokens", ("perplexity", str(length)), 2) for length in (1024, 5120, 10240)),
-    *((f"bits a token, {name}", ("losses_by_kind", "family", name), 3) for name in FAMILY_NAMES),
+    *((f"bits a token, {family.name}", ("losses_by_kind", "family", family.name), 3) for family in FAMILIES),
     *(
         (f"bits a token, track {track}", ("losses_by_kind", "track", track), 3)
-        for track in (*_TRACKS, "other instruments", "shared")
+        for track in (*TRACKS, "other instruments", "shared")
     ),
     *((f"bits a token, {name}", ("losses_by_kind", "bar", kind), 3) for kind, name in _BARS.items()),
     *(
         (f"bits a token of the melody, {name}", ("losses_by_kind", "track_bar", f"melody, {kind}"), 3)
         for kind, name in _BARS.items()
     ),
-    *((f"similarity error, {track} (%)", ("similarity_error_percent", track, "generated"), 2) for track in _TRACKS),
-    *((f"exact repeats, {track} (%)", ("exact_repeats_percent", "tracks", track, "generated"), 1) for track in _TRACKS),
+    *((f"similarity error, {track} (%)", ("similarity_error_percent", track, "generated"), 2) for track in TRACKS),
+    *((f"exact repeats, {track} (%)", ("exact_repeats_percent", "tracks", track, "generated"), 1) for track in TRACKS),
     ("grammar errors per 1,000 tokens", ("grammar_errors", "constrained"), 2),
     ("the same without the constraint", ("grammar_errors", "unconstrained"), 2),
     *((f"{name}, generated - test", ("features", feature, "difference"), 3) for feature, name in FEATURE_NAMES.items()),
@@ -66,7 +66,7 @@ _ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
 _TEXT_ROWS: tuple[tuple[str, tuple[str, ...], Callable[[Any], str]], ...] = (
     *(
         (f"peaks at 4, 8, 16 bars, {track}", ("similarity_peaks_percent", track, "generated"), shown_peaks)
-        for track in _TRACKS
+        for track in TRACKS
     ),
     *(
         (f"{name}, within 5 to 95 % of test pieces", ("features", feature, "spread"), shown_spread)

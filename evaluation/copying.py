@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.note_table import NoteTable, note_table
+from data_prep.tokens.note_table import NoteTable, note_table
 from evaluation.batches import batches
 
 _EMPTY = np.uint64(0)

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.command import CommandError
-from data_prep.files import from_bytes
-from data_prep.token_files import TokenLine, read_token_lines, token_sources
-from data_prep.vocabulary import END_OF_BAR, Representation
+from data_prep.folders.files import from_bytes
+from data_prep.tokens.token_files import TokenLine, read_token_lines, token_sources
+from data_prep.tokens.vocabulary import END_OF_BAR, Representation
 
 _GIVEN = re.compile(rb"([ST])-\d+\t(.*)")
 _OF_FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")  # every fairseq dictionary begins with them

@@ -35,7 +35,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from data_prep.command import CommandError, run_command
-from data_prep.files import write_whole
+from data_prep.folders.files import write_whole
 from evaluation.compare import names_apart
 from evaluation.report_text import UNKNOWN, table
 

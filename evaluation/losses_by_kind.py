@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.vocabulary import Representation
+from data_prep.tokens.vocabulary import Representation
 from evaluation.bootstrap import Bootstrap, Estimate
 from evaluation.perplexity import Losses
 from evaluation.token_kinds import TokenKinds

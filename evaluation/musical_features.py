@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.note_table import NoteTable, note_table
-from data_prep.vocabulary import DEFAULT_METRE, DRUMS, END_OF_BAR, METRES, bar_length
+from data_prep.tokens.note_table import NoteTable, note_table
+from data_prep.tokens.vocabulary import DEFAULT_METRE, DRUMS, END_OF_BAR, METRES, bar_length
 from evaluation.batches import batches
 
 FEATURES = ("pitch_class_entropy", "groove_consistency", "scale_consistency", "empty_bar_rate", "notes_a_bar")

@@ -26,22 +26,20 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from miditoolkit import MidiFile, TimeSignature
 
-from data_prep.vocabulary import DEFAULT_METRE, DRUMS, SIX_TRACK
+from data_prep.tokens.vocabulary import DEFAULT_METRE, DRUMS, SIX_TRACK
 
 BARS_PER_SYSTEM = 16
 MAX_SYSTEMS = 24  # a longer piece gets more bars to a line
 MAX_BARS = 4000
-_NAMES = {80: "melody", DRUMS: "drums", 43: "bass", 25: "guitar", 0: "piano", 48: "strings"}
-# The colour-blind-safe palette of Okabe and Ito; further programs take the rest in turn.
-_COLOURS = {
-    80: "#D55E00",
-    DRUMS: "#444444",
-    43: "#0072B2",
-    25: "#009E73",
-    0: "#CC79A7",
-    48: "#E0B020",
-}
-_MORE_COLOURS = ("#56B4E9", "#8C6BB1", "#8C564B", "#7F9F3F", "#17A2A2", "#B22222", "#555599", "#999999")
+_NAMES = SIX_TRACK.track_names()
+# The colour-blind-safe palette of Okabe and Ito, and more; the tracks take the first in their order, and other
+# programs the rest in turn.
+_PALETTE = (
+    "#D55E00", "#444444", "#0072B2", "#009E73", "#CC79A7", "#E0B020",
+    "#56B4E9", "#8C6BB1", "#8C564B", "#7F9F3F", "#17A2A2", "#B22222", "#555599", "#999999",
+)  # fmt: skip
+_COLOURS = dict(zip(_NAMES, _PALETTE))
+_MORE_COLOURS = _PALETTE[len(_NAMES) :]
 _PROMPT_COLOUR = "#DCE9F7"
 _BLACK_KEYS = (1, 3, 6, 8, 10)
 _DRUM_NAMES = {

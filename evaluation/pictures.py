@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.bar_similarity import TRACKS
-from data_prep.decode import decode, midi_bytes
-from data_prep.similarity_plot import draw_similarity
-from data_prep.vocabulary import Representation
+from data_prep.similarity.bars import TRACKS
+from data_prep.similarity.plot import draw_similarity
+from data_prep.tokens.decode import decode, midi_bytes
+from data_prep.tokens.vocabulary import Representation
 from evaluation.data_bin import Split
 from evaluation.generated import GeneratedPiece
 from evaluation.piano_roll import DrawingError, draw_piano_roll

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.bar_similarity import TRACKS, BarSimilarity, similarity_of_lines
-from data_prep.vocabulary import Representation
+from data_prep.similarity.bars import TRACKS, BarSimilarity, similarity_of_lines
+from data_prep.tokens.vocabulary import Representation
 from evaluation.bar_repeats import exact_repeats
 from evaluation.bleu import EQUAL_WEIGHTS, continuation_bleu, self_bleu
 from evaluation.bootstrap import CONFIDENCE, Bootstrap

@@ -18,17 +18,17 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data_prep.bar_similarity import TRACKS
 from data_prep.command import CommandError, positive, run_command
-from data_prep.files import write_whole
-from data_prep.note_table import note_table
-from data_prep.token_files import read_token_lines
+from data_prep.folders.files import write_whole
+from data_prep.similarity.bars import TRACKS
+from data_prep.tokens.note_table import note_table
+from data_prep.tokens.token_files import read_token_lines
 
 
 def self_similarity(line: str, instrument: int | None = None) -> np.ndarray:
     """float64 [bars, bars]: |A and B| / |A or B| of the bars' notes, equal in onset, pitch and duration.
 
-    As ``data_prep.bar_similarity`` defines it, with ``instrument`` None for all, where equal notes have
+    As ``data_prep.similarity.bars`` defines it, with ``instrument`` None for all, where equal notes have
     equal instruments too. NaN where both bars are empty.
     """
     table = note_table([line])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.bar_similarity import TRACKS, BarSimilarity, similarity_error
-from data_prep.vocabulary import Representation
+from data_prep.similarity.bars import TRACKS, BarSimilarity, similarity_error
+from data_prep.tokens.vocabulary import Representation
 from evaluation.bootstrap import Bootstrap, Estimate
 
 PEAKS = (4, 8, 16)  # bars, where the curves of real songs have theirs
@@ -28,7 +28,7 @@ class SimilarityErrors:
 
 def tracks_of(representation: Representation) -> tuple[str, ...]:
     """The tracks to measure, the one that the paper's figure is of first; without roles, all and the drums."""
-    return ("all", "drums") if representation.has_metre else tuple(TRACKS)
+    return tuple(TRACKS) if representation.tracks else ("all", "drums")
 
 
 def measure_errors(

@@ -15,17 +15,16 @@ A piece's tokens and its end are divided in four ways; each token is of one kind
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.bar_similarity import TRACKS
-from data_prep.grammar import FAMILIES, FAMILY_NAMES, NO_FAMILY, coded_symbols
-from data_prep.vocabulary import DRUMS, END_OF_BAR, Representation
+from data_prep.tokens.grammar import NO_FAMILY, coded_tokens
+from data_prep.tokens.vocabulary import DRUMS, END_OF_BAR, FAMILIES, LETTERS, Representation
 from evaluation.bar_repeats import BAR_KINDS, bar_kinds
 
-_INSTRUMENT = FAMILIES.index("i")
-_OF_TRACKS = [FAMILIES.index(family) for family in "ipdv"]
+_INSTRUMENT = LETTERS.index("i")
+_OF_TRACKS = [LETTERS.index(letter) for letter in "ipdv"]
 _END = NO_FAMILY + 1  # the end of the piece, as a family
 _SHARED = "shared"
 _EMPTY = BAR_KINDS.index("empty")
@@ -35,19 +34,16 @@ class TokenKinds:
     """Tells the kinds of the tokens of one representation; ``names`` lists the kinds of each division."""
 
     def __init__(self, representation: Representation) -> None:
-        symbols = representation.symbols()
-        families, ranks = coded_symbols(symbols, representation)
-        self._codes = dict(zip(symbols, zip(families.tolist(), ranks.tolist())))
-        if representation.has_metre:
-            self._own: Mapping[str, int] = {}  # tracks with bars of their own, and their instruments
+        self._representation = representation
+        self._own = {track.name: track.instrument for track in representation.tracks}  # with bars of their own
+        if self._own:
+            tracks = list(self._own)
+            self._track_of_rank = 1 + np.arange(len(tracks))  # both are in the order of instruments
+        else:
             tracks = ["drums", "other instruments"]
             self._track_of_rank = np.array([1 if number == DRUMS else 2 for number in representation.instruments])
-        else:
-            self._own = {name: number for name, number in TRACKS.items() if number is not None}
-            tracks, numbers = list(self._own), list(self._own.values())
-            self._track_of_rank = np.array([1 + numbers.index(number) for number in representation.instruments])
         self.names: dict[str, tuple[str, ...]] = {
-            "family": (*FAMILY_NAMES, "other", "end of piece"),
+            "family": (*(family.name for family in FAMILIES), "other", "end of piece"),
             "track": (_SHARED, *tracks),
             "bar": (*BAR_KINDS, "outside"),
         }
@@ -61,8 +57,7 @@ class TokenKinds:
         piece. Bars count whole, also the one that ``length`` cuts.
         """
         tokens = _whole_bars(tokens, length)
-        coded = [self._codes.get(token, (NO_FAMILY, 0)) for token in tokens]
-        families, ranks = np.array([*coded, (_END, 0)], dtype=np.int64).T
+        families, ranks = np.append(coded_tokens(tokens, self._representation), [[_END, 0]], axis=0).T
         bars = np.cumsum([0, *(token.startswith("b-") for token in tokens)])  # that of each token
         line = " ".join(tokens)
         found = {"family": families, "track": self._tracks(families, ranks)}

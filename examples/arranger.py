@@ -6,14 +6,16 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Optional
 
-from data_prep.vocabulary import DRUMS
-from data_prep.vocabulary import POSITIONS_PER_QUARTER as QUARTER
+from data_prep.tokens.vocabulary import DRUMS, SIX_TRACK
+from data_prep.tokens.vocabulary import POSITIONS_PER_QUARTER as QUARTER
 
 from .forms import LeadSheet, Section
 from .notation import BAR, Chord, Harmony
 from .patterns import CRASH, FILL_KEYS, FILLS, KICK, Groove, Style
 
-MELODY, BASS, GUITAR, PIANO, STRINGS = 80, 43, 25, 0, 48  # General MIDI programs
+MELODY, BASS, GUITAR, PIANO, STRINGS = (
+    SIX_TRACK.instrument_of(name) for name in ("melody", "bass", "guitar", "piano", "strings")
+)
 _LEVELS = {MELODY: 100, DRUMS: 82, BASS: 88, GUITAR: 70, PIANO: 72, STRINGS: 62}  # MIDI velocities
 _HIT_LEVELS = {"X": 14, "x": 0, "o": -26}
 _HIT_LENGTH = QUARTER // 4

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from data_prep.vocabulary import POSITIONS_PER_QUARTER as QUARTER
+from data_prep.tokens.vocabulary import POSITIONS_PER_QUARTER as QUARTER
 
 from .notation import BAR, Bar, Harmony, Note, parse_strain
 from .tunes import Tune

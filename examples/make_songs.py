@@ -21,9 +21,9 @@ from typing import Optional
 from miditoolkit import Instrument, MidiFile, TempoChange, TimeSignature
 from miditoolkit import Note as MidiNote
 
-from data_prep.vocabulary import DRUMS, POSITIONS_PER_QUARTER
+from data_prep.tokens.vocabulary import DRUMS, POSITIONS_PER_QUARTER, SIX_TRACK
 
-from .arranger import BASS, GUITAR, MELODY, PIANO, STRINGS, Parts, arrange
+from .arranger import Parts, arrange
 from .forms import Section, lay_out
 from .notation import BAR
 from .patterns import STYLES
@@ -33,14 +33,6 @@ TICKS_PER_QUARTER = 480
 TICKS_PER_POSITION = TICKS_PER_QUARTER // POSITIONS_PER_QUARTER
 MAX_COUNT = 999  # song numbers have three digits
 FORMS_FILE = "forms.json"
-TRACK_NAMES = {
-    MELODY: "melody",
-    DRUMS: "drums",
-    BASS: "bass",
-    GUITAR: "guitar",
-    PIANO: "piano",
-    STRINGS: "strings",
-}
 _RITARDANDO = 0.8  # of the tempo, in the last bar
 _KEYS = range(-5, 7)  # semitones above C or A minor
 
@@ -115,7 +107,7 @@ def to_midi(song: Song) -> MidiFile:
     midi.tempo_changes = [TempoChange(song.tempo_bpm, 0), TempoChange(song.tempo_bpm * _RITARDANDO, last_bar)]
     for instrument, notes in song.parts.items():
         drums = instrument == DRUMS
-        track = Instrument(0 if drums else instrument, is_drum=drums, name=TRACK_NAMES[instrument])
+        track = Instrument(0 if drums else instrument, is_drum=drums, name=SIX_TRACK.track_names()[instrument])
         track.notes = [
             MidiNote(n.velocity, n.pitch, n.start * TICKS_PER_POSITION, n.end * TICKS_PER_POSITION) for n in notes
         ]

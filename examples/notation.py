@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from data_prep.vocabulary import POSITIONS_PER_QUARTER
+from data_prep.tokens.vocabulary import POSITIONS_PER_QUARTER
 
 BAR = 4 * POSITIONS_PER_QUARTER  # length of a bar of 4/4 in positions
 MIDDLE_C = 60

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 
 from .checkpoint_files import checkpoint_of, run_checkpoint_command, write_checkpoint
 from .errors import UserError

@@ -12,22 +12,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from data_prep.grammar import FAMILIES, FAMILY_NAMES, NO_FAMILY
+from data_prep.tokens.grammar import NO_FAMILY
+from data_prep.tokens.vocabulary import FAMILIES
 
 from .errors import UserError
 from .token_families import TokenFamilies
 
 _COLDEST, _WARMEST = 0.01, 100  # beyond, as good as the likeliest token alone, and as chance alone
+_NAMES = [family.name for family in FAMILIES]
 
 
 class FamilyTemperatures:
-    """Args: families of the dictionary; temperatures, above 0, by name of the family (``FAMILY_NAMES``)."""
+    """Args: families of the dictionary; temperatures, above 0, by name of the family."""
 
     def __init__(self, families: TokenFamilies, temperatures: dict[str, float]) -> None:
         of_token = torch.from_numpy(families.family_of_token)
         of_family = torch.ones(NO_FAMILY + 1)
         for name, temperature in temperatures.items():
-            of_family[FAMILIES.index(FAMILY_NAMES[name])] = temperature
+            of_family[_NAMES.index(name)] = temperature
         self._temperatures = of_family[of_token]
         self._members = [of_token == family for family in of_token.unique()]
 
@@ -52,9 +54,9 @@ def parse_temperatures(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         name, _, number = (piece.strip() for piece in part.partition("="))
-        if name not in FAMILY_NAMES:
+        if name not in _NAMES:
             raise UserError(
-                f"--family-temperatures: there is no family '{name}'; there are {', '.join(FAMILY_NAMES)}, "
+                f"--family-temperatures: there is no family '{name}'; there are {', '.join(_NAMES)}, "
                 "as in pitch=0.7,duration=0.7."
             )
         if name in found:

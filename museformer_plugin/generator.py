@@ -17,8 +17,8 @@ from fairseq.models import FairseqModel
 from torch import Tensor
 from tqdm import tqdm
 
-from data_prep.grammar import GrammarState
-from data_prep.vocabulary import TokenError
+from data_prep.tokens.grammar import GrammarState, tokens_to_end_bar
+from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 
 from .decoder import MuseformerDecoder, Streams
 from .errors import UserError
@@ -27,9 +27,8 @@ from .sampling import SamplingOptions, choose_tokens
 
 logger = logging.getLogger(__name__)
 
-# From any place of the grammar a bar can be ended and the piece closed within this many tokens:
-# after an onset come tempo, instrument, pitch, duration, velocity, the bar's end and </s>.
-TOKENS_TO_CLOSE = 7
+# From any place of the grammar a bar can be ended and the piece closed within this many tokens.
+TOKENS_TO_CLOSE = max(map(tokens_to_end_bar, REPRESENTATIONS.values())) + 1
 
 
 @dataclass

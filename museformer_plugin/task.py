@@ -24,8 +24,8 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 from torch import Tensor
 
-from data_prep.grammar import check_piece
-from data_prep.vocabulary import TokenError
+from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.vocabulary import TokenError
 
 from .dataset import PieceDataset, lay_out_batch
 from .decoder import MuseformerDecoder

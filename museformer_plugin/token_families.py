@@ -1,7 +1,7 @@
 """What the model needs to know of a token: whether it ends a bar, and where it stands.
 
 Read off the fairseq dictionary once; the spelling and the families come from
-``data_prep.vocabulary``.
+``data_prep.tokens.vocabulary``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from fairseq.data import Dictionary
 
-from data_prep.grammar import coded_piece_obeys, coded_symbols
-from data_prep.vocabulary import END_OF_BAR, Representation, TokenError, representation_of, split_token
+from data_prep.tokens.grammar import coded_piece_obeys, coded_symbols
+from data_prep.tokens.vocabulary import END_OF_BAR, Representation, TokenError, representation_of, split_token
 
 from .errors import UserError
 from .fc_attention import PieceBars
@@ -24,7 +24,7 @@ class TokenFamilies:
     """Bars and beats of token sequences of one dictionary.
 
     A sequence is int [n] with the begin token first (the prefix, bar 0, beat 0). ``family_of_token`` and
-    ``value_of_token``, int64 [V], are the dictionary as ``data_prep.grammar.coded_symbols`` codes it.
+    ``value_of_token``, int64 [V], are the dictionary as ``data_prep.tokens.grammar.coded_symbols`` codes it.
     """
 
     def __init__(self, dictionary: Dictionary) -> None:

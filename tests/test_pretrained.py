@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 
 import museformer_plugin  # noqa: F401  (registers what the checkpoints name)
-from data_prep.encode import encode
-from data_prep.song import song_of
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.encode import encode
+from data_prep.tokens.song import song_of
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 from examples.make_songs import compose_song, to_midi
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -229,7 +229,7 @@ def test_the_quick_demo_draws_what_the_shipped_weights_write(tmp_path):
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
     """A converted checkpoint with random weights and its dictionary, in a folder with a space in its name."""
-    from data_prep.vocabulary import SIX_TRACK
+    from data_prep.tokens.vocabulary import SIX_TRACK
     from museformer_plugin.convert_checkpoint import convert
 
     folder = tmp_path_factory.mktemp("a model")

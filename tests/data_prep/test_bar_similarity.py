@@ -5,11 +5,12 @@ import random
 import numpy as np
 import pytest
 
-from data_prep.bar_similarity import TRACKS, main, similarity_error, similarity_of_lines
-from data_prep.decode import decode
-from data_prep.encode import encode
-from data_prep.song import song_of
-from data_prep.structure_bars import recommend, trade_off
+from data_prep.bar_similarity import main
+from data_prep.similarity.bars import TRACKS, similarity_error, similarity_of_lines
+from data_prep.similarity.structure_bars import recommend, trade_off
+from data_prep.tokens.decode import decode
+from data_prep.tokens.encode import encode
+from data_prep.tokens.song import song_of
 from examples.make_songs import compose_song, to_midi
 
 
@@ -144,7 +145,7 @@ def test_similarity_error():
 def test_batches_do_not_change_anything(monkeypatch):
     lines = song_lines(5)
     whole = similarity_of_lines(lines, ["melody", "all"])
-    monkeypatch.setattr("data_prep.bar_similarity._BATCH_CHARACTERS", 1)
+    monkeypatch.setattr("data_prep.similarity.bars._BATCH_CHARACTERS", 1)
     apart = similarity_of_lines(lines, ["melody", "all"])
     for track in whole:
         np.testing.assert_array_equal(whole[track].sums, apart[track].sums)
@@ -162,7 +163,7 @@ def test_batches_do_not_change_anything(monkeypatch):
     ],
 )
 def test_broken_lines_read_like_the_decoder(line):
-    from data_prep.note_table import note_table
+    from data_prep.tokens.note_table import note_table
 
     table = note_table(["t-30 o-9 i-43 p-60 d-12 v-3", line])
     own = table.notes[table.bar_pieces[table.notes[:, 0]] == 1]

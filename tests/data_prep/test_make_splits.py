@@ -2,9 +2,9 @@ import tarfile
 
 import pytest
 
+from data_prep.folders.song_lists import SongFinder, read_song_list
 from data_prep.make_splits import main
-from data_prep.song_lists import SongFinder, read_song_list
-from data_prep.vocabulary import GENERAL, SIX_TRACK
+from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK
 
 NOTE = "o-0 t-35 i-0 p-{} d-12 v-20 b-1"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from data_prep import midi_to_tokens
-from data_prep.files import find_files
-from data_prep.grammar import check_piece
-from data_prep.limited_workers import Limits
+from data_prep.folders.files import find_files
+from data_prep.folders.limited_workers import Limits
 from data_prep.midi_to_tokens import main, output_names
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 
 GENERAL = ["--representation", "general"]
 

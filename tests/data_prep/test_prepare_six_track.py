@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from data_prep import prepare_six_track
-from data_prep.files import find_files
+from data_prep.folders.files import find_files
 from data_prep.merge_shards import main as merge
 from data_prep.midi_to_tokens import main as to_tokens
 from data_prep.prepare_six_track import main, output_name
-from data_prep.song_report import ACCEPTED, REPORT, STAGES, funnel, read_report
-from data_prep.song_rules import RULE_HELP
+from data_prep.six_track.report import ACCEPTED, REPORT, STAGES, funnel, read_report
+from data_prep.six_track.rules import RULE_HELP
 from examples.make_songs import compose_song, to_midi
 
 COUNT = 8

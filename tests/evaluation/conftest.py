@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.grammar import GrammarState
-from data_prep.vocabulary import REPRESENTATIONS, SIX_TRACK, UNPLAYABLE
+from data_prep.tokens.grammar import GrammarState
+from data_prep.tokens.vocabulary import REPRESENTATIONS, SIX_TRACK
 
 PLUGIN = Path(__file__).resolve().parents[2] / "museformer_plugin"
 
@@ -26,7 +26,7 @@ def _write_piece(representation, bars, seed):
         low, high = bounds[family]
         id_ = chance.randint(low, min(high, low + 9) if family == "o" else high)
         word = f"{family}-{representation.instruments[id_] if family == 'i' else id_}"
-        if word not in UNPLAYABLE:
+        if word != "s-126":  # a bar of 1/64 is shorter than a position
             state.advance(word)
             words.append(word)
     return words

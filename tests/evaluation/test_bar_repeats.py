@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from data_prep.vocabulary import DRUMS, REPRESENTATIONS
+from data_prep.tokens.vocabulary import DRUMS, REPRESENTATIONS
 from evaluation.bar_repeats import BAR_KINDS, bar_kinds, exact_repeats
 from evaluation.copying import fingerprints_of_lines
 

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from data_prep.note_table import note_table
+from data_prep.tokens.note_table import note_table
 from evaluation.copying import CopiedRun, TrainingBars, bar_fingerprints, fingerprints_of_lines
 
 

@@ -1,9 +1,20 @@
 import random
+from dataclasses import replace
 
 import pytest
 
-from data_prep.grammar import GrammarState, obeys_grammar
-from data_prep.vocabulary import GENERAL, REPRESENTATIONS, SIX_TRACK, TokenError
+from data_prep.tokens import grammar
+from data_prep.tokens.grammar import GrammarState, obeys_grammar
+from data_prep.tokens.vocabulary import (
+    FAMILIES,
+    GENERAL,
+    LETTERS,
+    REPRESENTATIONS,
+    SIX_TRACK,
+    Narrowing,
+    Order,
+    TokenError,
+)
 from evaluation.grammar_errors import GrammarErrors
 
 RIGHT = "t-30 o-0 i-80 p-60 d-6 v-20 i-128 p-164 d-3 v-20 o-6 i-80 p-62 d-6 v-20 b-1 t-30 b-1"
@@ -81,3 +92,28 @@ def first_error(words, representation):
         except TokenError:
             return place
     return len(words)
+
+
+@pytest.mark.parametrize(
+    ("letter", "rule", "line", "place"),
+    [
+        ("v", {"ids": range(16)}, RIGHT, 5),
+        ("o", {"order": Order.FREE}, RIGHT.replace("o-6", "o-0"), None),
+        ("i", {"since": "b"}, RIGHT, 11),  # instruments rise through the whole bar
+        ("d", {"narrowing": Narrowing("i", lambda instrument: (0, 5 if instrument == 80 else 95))}, RIGHT, 4),
+    ],
+)
+def test_a_rule_is_changed_in_one_place(monkeypatch, letter, rule, line, place):
+    """What explains, what checks whole pieces and what counts errors all follow the table."""
+    changed = [replace(family, **rule) if family.letter == letter else family for family in FAMILIES]
+    monkeypatch.setattr(grammar, "FAMILIES", tuple(changed))
+    representation = replace(SIX_TRACK)  # tables are kept for each
+    words = line.split()
+    found = GrammarErrors(representation).places(words).tolist()
+    assert obeys_grammar(words, SIX_TRACK) != obeys_grammar(words, representation) == (place is None)
+    assert first_error(words, representation) == (len(words) if place is None else place)
+    assert found[:1] == ([] if place is None else [place])
+
+
+def test_letters_and_names_are_one_each():
+    assert len(set(LETTERS)) == len({family.name for family in FAMILIES}) == len(FAMILIES)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from data_prep.vocabulary import SIX_TRACK
+from data_prep.tokens.vocabulary import SIX_TRACK
 from evaluation.bootstrap import Bootstrap
 from evaluation.losses_by_kind import losses_by_kind
 from evaluation.perplexity import Losses, load_model, measure_losses

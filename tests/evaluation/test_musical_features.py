@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from data_prep.vocabulary import DRUMS, GENERAL, METRES, SIX_TRACK, bar_length
+from data_prep.tokens.vocabulary import DRUMS, GENERAL, METRES, SIX_TRACK, bar_length
 from evaluation.musical_features import FEATURES, Spread, bar_lengths, features_of_lines, spread
 
 

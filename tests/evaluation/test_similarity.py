@@ -4,8 +4,8 @@ import random
 import numpy as np
 import pytest
 
-from data_prep.bar_similarity import similarity_error, similarity_of_lines
-from data_prep.vocabulary import GENERAL, SIX_TRACK
+from data_prep.similarity.bars import similarity_error, similarity_of_lines
+from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK
 from evaluation.bootstrap import Bootstrap
 from evaluation.self_similarity import draw_self_similarity, main, self_similarity
 from evaluation.similarity import measure_errors, peak_heights, tracks_of

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.vocabulary import GENERAL, REPRESENTATIONS, SIX_TRACK
+from data_prep.tokens.vocabulary import GENERAL, REPRESENTATIONS, SIX_TRACK
 from evaluation.token_kinds import TokenKinds
 
 WHOLE = 1_000_000

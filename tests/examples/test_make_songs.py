@@ -4,7 +4,7 @@ from collections import defaultdict
 import pytest
 from miditoolkit import MidiFile
 
-from data_prep.vocabulary import DRUMS, SIX_TRACK
+from data_prep.tokens.vocabulary import DRUMS, SIX_TRACK
 from examples.make_songs import FORMS_FILE, compose_song, main, write_songs
 from examples.tunes import TUNES
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 from fairseq.data import data_utils
 
-from data_prep.grammar import check_piece
-from data_prep.token_files import read_token_lines
+from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.token_files import read_token_lines
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 from data_prep.tokens_to_midi import decode
-from data_prep.vocabulary import REPRESENTATIONS
 from museformer_plugin.convert_checkpoint import convert
 
 SIX_TRACK = REPRESENTATIONS["six_track"]

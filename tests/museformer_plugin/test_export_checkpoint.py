@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.grammar import check_piece
-from data_prep.vocabulary import SIX_TRACK
+from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.vocabulary import SIX_TRACK
 from museformer_plugin.errors import UserError
 from museformer_plugin.export_checkpoint import dictionary_for, export, in_half_precision, main
 

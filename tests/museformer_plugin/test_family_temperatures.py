@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.grammar import FAMILIES
+from data_prep.tokens.vocabulary import LETTERS
 from museformer_plugin.errors import UserError
 from museformer_plugin.family_temperatures import FamilyTemperatures, parse_temperatures
 from museformer_plugin.sampling import SamplingOptions, choose_tokens
@@ -32,17 +32,17 @@ def test_the_definition(families, temperature):
     torch.manual_seed(0)
     logits = 3 * torch.randn(5, len(families.family_of_token))
     logits[:, torch.rand(len(families.family_of_token)) < 0.3] = -torch.inf
-    logits[:, torch.from_numpy(families.family_of_token) == FAMILIES.index("v")] = -torch.inf  # a whole family
+    logits[:, torch.from_numpy(families.family_of_token) == LETTERS.index("v")] = -torch.inf  # a whole family
     log_probs = torch.log_softmax(logits, dim=-1)
     found = FamilyTemperatures(families, {"pitch": temperature, "duration": 0.5})(log_probs).exp()
-    given = {FAMILIES.index("p"): temperature, FAMILIES.index("d"): 0.5}
+    given = {LETTERS.index("p"): temperature, LETTERS.index("d"): 0.5}
     for row, expected in zip(found, log_probs.double().numpy()):
         np.testing.assert_allclose(row, by_definition(expected, families.family_of_token, given), atol=1e-6)
 
 
 def test_an_unlikely_family_keeps_its_share_when_cold(families):
     """Its probabilities to the power of 20 are no numbers any more."""
-    pitches = torch.from_numpy(families.family_of_token) == FAMILIES.index("p")
+    pitches = torch.from_numpy(families.family_of_token) == LETTERS.index("p")
     log_probs = torch.log_softmax(torch.where(pitches, -40.0, 0.0)[None], dim=-1)
     found = FamilyTemperatures(families, {"pitch": 0.05})(log_probs)
     torch.testing.assert_close(found, log_probs)

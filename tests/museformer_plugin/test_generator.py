@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from data_prep.grammar import check_piece
+from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 from data_prep.tokens_to_midi import decode
-from data_prep.vocabulary import REPRESENTATIONS
 from museformer_plugin import generator as generator_module
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import TOKENS_TO_CLOSE, MuseformerGenerator

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fairseq.data import indexed_dataset
 
-from data_prep.vocabulary import REPRESENTATIONS
+from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.model import MuseformerLanguageModel

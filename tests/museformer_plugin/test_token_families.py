@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fairseq.data import Dictionary
 
-from data_prep.grammar import check_piece
-from data_prep.vocabulary import REPRESENTATIONS, TokenError
+from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import BarLayout
 from museformer_plugin.token_families import StreamCoordinates, TokenFamilies
@@ -125,7 +125,7 @@ def test_pieces_are_told_from_other_sequences(families_of, write_piece, name, li
 def test_pieces_are_those_of_the_definition(families_of, write_piece, name):
     """A piece with one token replaced by another of its family is a piece when ``check_piece`` says so."""
     families, chance = families_of(name), random.Random(0)
-    ids = {family: ids for family, ids in REPRESENTATIONS[name].families if ids}
+    ids = {family: ids for family, ids in REPRESENTATIONS[name].entries if ids}
     pieces = 0
     for seed in range(1500):
         words = write_piece(name, 3, seed % 50)

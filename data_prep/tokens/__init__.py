@@ -1,0 +1,1 @@
+"""The tokens: their vocabulary and grammar, songs encoded as them and decoded again, pieces read from text."""
