@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from museformer_plugin.fc_attention.layout import AttentionPlan
+from museformer_plugin.fc_attention import AttentionPlan
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .embedding import BarAwareEmbedding, PreviousTokens
 from .fc_attention import BarCache, BarLayout
+from .fc_attention.backends import try_kernels
 from .layer import MuseformerLayer, Turns
 from .packed_weights import PackableLinear
 from .recorded_steps import RecordedSteps
@@ -92,6 +93,18 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = PackableLinear(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
+        self._head_width = width // cfg.decoder_attention_heads
+        self._try_kernels()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MuseformerDecoder:
+        """What ``to``, ``half``, ``cuda`` and the like come down to; the kernels are tried here, not in a forward."""
+        super()._apply(fn, recurse)
+        self._try_kernels()
+        return self
+
+    def _try_kernels(self) -> None:
+        weight = self.output_projection.weight
+        try_kernels(weight.device, weight.dtype, self._head_width)
 
     def forward(
         self,

@@ -1,4 +1,4 @@
-"""Where pieces and bars lie in a batch, and who attends to whom as ranges of rows.
+"""Where pieces and bars lie in a batch, and the plans of who attends to whom that follow.
 
 A batch is its pieces' tokens laid end to end, without padding: T tokens, and N summaries, one for
 each complete bar, in the order of the bars. Token 0 of every piece is its prefix, outside every
@@ -8,15 +8,12 @@ last bar that is not complete has no summary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from .index_lists import DeviceLists, IndexLists
-from .walk import Walk
+from .plan import AttentionPlan, Segment, merge_ranges
 
 # Longer bars are cut into segments of this many queries, so that what is computed at a time is bounded.
 LONGEST_SEGMENT = 512
@@ -45,61 +42,6 @@ class PieceBars:
             raise ValueError("all bars but the last must be complete")
         if self.first_bar < 1:
             raise ValueError(f"bars are numbered from 1 up, not from {self.first_bar}")
-
-
-@dataclass(frozen=True)
-class AttentionPlan:
-    """Which rows of keys each segment of query rows attends to.
-
-    ``query_ranges`` int64 [S, 2], half-open, do not overlap. The keys of segment s are the rows of
-    ``key_ranges[first_key_range[s] : first_key_range[s + 1]]`` (int64 [R, 2], half-open), in order.
-    Where ``causal`` (bool [S]), the last rows of the keys are the segment's own rows, and a query
-    does not see those after itself; no other key of that segment comes behind them. ``num_keys``:
-    all key rows there are, seen or not.
-    """
-
-    query_ranges: np.ndarray
-    key_ranges: np.ndarray
-    first_key_range: np.ndarray
-    causal: np.ndarray
-    num_keys: int
-    _on_devices: dict[torch.device, DeviceLists] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_on_devices": {}}  # index lists travel between processes, copies on devices do not
-
-    @cached_property
-    def index_lists(self) -> IndexLists:
-        """The plan as the GPU kernels walk it, made at the first look."""
-        return IndexLists.of(self)
-
-    @cached_property
-    def walk(self) -> Walk:
-        """The plan as the plain path walks it: made once for all layers and passes of a batch."""
-        return Walk.of(self)
-
-    def on(self, device: torch.device) -> DeviceLists:
-        """The index lists on ``device``: copied once, then the same for all layers and passes of a batch."""
-        if device not in self._on_devices:
-            self._on_devices[device] = self.index_lists.to(device)
-        return self._on_devices[device]
-
-    @staticmethod
-    def of(segments: Iterable[tuple[tuple[int, int], list[tuple[int, int]], bool]], num_keys: int) -> AttentionPlan:
-        """Collect (query range, key ranges, causal) triples."""
-        queries, keys, first, causal = [], [], [0], []
-        for query_range, key_ranges, is_causal in segments:
-            queries.append(query_range)
-            keys.extend(key_ranges)
-            first.append(len(keys))
-            causal.append(is_causal)
-        return AttentionPlan(
-            np.array(queries, dtype=np.int64).reshape(-1, 2),
-            np.array(keys, dtype=np.int64).reshape(-1, 2),
-            np.array(first, dtype=np.int64),
-            np.array(causal, dtype=bool),
-            num_keys,
-        )
 
 
 @dataclass(frozen=True)
@@ -136,11 +78,6 @@ class BarLayout:
         """The tokens of each summary's bar, half-open, int64 [N, 2]."""
         own_row_and_bar = self.summary_plan.key_ranges.reshape(-1, 2, 2)
         return own_row_and_bar[:, 1] - self.num_summaries
-
-    def make_index_lists(self) -> None:
-        """Make what GPU kernels need now, in a data worker, rather than at the first attention."""
-        for plan in (self.token_plan, self.summary_plan):
-            _ = plan.index_lists
 
     @staticmethod
     def build(pieces: Sequence[PieceBars], structure_bars: Sequence[int], coarse: bool = True) -> BarLayout:
@@ -182,17 +119,6 @@ def _bar_ids(piece: PieceBars) -> np.ndarray:
     return np.cumsum(is_start)
 
 
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join half-open ranges that touch; they come in rising order."""
-    merged: list[tuple[int, int]] = []
-    for start, end in ranges:
-        if merged and merged[-1][1] == start:
-            merged[-1] = (merged[-1][0], end)
-        else:
-            merged.append((start, end))
-    return merged
-
-
 class _PieceRows:
     """The key rows of one piece inside a batch."""
 
@@ -207,16 +133,16 @@ class _PieceRows:
         self.structure = structure
         self.coarse = coarse
 
-    def token_segments(self, num_summaries: int) -> list[tuple[tuple[int, int], list[tuple[int, int]], bool]]:
+    def token_segments(self, num_summaries: int) -> list[Segment]:
         """The prefix and every bar, each with its keys; query rows count tokens only."""
         prefix = (self.token_start, self.token_start + 1)
-        segments = [(prefix, [prefix], True)]
+        found = [Segment(prefix, [prefix], causal=True)]
         for bar, (start, end) in enumerate(self.bars):
             keys = self._keys_of(bar, prefix)
             for first in range(start, end, LONGEST_SEGMENT):
                 last = min(first + LONGEST_SEGMENT, end)
-                segments.append(((first, last), [*keys[:-1], (keys[-1][0], last)], True))
-        return [((a - num_summaries, b - num_summaries), keys, causal) for (a, b), keys, causal in segments]
+                found.append(Segment((first, last), [*keys[:-1], (keys[-1][0], last)], causal=True))
+        return [segment._replace(queries=tuple(row - num_summaries for row in segment.queries)) for segment in found]
 
     def _keys_of(self, bar: int, prefix: tuple[int, int]) -> list[tuple[int, int]]:
         """Summaries, then the prefix and the structure bars, the own bar last."""
@@ -228,7 +154,7 @@ class _PieceRows:
                 summaries.append((self.first_summary + other, self.first_summary + other + 1))
         return merge_ranges(summaries) + merge_ranges([*tokens, self.bars[bar]])
 
-    def summary_segments(self) -> list[tuple[tuple[int, int], list[tuple[int, int]], bool]]:
+    def summary_segments(self) -> list[Segment]:
         """Every summary with itself and the tokens of its bar."""
         rows = [(self.first_summary + bar, self.first_summary + bar + 1) for bar in range(self.num_summaries)]
-        return [(row, [row, self.bars[bar]], False) for bar, row in enumerate(rows)]
+        return [Segment(row, [row, self.bars[bar]]) for bar, row in enumerate(rows)]

@@ -320,3 +320,14 @@ def test_half_precision_trains(build_decoder, read_piece, dtype):
         assert parameter.grad.isfinite().all(), name
         error = (parameter.grad.double() - other.grad).norm()
         assert error < 50 * torch.finfo(dtype).eps * other.grad.norm() + 1e-6, name
+
+
+def test_kernels_are_tried_where_a_model_is_built_and_moved(build_decoder, monkeypatch):
+    """By the device and dtype it has then; no forward pass does it."""
+    tried = []
+    monkeypatch.setattr("museformer_plugin.decoder.try_kernels", lambda *like: tried.append(like))
+    decoder = build_decoder()  # built in float32, then made float64
+    cpu = torch.device("cpu")
+    assert tried == [(cpu, torch.float32, 8), (cpu, torch.float64, 8)]
+    nn.Sequential(decoder).to(torch.bfloat16)
+    assert tried[2:] == [(cpu, torch.bfloat16, 8)]

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
+from .index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
 from .launching import fitting_registers, kernel_arguments, walk_configs
 from .primitives import causal_mask, dot, is_kept, load_rows, rounded, store_rows
 

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..index_lists import DeviceLists
+from .index_lists import DeviceLists
 from .launching import kernel_arguments
 from .primitives import is_kept, load_rows, store_rows
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarLayout, index_lists
-from museformer_plugin.fc_attention.index_lists import IndexLists
-from museformer_plugin.fc_attention.layout import AttentionPlan
+from museformer_plugin.fc_attention import AttentionPlan, BarLayout, Segment
+from museformer_plugin.fc_attention.backends import prepare_for_kernels
+from museformer_plugin.fc_attention.triton import index_lists
+from museformer_plugin.fc_attention.triton.index_lists import IndexLists, lists_on
 
 
 def seen_by_ranges(plan):
@@ -72,7 +73,7 @@ def test_bars_longer_than_a_segment(piece_of):
 def test_a_run_of_own_keys_may_be_cut_by_others():
     """Segment 1 sees the middle of segment 0's own rows, so that these fall into three runs."""
     for middle in ((10, 30), (2, 5)):
-        segments = [((0, 70), [(0, 70)], True), ((70, 75), [middle, (70, 75)], True)]
+        segments = [Segment((0, 70), [(0, 70)], True), Segment((70, 75), [middle, (70, 75)], True)]
         check(AttentionPlan.of(segments, 80))
 
 
@@ -94,7 +95,7 @@ def test_blocks_that_many_queries_see_are_split(piece_of, monkeypatch):
 def test_summaries_of_pieces_do_not_share_blocks(piece_of):
     """A shared block is walked by the queries that see any of its keys: those of one piece."""
     layout = BarLayout.build([piece_of([20] * 6), piece_of([20] * 6)], (1,))
-    lists = layout.token_plan.index_lists
+    lists = IndexLists.of(layout.token_plan)
     piece_of_key = np.concatenate([np.repeat([0, 1], 6), np.repeat([0, 1], 121)])
     for key_begin, size, *_ in lists.key_blocks:
         assert len(set(piece_of_key[lists.key_order[key_begin : key_begin + size]])) == 1
@@ -104,7 +105,7 @@ def test_work_is_close_to_the_live_pairs(piece_of):
     """Whole tiles of 64 x 64 that are walked, against the pairs that see each other, at the mean piece."""
     bars = np.maximum(1, np.random.default_rng(0).gamma(4, 158 / 4, 95)).astype(int).tolist()
     layout = BarLayout.build([piece_of(bars)], (1, 2, 4, 8, 12, 16, 24, 32))
-    lists = layout.token_plan.index_lists
+    lists = IndexLists.of(layout.token_plan)
     live = seen_by_ranges(layout.token_plan).sum()
     for keys_or_queries in (lists.query_blocks[:, 4], lists.key_blocks[:, 3]):
         assert (-(-keys_or_queries // 64) * 64 * 64).sum() < 1.35 * live
@@ -112,20 +113,19 @@ def test_work_is_close_to_the_live_pairs(piece_of):
 
 def test_lists_go_to_a_device_once(unequal_layout):
     plan, device = unequal_layout.token_plan, torch.device("cpu")
-    on_device = plan.on(device)
-    assert plan.on(device) is on_device
+    on_device = lists_on(plan, device)
+    assert lists_on(plan, device) is on_device
     for name in ("key_rows", "query_blocks", "key_order", "query_rows", "key_blocks", "partial_blocks", "seen"):
-        np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(plan.index_lists, name))
+        np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(plan.prepared(IndexLists.of), name))
         assert getattr(on_device, name).storage_offset() * getattr(on_device, name).element_size() % 16 == 0
 
 
 def test_lists_travel_between_processes_but_not_their_copies(piece_of):
     layout = BarLayout.build([piece_of([3, 70, 2])], (1,))
-    assert "index_lists" not in vars(layout.token_plan)
-    layout.make_index_lists()
-    layout.token_plan.on(torch.device("cpu"))
+    prepare_for_kernels(layout)
+    lists_on(layout.token_plan, torch.device("cpu"))
+    assert len(layout.token_plan._prepared) == 2
     arrived = pickle.loads(pickle.dumps(layout))
     for plan in (arrived.token_plan, arrived.summary_plan):
-        assert "index_lists" in vars(plan)
-        assert not plan._on_devices
+        assert plan._prepared.keys() == {(IndexLists.of,)}
     check(arrived.token_plan)

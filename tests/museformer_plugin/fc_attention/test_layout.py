@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from museformer_plugin.fc_attention import BarLayout, PieceBars
-from museformer_plugin.fc_attention.layout import merge_ranges
+from museformer_plugin.fc_attention.cpu.walk import Walk
+from museformer_plugin.fc_attention.plan import merge_ranges
 from museformer_plugin.fc_attention.reference import dense_masks
 
 MASKS = [
@@ -168,7 +169,7 @@ def test_bars_are_not_numbered_below_1():
 def test_walks_see_what_their_plans_see(layout):
     """Ranges with short gaps bridged, less the columns of the gaps, are the plan's ranges."""
     for plan in (layout.token_plan, layout.summary_plan):
-        walk = plan.walk
+        walk = plan.prepared(Walk.of)
         assert len(walk.segments) == len(plan.query_ranges)
         for number, (start, end, causal, first, last, width) in enumerate(walk.segments.tolist()):
             seen, columns = [], 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .ragged_head import without_interpreter_lock
+from .head import without_interpreter_lock
 
 
 class SummaryStep(NamedTuple):

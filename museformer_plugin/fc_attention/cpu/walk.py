@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .layout import AttentionPlan
+from ..plan import AttentionPlan
 
 # Runs of summaries with at most this many rows between them are taken as one, and those rows hidden: a product of its
 # own for each run costs more. What is hidden so belongs to earlier bars of the same piece: a hidden value that is not

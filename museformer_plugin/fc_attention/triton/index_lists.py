@@ -13,14 +13,13 @@ Plain NumPy, made where batches are made; ``to`` copies the lists to a device in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .layout import AttentionPlan
+from ..plan import AttentionPlan
 
 QUERY_BLOCK = 64  # queries of one program: bars of 158 tokens fill 82 % of such blocks, of 128 only 62 %
 KEY_BLOCK = 64  # keys of one program in the backward, and bits of a word
@@ -113,6 +112,15 @@ class IndexLists:
         on_device = packed.to(device, non_blocking=True).split(rooms)
         seen, *rows = (room[: array.size].view(array.shape) for room, array in zip(on_device, arrays))
         return DeviceLists(*rows, seen.view(torch.int64), self.num_partials, self.one_query_each)
+
+
+def lists_on(plan: AttentionPlan, device: torch.device) -> DeviceLists:
+    """The index lists of ``plan`` on ``device``: copied once, then the same for all layers and passes of a batch."""
+    return plan.prepared(_copy_to, device)
+
+
+def _copy_to(plan: AttentionPlan, device: torch.device) -> DeviceLists:
+    return plan.prepared(IndexLists.of).to(device)
 
 
 class _Segments(NamedTuple):

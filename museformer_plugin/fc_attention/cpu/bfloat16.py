@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .ragged_head import without_interpreter_lock
+from .head import without_interpreter_lock
 from .threads import in_threads
 from .walk import Walk
 
