@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .layout import BarLayout
+from .plan import AttentionPlan
 
 
 def dense_masks(layout: BarLayout) -> tuple[Tensor, Tensor]:
@@ -45,6 +46,22 @@ def dense_masks(layout: BarLayout) -> tuple[Tensor, Tensor]:
         torch.from_numpy(np.concatenate([coarse, fine], axis=1)),
         torch.from_numpy(np.concatenate([itself, tokens_of_its_bar], axis=1)),
     )
+
+
+def mask_of(plan: AttentionPlan) -> Tensor:
+    """Which keys each query of a plan sees, bool [Q, K]: by what ``Segment`` says, one query after another."""
+    mask = np.zeros((plan.num_queries, plan.num_keys), dtype=bool)
+    for segment in plan.segments():
+        (first, end), (first_own, end_own) = segment.queries, segment.keys[-1]
+        for query in range(first, end):
+            for start, stop in segment.keys:
+                mask[query, start:stop] = True
+            if segment.causal:
+                own = end_own - (end - query)
+                mask[query, own + 1 : end_own] = False
+                if segment.window:
+                    mask[query, first_own : max(first_own, own - segment.window + 1)] = False
+    return torch.from_numpy(mask)
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float = 0.0) -> Tensor:

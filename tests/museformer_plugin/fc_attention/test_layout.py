@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from museformer_plugin.fc_attention import BarLayout, PieceBars
-from museformer_plugin.fc_attention.cpu.walk import Walk
 from museformer_plugin.fc_attention.plan import merge_ranges
 from museformer_plugin.fc_attention.reference import dense_masks
 
@@ -164,23 +163,3 @@ def test_impossible_bars_are_refused(num_tokens, starts, num_complete, message):
 def test_bars_are_not_numbered_below_1():
     with pytest.raises(ValueError, match="bars are numbered from 1 up, not from 0"):
         PieceBars(5, np.array([1, 3]), 2, first_bar=0)
-
-
-def test_walks_see_what_their_plans_see(layout):
-    """Ranges with short gaps bridged, less the columns of the gaps, are the plan's ranges."""
-    for plan in (layout.token_plan, layout.summary_plan):
-        walk = plan.prepared(Walk.of)
-        assert len(walk.segments) == len(plan.query_ranges)
-        for number, (start, end, causal, first, last, width) in enumerate(walk.segments.tolist()):
-            seen, columns = [], 0
-            for visited, first_hole, last_hole in walk.visits[first:last].tolist():
-                rows = np.arange(*walk.ranges[visited].tolist())
-                columns += len(rows)
-                assert (end - start) * len(rows) <= walk.scores_of_visit
-                seen += np.delete(rows, walk.holes[first_hole:last_hole].numpy()).tolist()
-            assert columns == width
-            assert (end - start) * width <= walk.scores_of_segment
-            expected = plan.key_ranges[plan.first_key_range[number] : plan.first_key_range[number + 1]]
-            assert seen == [row for a, b in expected.tolist() for row in range(a, b)]
-            assert [start, end] == plan.query_ranges[number].tolist()
-            assert causal == plan.causal[number]

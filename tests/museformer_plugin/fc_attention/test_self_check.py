@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from museformer_plugin.fc_attention import fc_attention
-from museformer_plugin.fc_attention.cpu.walk import Walk
+from museformer_plugin.fc_attention.cpu.tiles import Tiles
 from museformer_plugin.fc_attention.self_check import largest_error
 
 
@@ -17,13 +17,13 @@ def test_it_can_be_run_where_gradients_are_off():
 
 def test_a_wrong_kernel_is_found(monkeypatch):
     """Softmax without the causal mask."""
-    right = Walk.of
+    right = Tiles.of
 
     def uncausal(plan):
-        walk = right(plan)
-        return walk._replace(segments=walk.segments * torch.tensor([1, 1, 0, 1, 1, 1]))
+        tiles = right(plan)
+        return tiles._replace(segments=tiles.segments * torch.tensor([1, 1, 0, 1, 1, 1, 1]))
 
-    monkeypatch.setattr(Walk, "of", uncausal)
+    monkeypatch.setattr(Tiles, "of", uncausal)
     assert largest_error(fc_attention, torch.device("cpu")) > 0.05
 
 
