@@ -14,10 +14,9 @@ from ..plan import AttentionPlan
 # finite would come through the product, and none may come from the future or from another piece.
 _LARGEST_GAP = 16
 
-# Segments with a moving left edge are cut to this share of their window, in queries, and to these limits: a cut segment
-# computes one more key a query, and takes products of its own.
-_SHARE_OF_WINDOW = 1 / 4
-_FEWEST_QUERIES, _MOST_QUERIES = 32, 512
+# Segments with a moving left edge are cut to this many queries. Fewer would compute fewer scores that are masked, in
+# products too small to pay: measured best for windows of 64 to 1,024 rows, in float32 and bfloat16.
+_QUERIES_OF_A_WINDOW = 128
 
 
 class Tiles(NamedTuple):
@@ -43,7 +42,7 @@ class Tiles(NamedTuple):
         segments, tiles, masked = [], [], []
         indices: dict[tuple[int, int], int] = {}
         scores_of_tile = scores_of_segment = 0
-        for segment in plan.with_short_windows(_longest_segment(plan)).segments():
+        for segment in plan.with_short_windows(_QUERIES_OF_A_WINDOW).segments():
             start, end = segment.queries
             last_range = segment.keys[-1]
             num_summaries = last_range[1] - end if segment.causal else 0  # own rows come last
@@ -65,11 +64,6 @@ class Tiles(NamedTuple):
             scores_of_tile,
             scores_of_segment,
         )
-
-
-def _longest_segment(plan: AttentionPlan) -> int:
-    """How many queries a segment with a window may have."""
-    return min(max(int(plan.windows.max(initial=0) * _SHARE_OF_WINDOW), _FEWEST_QUERIES), _MOST_QUERIES)
 
 
 def _bridge(ranges: list[tuple[int, int]], num_summaries: int) -> list[tuple[tuple[int, int], list[int]]]:

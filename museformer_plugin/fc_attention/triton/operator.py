@@ -21,25 +21,25 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float) -> Tensor:
         q, k, v = (_heads_together(rows) for rows in (q, k, v))
-        lists, words = lists_on(plan, q.device), None
+        lists, random_bits = lists_on(plan, q.device), None
         if dropout > 0:
             # one for each row, from PyTorch's generator of the device; kernels mix those of query and key
             size = (q.shape[1], len(q) + len(k))
-            words = torch.randint(-(2**31), 2**31, size, dtype=torch.int32, device=q.device)
+            random_bits = torch.randint(-(2**31), 2**31, size, dtype=torch.int32, device=q.device)
         run = summary_fwd if lists.one_query_each else ragged_fwd
         with torch.cuda.device_of(q):
-            out, lse = run(q, k, v, lists, words, dropout)
-        ctx.save_for_backward(q, k, v, out, lse, words)
+            out, lse = run(q, k, v, lists, random_bits, dropout)
+        ctx.save_for_backward(q, k, v, out, lse, random_bits)
         ctx.lists, ctx.dropout = lists, dropout
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        *saved, words = ctx.saved_tensors
+        *saved, random_bits = ctx.saved_tensors
         run = summary_bwd if ctx.lists.one_query_each else ragged_bwd
         with torch.cuda.device_of(grad_out):
-            grads = run(*saved, grad_out.contiguous(), ctx.lists, words, ctx.dropout)
+            grads = run(*saved, grad_out.contiguous(), ctx.lists, random_bits, ctx.dropout)
         return *grads, None, None
 
 

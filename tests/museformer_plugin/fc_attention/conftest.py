@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarLayout, PieceBars
+from museformer_plugin.fc_attention import AttentionPlan, BarLayout, PieceBars, Segment
 
 PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
 
@@ -42,6 +42,39 @@ LAYOUTS = {
     "no_coarse": ([([3, 1, 4, 2], True), ([2, 3, 3], False)], (1, 3), False),
     "own_bar_only": ([([3, 1, 4, 2], True)], (), False),
 }
+
+
+# Bars of pieces, and between them segments whose window is shorter or longer than themselves, or reaches beyond them.
+MIXED = AttentionPlan.of(
+    [
+        Segment((0, 1), [(5, 6)], causal=True),
+        Segment((1, 90), [(0, 3), (5, 95)], causal=True, window=7),
+        Segment((90, 100), [(1, 2), (4, 5), (60, 105)], causal=True, window=30),
+        Segment((100, 130), [(2, 4), (70, 135)], causal=True),
+        Segment((130, 140), [(0, 5)]),
+        Segment((140, 300), [(0, 1), (135, 305)], causal=True, window=64),
+    ],
+    310,
+)
+PLANS = {
+    "one_row": AttentionPlan.sliding([9, 3], 1),
+    "window_3": AttentionPlan.sliding([9, 1, 40], 3),
+    "longer_than_the_pieces": AttentionPlan.sliding([9, 30], 50),
+    "windows_of_100": AttentionPlan.sliding([250, 70], 100),
+    "prefix": AttentionPlan.sliding([90, 2, 1, 130], 33, prefix=2),
+    "mixed": MIXED,
+}
+
+
+@pytest.fixture(params=PLANS.values(), ids=PLANS.keys())
+def windowed_plan(request):
+    """One of several plans with moving left edges."""
+    return request.param
+
+
+@pytest.fixture
+def mixed_plan():
+    return AttentionPlan.of(MIXED.segments(), MIXED.num_keys)  # nothing prepared
 
 
 @pytest.fixture(scope="session")

@@ -11,39 +11,20 @@ from museformer_plugin.fc_attention.cpu import tiles as tiles_module
 from museformer_plugin.fc_attention.cpu.tiles import Tiles
 from museformer_plugin.fc_attention.reference import dense_masks, mask_of, masked_attention
 
-# Bars of pieces, and between them segments whose window is shorter or longer than themselves, or reaches beyond them.
-MIXED = AttentionPlan.of(
-    [
-        Segment((0, 1), [(5, 6)], causal=True),
-        Segment((1, 90), [(0, 3), (5, 95)], causal=True, window=7),
-        Segment((90, 100), [(1, 2), (4, 5), (60, 105)], causal=True, window=30),
-        Segment((100, 130), [(2, 4), (70, 135)], causal=True),
-        Segment((130, 140), [(0, 5)]),
-        Segment((140, 300), [(0, 1), (135, 305)], causal=True, window=64),
-    ],
-    310,
-)
-PLANS = {
-    "one_row": AttentionPlan.sliding([9, 3], 1),
-    "window_3": AttentionPlan.sliding([9, 1, 40], 3),
-    "longer_than_the_pieces": AttentionPlan.sliding([9, 30], 50),
-    "windows_of_100": AttentionPlan.sliding([250, 70], 100),
-    "prefix": AttentionPlan.sliding([90, 2, 1, 130], 33, prefix=2),
-    "mixed": MIXED,
-}
-
-
-@pytest.fixture(params=PLANS.values(), ids=PLANS.keys())
-def plan(request):
-    """One of several plans with moving left edges."""
-    return request.param
-
 
 def random_rows(plan, dtype=torch.float64, heads=2, width=4):
     generator = torch.Generator().manual_seed(0)
     sizes = (plan.num_queries, plan.num_keys, plan.num_keys)
     rows = [torch.randn(size, heads, width, generator=generator, dtype=torch.float64).to(dtype) for size in sizes]
     return [part.requires_grad_() for part in rows]
+
+
+def by_us(plan, dropout=0.0):
+    return lambda q, k, v: attention(q, k, v, plan, dropout)
+
+
+def by_mask(plan):
+    return lambda q, k, v: masked_attention(q, k, v, mask_of(plan))
 
 
 def with_gradients(function, rows):
@@ -78,9 +59,9 @@ def test_masks_of_plans_are_those_of_the_layout(layout):
 
 
 @pytest.mark.parametrize(("longest", "align"), [(1, 1), (8, 1), (16, 16), (64, 64), (500, 1)])
-def test_shorter_segments_see_the_same(plan, longest, align):
-    cut = plan.with_short_windows(longest, align)
-    assert torch.equal(mask_of(cut), mask_of(plan))
+def test_shorter_segments_see_the_same(windowed_plan, longest, align):
+    cut = windowed_plan.with_short_windows(longest, align)
+    assert torch.equal(mask_of(cut), mask_of(windowed_plan))
     for segment in cut.segments():
         if segment.window:
             (first, end), (first_key, end_key) = segment.queries, segment.keys[-1]
@@ -92,10 +73,10 @@ def test_plans_without_windows_are_not_cut(layout):
     assert layout.token_plan.with_short_windows(1) is layout.token_plan
 
 
-def test_segments_are_what_a_plan_was_made_of():
-    again = AttentionPlan.of(MIXED.segments(), MIXED.num_keys)
-    assert again.segments() == MIXED.segments()
-    assert MIXED.segments()[1] == Segment((1, 90), [(0, 3), (5, 95)], True, 7)
+def test_segments_are_what_a_plan_was_made_of(mixed_plan):
+    again = AttentionPlan.of(mixed_plan.segments(), mixed_plan.num_keys)
+    assert again.segments() == mixed_plan.segments()
+    assert mixed_plan.segments()[1] == Segment((1, 90), [(0, 3), (5, 95)], True, 7)
 
 
 def test_what_a_backend_prepares_is_made_once_and_travels_unless_it_is_for_a_device(unequal_layout):
@@ -142,35 +123,37 @@ def test_tiles_see_what_their_plans_see(layout):
         np.testing.assert_array_equal(seen_in_tiles(tiles, (plan.num_queries, plan.num_keys)), mask_of(plan).numpy())
 
 
-def test_tiles_of_windows_see_what_their_plans_see(plan):
-    tiles = Tiles.of(plan)
-    np.testing.assert_array_equal(seen_in_tiles(tiles, (plan.num_queries, plan.num_keys)), mask_of(plan).numpy())
+def test_tiles_of_windows_see_what_their_plans_see(windowed_plan):
+    tiles = Tiles.of(windowed_plan)
+    np.testing.assert_array_equal(
+        seen_in_tiles(tiles, (windowed_plan.num_queries, windowed_plan.num_keys)), mask_of(windowed_plan).numpy()
+    )
 
 
-def test_outputs_and_gradients_are_those_of_the_dense_mask(plan):
-    rows = random_rows(plan)
-    theirs = with_gradients(lambda q, k, v: masked_attention(q, k, v, mask_of(plan)), rows)
-    for found, expected in zip(with_gradients(lambda q, k, v: attention(q, k, v, plan), rows), theirs):
+def test_outputs_and_gradients_are_those_of_the_dense_mask(windowed_plan):
+    rows = random_rows(windowed_plan)
+    theirs = with_gradients(by_mask(windowed_plan), rows)
+    for found, expected in zip(with_gradients(by_us(windowed_plan), rows), theirs):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("fewest", [1, 5, 1000])
-def test_however_windows_are_cut(fewest, monkeypatch):
-    monkeypatch.setattr(tiles_module, "_FEWEST_QUERIES", fewest)
-    plan = AttentionPlan.of(MIXED.segments(), MIXED.num_keys)
+@pytest.mark.parametrize("queries", [1, 5, 1000])
+def test_however_windows_are_cut(mixed_plan, queries, monkeypatch):
+    monkeypatch.setattr(tiles_module, "_QUERIES_OF_A_WINDOW", queries)
+    plan = AttentionPlan.of(mixed_plan.segments(), mixed_plan.num_keys)
     rows = random_rows(plan)
-    theirs = with_gradients(lambda q, k, v: masked_attention(q, k, v, mask_of(plan)), rows)
-    for found, expected in zip(with_gradients(lambda q, k, v: attention(q, k, v, plan), rows), theirs):
+    theirs = with_gradients(by_mask(plan), rows)
+    for found, expected in zip(with_gradients(by_us(plan), rows), theirs):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_scores_too_large_for_exp(plan):
+def test_scores_too_large_for_exp(windowed_plan):
     """Hidden scores may be larger than those that a query sees by more than exp can take."""
-    rows = random_rows(plan)
+    rows = random_rows(windowed_plan)
     with torch.no_grad():
         rows[0] *= 900
-    theirs = with_gradients(lambda q, k, v: masked_attention(q, k, v, mask_of(plan)), rows)
-    for found, expected in zip(with_gradients(lambda q, k, v: attention(q, k, v, plan), rows), theirs):
+    theirs = with_gradients(by_mask(windowed_plan), rows)
+    for found, expected in zip(with_gradients(by_us(windowed_plan), rows), theirs):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-7)
 
 
@@ -179,15 +162,15 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda *rows: attention(*rows, plan), random_rows(plan, width=2))
 
 
-def test_gradients_with_dropout_are_those_of_the_drawn_mask(plan):
+def test_gradients_with_dropout_are_those_of_the_drawn_mask(windowed_plan):
     """With the rows of the identity as values, out is the weights themselves."""
-    q, k, v = random_rows(plan)
+    q, k, v = random_rows(windowed_plan)
     torch.manual_seed(3)
-    shape = (plan.num_keys, 2, plan.num_keys)
+    shape = (windowed_plan.num_keys, 2, windowed_plan.num_keys)
     zeros = torch.zeros(shape, dtype=torch.float64)
-    values = torch.eye(plan.num_keys, dtype=torch.float64).unsqueeze(1).expand(shape)
-    kept = attention(zeros[: plan.num_queries], zeros, values, plan, 0.25).transpose(0, 1) != 0
-    mask = mask_of(plan)
+    values = torch.eye(windowed_plan.num_keys, dtype=torch.float64).unsqueeze(1).expand(shape)
+    kept = attention(zeros[: windowed_plan.num_queries], zeros, values, windowed_plan, 0.25).transpose(0, 1) != 0
+    mask = mask_of(windowed_plan)
     assert not (kept & ~mask).any()
 
     def theirs(q, k, v):
@@ -197,17 +180,17 @@ def test_gradients_with_dropout_are_those_of_the_drawn_mask(plan):
 
     expected = with_gradients(theirs, [q, k, v])
     torch.manual_seed(3)
-    for found, right in zip(with_gradients(lambda q, k, v: attention(q, k, v, plan, 0.25), [q, k, v]), expected):
+    for found, right in zip(with_gradients(by_us(windowed_plan, 0.25), [q, k, v]), expected):
         torch.testing.assert_close(found, right, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_error_is_at_most_twice_that_of_eager_code(plan, dtype):
-    low = random_rows(plan, dtype, width=16)
+def test_error_is_at_most_twice_that_of_eager_code(windowed_plan, dtype):
+    low = random_rows(windowed_plan, dtype, width=16)
     exact = [rows.detach().double().requires_grad_() for rows in low]
-    dense = lambda q, k, v: masked_attention(q, k, v, mask_of(plan))  # noqa: E731
+    dense = by_mask(windowed_plan)
     truth, eager = with_gradients(dense, exact), with_gradients(dense, low)
-    for found, coarse, expected in zip(with_gradients(lambda q, k, v: attention(q, k, v, plan), low), eager, truth):
+    for found, coarse, expected in zip(with_gradients(by_us(windowed_plan), low), eager, truth):
         error, allowed = ((part.double() - expected).abs().max() for part in (found, coarse))
         assert error <= 2 * allowed + 64 * torch.finfo(torch.float32).eps * max(1.0, expected.abs().max())
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarLayout, fc_attention
+from museformer_plugin.fc_attention import AttentionPlan, BarLayout, fc_attention
 from museformer_plugin.fc_attention.cpu import operator as cpu
-from museformer_plugin.fc_attention.reference import fc_attention_reference
+from museformer_plugin.fc_attention.reference import fc_attention_reference, mask_of, masked_attention
 from museformer_plugin.fc_attention.triton import index_lists
 
 PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
@@ -134,8 +134,37 @@ def test_the_cpu_backend_computes_the_same(attend, unequal_layout, device):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+def test_left_edges_that_move(attend, windowed_plan, device):
+    """Sliding windows, some shorter than a tile, so that a query may see nothing of the first."""
+    leaves = ragged_inputs(windowed_plan, windowed_plan.num_queries, device)
+    dense = with_gradients(lambda q, k, v, plan: masked_attention(q, k, v, mask_of(plan)), leaves, windowed_plan)
+    for ours, theirs in zip(with_gradients(attend, leaves, windowed_plan), dense):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_left_edges_with_dropout(attend, device):
+    """Gradients are those of the mask that was drawn, which the same seed draws again."""
+    plan = AttentionPlan.sliding([90, 20], 33, prefix=1)
+    leaves = [leaf.detach().requires_grad_() for leaf in ragged_inputs(plan, plan.num_queries, device)]
+    zeros = torch.zeros(plan.num_keys, 2, plan.num_keys, device=device)
+    torch.manual_seed(2)
+    identity = torch.eye(plan.num_keys, device=device).unsqueeze(1).expand(zeros.shape)
+    kept = (attend(zeros, zeros, identity, plan, 0.3) != 0).transpose(0, 1)
+    mask = mask_of(plan).to(device)
+    assert not (kept & ~mask).any()
+
+    def theirs(q, k, v, plan):
+        weights = (torch.einsum("qhd,khd->hqk", q, k) / 4).masked_fill(~mask, float("-inf")).softmax(-1)
+        return torch.einsum("hqk,khd->qhd", weights * kept / 0.7, v)
+
+    torch.manual_seed(2)
+    found = with_gradients(lambda *rows: attend(*rows, 0.3), leaves, plan)
+    for ours, right in zip(found, with_gradients(theirs, leaves, plan)):
+        torch.testing.assert_close(ours, right, rtol=1e-4, atol=1e-5)
+
+
 def test_blocks_that_many_queries_see_are_summed_in_parts(attend, piece_of, device, monkeypatch):
-    monkeypatch.setattr(index_lists, "LONGEST_WALK", 50)
+    monkeypatch.setattr(index_lists, "LONGEST_LOOP", 50)
     monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
     layout = BarLayout.build([piece_of([9, 70, 3, 2, 30])], (1, 2))
     plan = layout.token_plan
