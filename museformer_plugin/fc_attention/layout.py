@@ -2,8 +2,10 @@
 
 A batch is its pieces' tokens laid end to end, without padding: T tokens, and N summaries, one for
 each complete bar, in the order of the bars. Token 0 of every piece is its prefix, outside every
-bar; bars follow without gaps and are numbered from 1, or from where a window of a piece begins. A
-last bar that is not complete has no summary.
+bar; bars follow without gaps, in the order in which they are written. Each carries a number: 1, 2 and
+so on unless told otherwise, as where a window of a piece begins later, or where a bar is written after
+bars that sound later. A bar sees bars written before it, by the distance of their numbers. A last bar
+that is not complete has no summary.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ LONGEST_SEGMENT = 512
 class PieceBars:
     """The bars of one piece, or of a window of it.
 
-    ``starts`` int [bars] counts from the prefix, so the first is 1. ``first_bar``: the number of the first bar.
+    ``starts`` int [bars] counts from the prefix, so the first is 1. ``numbers`` int [bars], from 1 up in any order and
+    with repeats; None is 1, 2, 3 ... Raises ValueError for impossible bars.
     """
 
     num_tokens: int
     starts: np.ndarray
     num_complete: int
-    first_bar: int = 1
+    numbers: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.num_tokens < 1:
@@ -40,16 +43,26 @@ class PieceBars:
             raise ValueError(f"the last bar starts at {self.starts[-1]} of {self.num_tokens} tokens")
         if not len(self.starts) - 1 <= self.num_complete <= len(self.starts):
             raise ValueError("all bars but the last must be complete")
-        if self.first_bar < 1:
-            raise ValueError(f"bars are numbered from 1 up, not from {self.first_bar}")
+        if len(self.bar_numbers) != len(self.starts):
+            raise ValueError(f"{len(self.starts)} bars cannot have {len(self.bar_numbers)} numbers")
+        if self.bar_numbers.min(initial=1) < 1:
+            raise ValueError(f"bars are numbered from 1 up, not from {self.bar_numbers.min()}")
+
+    @property
+    def bar_numbers(self) -> np.ndarray:
+        """The number of each bar, int64 [bars]."""
+        if self.numbers is None:
+            return np.arange(1, len(self.starts) + 1)
+        return np.asarray(self.numbers, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class BarLayout:
     """A batch of pieces laid end to end, and its two attention plans.
 
-    ``pieces``: their bars. ``structure_bars``: distances, in bars, of the earlier bars attended to
-    token by token. ``coarse``: whether the other earlier bars are seen through their summaries;
+    ``pieces``: their bars. ``structure_bars``: distances, from number to number, of the bars written
+    before that are attended to token by token; 0 or less are of bars with the same number or a higher
+    one. ``coarse``: whether the others written before are seen through their summaries;
     without it there are none (N = 0). ``bar_ids`` int64 [T]: the number of each token's bar, 0 for a
     prefix. ``summary_bar_ids`` int64 [N]. ``token_plan`` and ``summary_plan`` address key rows
     [summaries | tokens], that is N + T rows.
@@ -83,12 +96,10 @@ class BarLayout:
     def build(pieces: Sequence[PieceBars], structure_bars: Sequence[int], coarse: bool = True) -> BarLayout:
         """Lay ``pieces`` end to end.
 
-        Raises ValueError when there is no piece or a structure distance is not positive.
+        Raises ValueError when there is no piece.
         """
         if not pieces:
             raise ValueError("a batch has at least one piece")
-        if any(distance < 1 for distance in structure_bars):
-            raise ValueError(f"structure bars are distances from 1 up, not {list(structure_bars)}")
         num_summaries = sum(piece.num_complete for piece in pieces) if coarse else 0
         token_segments, summary_segments = [], []
         token_start = num_summaries  # in key rows
@@ -105,7 +116,7 @@ class BarLayout:
             coarse=coarse,
             bar_ids=np.concatenate([_bar_ids(piece) for piece in pieces]),
             summary_bar_ids=np.concatenate(
-                [piece.first_bar + np.arange(piece.num_complete if coarse else 0) for piece in pieces]
+                [piece.bar_numbers[: piece.num_complete if coarse else 0] for piece in pieces]
             ),
             token_plan=AttentionPlan.of(token_segments, token_start),
             summary_plan=AttentionPlan.of(summary_segments, token_start),
@@ -113,10 +124,7 @@ class BarLayout:
 
 
 def _bar_ids(piece: PieceBars) -> np.ndarray:
-    is_start = np.zeros(piece.num_tokens, dtype=np.int64)
-    is_start[piece.starts] = 1
-    is_start[piece.starts[:1]] = piece.first_bar
-    return np.cumsum(is_start)
+    return np.concatenate([[0], np.repeat(piece.bar_numbers, np.diff(piece.starts, append=piece.num_tokens))])
 
 
 class _PieceRows:
@@ -128,6 +136,7 @@ class _PieceRows:
         self.token_start = token_start
         edges = [token_start + int(start) for start in piece.starts] + [token_start + piece.num_tokens]
         self.bars = list(zip(edges, edges[1:]))
+        self.numbers: list[int] = piece.bar_numbers.tolist()
         self.first_summary = first_summary
         self.num_summaries = piece.num_complete if coarse else 0
         self.structure = structure
@@ -147,8 +156,9 @@ class _PieceRows:
     def _keys_of(self, bar: int, prefix: tuple[int, int]) -> list[tuple[int, int]]:
         """Summaries, then the prefix and the structure bars, the own bar last."""
         summaries, tokens = [], [prefix]
-        for other in range(bar):
-            if bar - other in self.structure:
+        number = self.numbers[bar]
+        for other, number_of_other in enumerate(self.numbers[:bar]):
+            if number - number_of_other in self.structure:
                 tokens.append(self.bars[other])
             elif self.coarse:
                 summaries.append((self.first_summary + other, self.first_summary + other + 1))
