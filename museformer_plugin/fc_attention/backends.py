@@ -90,7 +90,7 @@ def _triton_operator() -> ModuleType:
 
 
 def prepare_for_kernels(layout: BarLayout) -> None:
-    """Make what the kernels walk of a batch, in a data worker, rather than at the first attention."""
+    """Make the lists that the kernels loop over, in a data worker, rather than at the first attention."""
     for plan in (layout.token_plan, layout.summary_plan):
         plan.prepared(IndexLists.of)
 

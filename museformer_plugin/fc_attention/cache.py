@@ -66,7 +66,7 @@ class _Stream:
 
 
 class BarCache:
-    """Keys and values of a batch of streams, each at its own place in its own bar.
+    """Keys and values of a batch of streams, each somewhere in its own bar.
 
     A step is ``begin_step``, ``visible``, then ``attend`` once per layer, then ``end_step``; a stream whose bar is over
     is told by ``end_bar``.
@@ -75,7 +75,7 @@ class BarCache:
     """
 
     def __init__(self, structure_bars: Sequence[int], coarse: bool, *, padded: bool, expected: int = 1) -> None:
-        """``expected``: how many streams will be added, so that room is made for them at once."""
+        """``expected``: how many streams will be added, so that there is memory for them at once."""
         self.structure_bars = frozenset(structure_bars)
         self.coarse = coarse
         self.padded = padded
@@ -109,15 +109,15 @@ class BarCache:
         own_start = edges[piece.num_complete] if piece.num_tokens > 1 else 1
         self._gather(len(self._streams) - 1, token_rows[:, :, :, own_start:])
 
-    def _gather(self, number: int, own: Tensor | None = None) -> None:
-        """Lay out the keys of stream ``number`` for its next bar, ``own`` being what it has of it."""
-        stream = self._streams[number]
+    def _gather(self, index: int, own: Tensor | None = None) -> None:
+        """Lay out the keys of stream ``index`` for its next bar, ``own`` being what it has of it."""
+        stream = self._streams[index]
         parts = stream.key_rows()
         stream.own_start = stream.length = sum(part.shape[3] for part in parts)
         if own is not None:
             parts.append(own)
             stream.length += own.shape[3]
-        self._buffers.begin(number, parts)
+        self._buffers.begin(index, parts)
 
     @property
     def bar_numbers(self) -> np.ndarray:
@@ -125,7 +125,7 @@ class BarCache:
         return np.array([stream.number for stream in self._streams], dtype=np.int64)
 
     def begin_step(self) -> np.ndarray:
-        """Make room for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
+        """Let there be memory for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
         lengths = [stream.length for stream in self._streams]
         self._buffers.begin_step(lengths)
         return np.array(lengths, dtype=np.int64)
@@ -140,46 +140,46 @@ class BarCache:
         """Of the step under way: that of the padded buffer, and how many of its rows are read."""
         return self._buffers.shape
 
-    def visible(self, places: Tensor) -> Tensor | None:
+    def visible(self, positions: Tensor) -> Tensor | None:
         """For ``attend``, from what ``begin_step`` returned: bool [B, 1, 1, rows], or None where not padded."""
-        return self._buffers.visible(places)
+        return self._buffers.visible(positions)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: Tensor | None) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
         """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh].
 
-        ``places`` int64 [B] is on the device what ``begin_step`` returned, ``visible`` what the method returned.
+        ``positions`` int64 [B] is on the device what ``begin_step`` returned, ``visible`` what the method returned.
         """
-        return self._buffers.attend(layer, q, k, v, places, visible)
+        return self._buffers.attend(layer, q, k, v, positions, visible)
 
     def end_step(self) -> None:
         """Every stream has one more token in its own bar."""
         for stream in self._streams:
             stream.length += 1
 
-    def own_bar(self, number: int) -> Tensor:
-        """Keys and values [L, 2, H, n, Dh] of stream ``number``'s own bar so far."""
-        stream = self._streams[number]
-        return self._buffers.rows_of(number)[:, :, :, stream.own_start : stream.length]
+    def own_bar(self, index: int) -> Tensor:
+        """Keys and values [L, 2, H, n, Dh] of stream ``index``'s own bar so far."""
+        stream = self._streams[index]
+        return self._buffers.rows_of(index)[:, :, :, stream.own_start : stream.length]
 
-    def end_bar(self, number: int, summary_rows: Tensor | None) -> None:
-        """Stream ``number`` has completed its bar: file it, with its summary's K2 s' and V2 s'
+    def end_bar(self, index: int, summary_rows: Tensor | None) -> None:
+        """Stream ``index`` has completed its bar: file it, with its summary's K2 s' and V2 s'
         [L, 2, H, 1, Dh], and gather the keys of its next bar."""
-        stream = self._streams[number]
-        stream.end_bar(self.own_bar(number).clone(), summary_rows)
-        self._gather(number)
+        stream = self._streams[index]
+        stream.end_bar(self.own_bar(index).clone(), summary_rows)
+        self._gather(index)
 
-    def select(self, numbers: Sequence[int]) -> None:
-        """Keep the streams of these numbers, in this order, with repeats; nothing moves for the identity."""
-        if list(numbers) == list(range(len(self._streams))):
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these streams, in this order, with repeats; nothing moves for the identity."""
+        if list(indices) == list(range(len(self._streams))):
             return
-        self._buffers.select(numbers)
-        self._streams = [self._streams[number].copy() for number in numbers]
+        self._buffers.select(indices)
+        self._streams = [self._streams[index].copy() for index in indices]
 
-    def put(self, number: int, entering: BarCache) -> None:
-        """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""
+    def put(self, index: int, entering: BarCache) -> None:
+        """Let the one stream of ``entering``, which stays as it is, take the place of ``index``."""
         stream = entering._streams[0].copy()
-        self._streams[number] = stream
-        self._buffers.begin(number, [entering._buffers.rows_of(0)[:, :, :, : stream.length]])
+        self._streams[index] = stream
+        self._buffers.begin(index, [entering._buffers.rows_of(0)[:, :, :, : stream.length]])
 
     def num_bytes(self) -> int:
         """Memory held, in bytes."""
