@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.floor import Ceilings, live_pairs, measure_ceilings, seconds
-from museformer_plugin.fc_attention import BarLayout, PieceBars, fc_attention
-from museformer_plugin.fc_attention.backends import attention_for, choose_backend
+from museformer_plugin.fc_attention import BarLayout, PieceBars, attention, fc_attention
+from museformer_plugin.fc_attention.backends import choose_backend
 from museformer_plugin.fc_attention.reference import dense_masks
 
 STRUCTURE_BARS = (1, 2, 4, 8, 12, 16, 24, 32)
@@ -153,12 +153,14 @@ def candidates(layout: BarLayout, device: torch.device, dtype: torch.dtype) -> t
     step_heads_first = tuple(map(heads_first, step))
 
     found, missing = [], []
-    attention = partial(F.scaled_dot_product_attention, *causal, is_causal=True)
+    over_everything = partial(F.scaled_dot_product_attention, *causal, is_causal=True)
     if device.type == "cuda":
         for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
-            found.append(Candidate(f"SDPA {backend.name.lower()}", CAUSAL, _with_sdpa(backend, attention), causal))
+            found.append(
+                Candidate(f"SDPA {backend.name.lower()}", CAUSAL, _with_sdpa(backend, over_everything), causal)
+            )
     else:
-        found.append(Candidate("SDPA", CAUSAL, attention, causal))
+        found.append(Candidate("SDPA", CAUSAL, over_everything, causal))
 
     cells = tokens * layout.token_plan.num_keys
     if cells <= MOST_MASK_CELLS:
@@ -176,11 +178,11 @@ def candidates(layout: BarLayout, device: torch.device, dtype: torch.dtype) -> t
         else:
             missing.append(Row(tokens, TOKEN_STEP, name, note="compared on CUDA only"))
 
-    names = ["plain"]
+    names = ["cpu"]
     if choose_backend(device, dtype, HEAD_WIDTH).name == "triton":
         names.append("triton")
     for name in names:
-        run = partial(attention_for(step[0], name), *step, layout.token_plan)
+        run = partial(attention, *step, layout.token_plan, backend=name)
         found.append(Candidate(f"ours, {name}", TOKEN_STEP, run, step))
         operator = partial(fc_attention, token_qkv, summary_qkv, weight, layout, backend=name)
         found.append(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from museformer_plugin.fc_attention.layout import AttentionPlan
+from museformer_plugin.fc_attention import AttentionPlan
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,13 @@ class Ceilings:
 def live_pairs(plan: AttentionPlan) -> int:
     """Pairs of a query and a key it attends to."""
     queries = plan.query_ranges[:, 1] - plan.query_ranges[:, 0]
-    lengths = np.concatenate([[0], np.cumsum(plan.key_ranges[:, 1] - plan.key_ranges[:, 0])])
-    keys = np.diff(lengths[plan.first_key_range])
-    return int((queries * keys - np.where(plan.causal, queries * (queries - 1) // 2, 0)).sum())
+    lengths = plan.key_ranges[:, 1] - plan.key_ranges[:, 0]
+    keys = np.diff(np.concatenate([[0], np.cumsum(lengths)])[plan.first_key_range])
+    pairs = queries * keys - np.where(plan.causal, queries * (queries - 1) // 2, 0)
+    # a left edge hides so much of the last range from the last query, and one key less from each before it
+    hidden = np.where(plan.windows > 0, lengths[plan.first_key_range[1:] - 1] - plan.windows, 0).clip(0)
+    rising = np.minimum(hidden, queries)
+    return int((pairs - rising * (2 * hidden - rising + 1) // 2).sum())
 
 
 def measure_ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from .fc_attention import fc_attention
 from .fc_attention.backends import choose_backend
 from .fc_attention.self_check import TOLERANCES, largest_error
 
@@ -34,7 +35,7 @@ def main() -> int:
         print(f"{device} ({name})")
         for dtype, tolerance in TOLERANCES.items():
             backend = choose_backend(device, dtype, _HEAD_WIDTH)
-            error = largest_error(device, dtype, _HEAD_WIDTH)
+            error = largest_error(fc_attention, device, dtype, _HEAD_WIDTH)
             verdict = "ok" if error < tolerance else "WRONG"
             failed = failed or error >= tolerance
             print(

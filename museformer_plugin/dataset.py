@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .fc_attention import BarLayout, PieceBars
+from .fc_attention.backends import prepare_for_kernels
 from .token_families import TokenFamilies
 
 
@@ -19,7 +20,7 @@ def lay_out_batch(structure_bars: Sequence[int], coarse: bool, for_gpu: bool, pi
     """The layout of a batch, with the index lists of the GPU kernels where they will be wanted."""
     layout = BarLayout.build(pieces, structure_bars, coarse)
     if for_gpu:
-        layout.make_index_lists()
+        prepare_for_kernels(layout)
     return layout
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .embedding import BarAwareEmbedding, PreviousTokens
 from .fc_attention import BarCache, BarLayout
+from .fc_attention.backends import try_kernels
 from .layer import MuseformerLayer, Turns
 from .packed_weights import PackableLinear
 from .recorded_steps import RecordedSteps
@@ -92,6 +94,18 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = PackableLinear(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
+        self._head_width = width // cfg.decoder_attention_heads
+        self._try_kernels()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MuseformerDecoder:
+        """What ``to``, ``half``, ``cuda`` and the like come down to; the kernels are tried here, not in a forward."""
+        super()._apply(fn, recurse)
+        self._try_kernels()
+        return self
+
+    def _try_kernels(self) -> None:
+        weight = self.output_projection.weight
+        try_kernels(weight.device, weight.dtype, self._head_width)
 
     def forward(
         self,
@@ -121,10 +135,17 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         missing = prev_output_tokens.shape[1] - padded.shape[1]
         return (F.pad(padded, (0, 0, 0, missing)) if missing else padded), _NO_ATTENTION
 
-    def lay_out(self, pieces: Sequence[Tensor]) -> tuple[BarLayout, np.ndarray]:
-        """Bars and coordinates (int64 [3, T]) of token sequences without padding, begin token first."""
+    def lay_out(
+        self, pieces: Sequence[Tensor], bar_numbers: Sequence[np.ndarray] | None = None
+    ) -> tuple[BarLayout, np.ndarray]:
+        """Bars and coordinates (int64 [3, T]) of token sequences without padding, begin token first.
+
+        ``bar_numbers``, int [bars or more] each: the numbers of their bars, which are else 1, 2, 3 ...
+        """
         arrays = [piece.cpu().numpy() for piece in pieces]
         bars = [self.families.piece_bars(tokens) for tokens in arrays]
+        if bar_numbers is not None:
+            bars = [replace(piece, numbers=given[: len(piece.starts)]) for piece, given in zip(bars, bar_numbers)]
         coordinates = np.concatenate([self.families.coordinates(tokens) for tokens in arrays], axis=1)
         return BarLayout.build(bars, self.structure_bars, self.coarse), coordinates
 
@@ -168,12 +189,17 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
     def _drop(self, rows: Tensor) -> Tensor:
         return F.dropout(rows, self.dropout, self.training)
 
-    def read_prompts(self, prompts: Sequence[Tensor]) -> tuple[list[Tensor], Streams]:
+    def read_prompts(
+        self, prompts: Sequence[Tensor], bar_numbers: Sequence[np.ndarray] | None = None
+    ) -> tuple[list[Tensor], Streams]:
         """Read prompts in one pass: int64 [n] each, begin token first.
+
+        ``bar_numbers``: the numbers of the bars of each, those of the prompt first, then those of the bars to be
+        written, in that order; then they go on one by one.
 
         Returns the logits [n, V] of each and the streams that go on from them.
         """
-        layout, coordinates = self.lay_out(prompts)
+        layout, coordinates = self.lay_out(prompts, bar_numbers)
         cache_rows: list[tuple[Tensor, Tensor | None]] = []
         features = self.extract_features(torch.cat(list(prompts)), layout, coordinates, cache_rows)
         token_rows = torch.stack([tokens for tokens, _ in cache_rows]).permute(0, 2, 3, 1, 4)
@@ -183,12 +209,13 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         on_gpu = features.device.type == "cuda"
         cache = BarCache(self.structure_bars, self.coarse, padded=on_gpu, expected=len(prompts))
         start = first_summary = 0
-        for piece in layout.pieces:
+        for index, piece in enumerate(layout.pieces):
             end, last_summary = start + piece.num_tokens, first_summary + piece.num_complete
             cache.add_stream(
                 piece,
                 token_rows[:, :, :, start:end],
                 summary_rows[:, :, :, first_summary:last_summary] if self.coarse else None,
+                () if bar_numbers is None else bar_numbers[index][len(piece.starts) :],
             )
             start, first_summary = end, last_summary
         lengths = [piece.num_tokens for piece in layout.pieces]
@@ -209,8 +236,8 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
     def step(self, tokens: Tensor, streams: Streams) -> Tensor:
         """Read one token of every stream, int64 [B]; returns the logits [B, V] of what follows."""
         read, cache = tokens.cpu().numpy(), streams.cache
-        bars, beats, onsets, indices = streams.coordinates.advance(read)
-        rows = np.concatenate([np.stack([read, bars, beats])[:, None], streams.latest], axis=1)
+        beats, onsets, indices = streams.coordinates.advance(read)
+        rows = np.concatenate([np.stack([read, cache.bar_numbers, beats])[:, None], streams.latest], axis=1)
         streams.latest = rows[:, : streams.latest.shape[1]]
         host = np.concatenate([rows.reshape(-1, len(read)), np.stack([onsets, indices, cache.begin_step()])])
         inputs = torch.from_numpy(host).to(tokens.device)
@@ -244,7 +271,7 @@ class MuseformerDecoder(FairseqIncrementalDecoder):
         rows = None
         if self.coarse:
             bar_rows = streams.cache.own_bar(stream)
-            bar = torch.tensor([streams.coordinates.bars[stream] - 1], device=bar_rows.device)
+            bar = torch.tensor([streams.cache.bar_numbers[stream]], device=bar_rows.device)
             s = self.embedding.summaries(bar)
             by = self._turn_of_summaries(bar, s)
             per_layer = []

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
+import re
 from argparse import Namespace
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,12 +64,12 @@ class MuseformerConfig(FairseqDataclass):
 def parse_structure_bars(text: str) -> tuple[int, ...]:
     """ "1,2,4" -> (1, 2, 4), rising and without repeats.
 
-    Raises UserError unless every part is a whole number from 1 up.
+    Raises UserError unless every part is a whole number.
     """
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
-    if not all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts):
+    if not all(re.fullmatch(r"-?[0-9]+", part) for part in parts):
         raise UserError(
-            f"--structure-bars takes distances in bars from 1 up, separated by commas, such as "
+            f"--structure-bars takes distances in whole bars, separated by commas, such as "
             f"{_PAPER_STRUCTURE_BARS}, not {text!r}."
         )
     return tuple(sorted({int(part) for part in parts}))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from .errors import UserError
-from .fc_attention.ragged_bfloat16 import multiplies_bfloat16
+from .fc_attention.cpu.bfloat16 import multiplies_bfloat16
 from .layer import HiddenMatrices
 
 # Jordan's polynomial x -> a x + b x^3 + c x^5, steepest at 0, and how often it is applied

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .fc_attention.ragged_bfloat16 import multiplies_bfloat16
+from .fc_attention.cpu.bfloat16 import multiplies_bfloat16
 
 logger = logging.getLogger(__name__)
 

@@ -52,7 +52,8 @@ class TokenFamilies:
         """Where the bars of ``tokens`` start, and how many are complete; the first has number ``first_bar``."""
         ends = np.flatnonzero(tokens == self.end_of_bar)
         starts = np.concatenate([[1], ends + 1]) if len(tokens) > 1 else np.empty(0, dtype=np.int64)
-        return PieceBars(len(tokens), starts[starts < len(tokens)], len(ends), first_bar)
+        starts = starts[starts < len(tokens)]
+        return PieceBars(len(tokens), starts, len(ends), first_bar + np.arange(len(starts)))
 
     def beat_ids(self, tokens: np.ndarray) -> np.ndarray:
         """Beat id of each token: its own, or the latest before it (not reset at bars)."""
@@ -92,24 +93,19 @@ class StreamCoordinates:
     def __init__(self, families: TokenFamilies, prompts: Sequence[np.ndarray]) -> None:
         self._families = families
         standing = [_standing_after(families, tokens) for tokens in prompts]
-        self._standing = np.array(standing, dtype=np.int64).reshape(-1, 4).T.copy()  # bars, beats, onsets, indices
-
-    @property
-    def bars(self) -> np.ndarray:
-        """int64 [B]: the numbers of the bars that the next tokens are in."""
-        return self._standing[0]
+        self._standing = np.array(standing, dtype=np.int64).reshape(-1, 3).T.copy()  # beats, onsets, indices
 
     def __len__(self) -> int:
-        return len(self.bars)
+        return self._standing.shape[1]
 
     def advance(self, tokens: np.ndarray) -> np.ndarray:
-        """Read one more token of each stream, int64 [B]: its bars, beats, onsets and indices, int64 [4, B]."""
+        """Read one more token of each stream, int64 [B]: its beats, onsets and indices, int64 [3, B]."""
         own = self._families.own_beats(tokens)
-        bars, beats, onsets, indices = self._standing
+        beats, onsets, indices = self._standing
         beats, onsets = np.where(own > 0, own, beats), np.where(own > 0, own - 1, onsets)
         ended = tokens == self._families.end_of_bar
-        self._standing = np.stack([bars + ended, beats, np.where(ended, 0, onsets), np.where(ended, 0, indices + 1)])
-        return np.stack([bars, np.where(own == CARRIES_LATEST, beats, own), onsets, indices])
+        self._standing = np.stack([beats, np.where(ended, 0, onsets), np.where(ended, 0, indices + 1)])
+        return np.stack([np.where(own == CARRIES_LATEST, beats, own), onsets, indices])
 
     def select(self, numbers: Sequence[int]) -> None:
         """Keep these streams in this order."""
@@ -120,13 +116,12 @@ class StreamCoordinates:
         self._standing[:, number] = entering._standing[:, 0]
 
 
-def _standing_after(families: TokenFamilies, tokens: np.ndarray) -> tuple[int, int, int, int]:
-    """Bar, beat, onset and index that the token after ``tokens`` starts from."""
-    bar = 1 + int((tokens == families.end_of_bar).sum())
+def _standing_after(families: TokenFamilies, tokens: np.ndarray) -> tuple[int, int, int]:
+    """Beat, onset and index that the token after ``tokens`` starts from."""
     if len(tokens) == 1 or tokens[-1] == families.end_of_bar:
-        return bar, families.latest_beat(tokens), 0, 0
+        return families.latest_beat(tokens), 0, 0
     _, onset, index = families.coordinates(tokens)[:, -1].tolist()
-    return bar, families.latest_beat(tokens), onset, index + 1
+    return families.latest_beat(tokens), onset, index + 1
 
 
 def _representation_of(dictionary: Dictionary) -> Representation:

@@ -1,11 +1,12 @@
 """FC-attention as an operator on tensors: fine-grained over some bars, coarse-grained over the others.
 
-PyTorch and Triton only; knows neither fairseq nor music. ``fc_attention`` is the one public call,
-``BarLayout`` says where bars lie, ``BarCache`` holds the state of incremental decoding.
+PyTorch and Triton only; knows neither fairseq nor music. ``fc_attention`` attends to bars, of which ``BarLayout`` says
+where they lie, ``attention`` to the rows of any ``AttentionPlan``; ``BarCache`` holds the state of decoding.
 """
 
-from .api import fc_attention
+from .api import attention, fc_attention
 from .cache import BarCache
 from .layout import BarLayout, PieceBars
+from .plan import AttentionPlan, Segment
 
-__all__ = ["BarCache", "BarLayout", "PieceBars", "fc_attention"]
+__all__ = ["AttentionPlan", "BarCache", "BarLayout", "PieceBars", "Segment", "attention", "fc_attention"]

@@ -1,17 +1,24 @@
-"""Which implementation of ``ragged_attention`` runs where, and why."""
+"""Which implementation runs where, and why.
+
+A backend is a module with ``attention(q, k, v, plan, dropout)`` and ``fc_attention(tokens, summaries, weight, layout,
+dropout, place_summary_keys)``, whose arguments ``api`` has checked.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .ragged import ragged_attention
+from . import self_check
+from .cpu import operator as cpu_operator
+from .layout import BarLayout
+from .triton.index_lists import IndexLists
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +29,7 @@ _HEAD_WIDTHS = (16, 128)
 
 
 class Backend(NamedTuple):
-    """``name`` is "triton" or "plain"."""
+    """``name`` is "triton" or "cpu": plain PyTorch, made for CPUs, which runs on other devices too."""
 
     name: str
     reason: str
@@ -36,40 +43,56 @@ def choose_backend(device: torch.device, dtype: torch.dtype, head_width: int) ->
     been compiled before, else a second.
     """
     if device.type != "cuda":
-        return Backend("plain", f"tensors are on {device.type}")
+        return Backend("cpu", f"tensors are on {device.type}")
     if dtype not in _DTYPES:
-        return Backend("plain", f"the kernels do not compute in {str(dtype).removeprefix('torch.')}")
+        return Backend("cpu", f"the kernels do not compute in {str(dtype).removeprefix('torch.')}")
     narrowest, widest = _HEAD_WIDTHS
     if not narrowest <= head_width <= widest:
-        return Backend("plain", f"the kernels take head widths {narrowest} to {widest}, not {head_width}")
+        return Backend("cpu", f"the kernels take head widths {narrowest} to {widest}, not {head_width}")
     trouble = _trouble_with_triton()
     if trouble:
-        return Backend("plain", trouble)
+        return Backend("cpu", trouble)
     capability = torch.cuda.get_device_capability(device)
     if capability < _OLDEST_CAPABILITY:
         found, needed = (".".join(map(str, numbers)) for numbers in (capability, _OLDEST_CAPABILITY))
-        return Backend("plain", f"the device has compute capability {found}, the kernels need {needed}")
+        return Backend("cpu", f"the device has compute capability {found}, the kernels need {needed}")
     trouble = _trouble_with_kernels(device, dtype, head_width)
     if trouble:
-        return Backend("plain", trouble)
+        return Backend("cpu", trouble)
     return Backend("triton", f"Triton {import_module('triton').__version__} on {torch.cuda.get_device_name(device)}")
 
 
-def attention_for(like: Tensor, backend: str | None) -> Callable[..., Tensor]:
-    """``ragged_attention``, or what computes the same, for tensors as ``like`` [rows, H, Dh].
+def try_kernels(device: torch.device, dtype: torch.dtype, head_width: int) -> None:
+    """Choose now for what a model with parameters of ``dtype`` will compute, so that no forward pass has to.
 
-    ``backend`` overrules the choice.
+    A model calls this when it is built and when it is moved.
     """
-    if backend is None:
+    choose_backend(device, dtype, head_width)
+    if device.type == "cuda" and dtype == torch.float32:
+        choose_backend(device, torch.get_autocast_dtype("cuda"), head_width)
+
+
+def backend_for(like: Tensor, name: str | None) -> ModuleType:
+    """The backend ``name``, or the fastest for tensors as ``like`` [rows, H, Dh]."""
+    if name is None:
         chosen = choose_backend(like.device, like.dtype, like.shape[-1])
         _say(chosen)
-        backend = chosen.name
-    if backend == "plain":
-        return ragged_attention
-    if backend == "triton":
-        # Triton is imported here and nowhere else
-        return import_module(".triton", __package__).triton_ragged_attention
-    raise ValueError(f'backend: expected "triton", "plain" or None, not {backend!r}')
+        name = chosen.name
+    if name == "cpu":
+        return cpu_operator
+    if name == "triton":
+        return _triton_operator()
+    raise ValueError(f'backend: expected "triton", "cpu" or None, not {name!r}')
+
+
+def _triton_operator() -> ModuleType:
+    return import_module(".triton.operator", __package__)  # imports Triton, which not every machine has
+
+
+def prepare_for_kernels(layout: BarLayout) -> None:
+    """Make the lists that the kernels loop over, in a data worker, rather than at the first attention."""
+    for plan in (layout.token_plan, layout.summary_plan):
+        plan.prepared(IndexLists.of)
 
 
 @cache  # says everything once
@@ -95,10 +118,8 @@ def _trouble_with_triton() -> str:
 def _trouble_with_kernels(device: torch.device, dtype: torch.dtype, head_width: int) -> str:
     """What goes wrong when the kernels run on this device, or nothing."""
     logger.info("trying the attention kernels on %s in %s", torch.cuda.get_device_name(device), dtype)
-    # imported here since it computes attention and so imports this module
-    self_check = import_module(".self_check", __package__)
     try:
-        error = self_check.largest_error(device, dtype, head_width, "triton")
+        error = self_check.largest_error(_triton_operator().fc_attention, device, dtype, head_width)
     except Exception as failure:  # what compilers and drivers raise
         return f"the kernels do not run on this device ({type(failure).__name__}: {str(failure).strip()})"
     if error < self_check.TOLERANCES[dtype]:

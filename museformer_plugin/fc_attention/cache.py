@@ -3,7 +3,7 @@
 Within a bar the keys of a stream only grow by the bar's own tokens, so they lie in one buffer,
 gathered when the bar begins: [summaries | prefix | structure bars | own bar so far]. Behind it
 each stream keeps the rows of the bars that can still become structure bars, and one row per
-summary: bounded by the structure distances but for the summaries, one row a bar.
+summary: bounded by the structure distances where bars are numbered in order, but for the summaries.
 
 Letters: L layers, B streams, H heads, Dh head width; ``rows`` hold keys and values together, so
 their second dimension is 2.
@@ -12,7 +12,6 @@ their second dimension is 2.
 from __future__ import annotations
 
 import copy
-from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,31 +24,49 @@ from .layout import PieceBars
 class _Stream:
     """What one stream keeps besides its buffer: rows [L, 2, H, n, Dh] of prefix, bars and summaries."""
 
-    def __init__(self, prefix: Tensor, longest_distance: int) -> None:
+    def __init__(self, prefix: Tensor, structure_bars: frozenset[int], upcoming: Sequence[int]) -> None:
         self.prefix = prefix
-        self.recent_bars: deque[Tensor] = deque(maxlen=longest_distance)
-        self.summaries: list[Tensor] = []
-        self.num_bars = 0  # complete ones
+        self.structure_bars = structure_bars
+        self.bars: list[tuple[int, Tensor]] = []  # number and rows of those that may still become structure bars
+        self.summaries: list[tuple[int, Tensor]] = []
+        self.upcoming = tuple(upcoming)  # numbers of the bars from the one under way on; then they go on one by one
         self.own_start = 1  # where the own bar begins in the buffer
         self.length = 1  # rows of the buffer in use
 
-    def key_rows(self, structure_bars: frozenset[int], coarse: bool) -> list[Tensor]:
-        """The rows the next bar sees, before its own, each [L, 2, H, n, Dh]."""
-        next_bar = self.num_bars
-        far = [bar for bar in range(next_bar) if next_bar - bar not in structure_bars] if coarse else []
-        near = [len(self.recent_bars) - c for c in sorted(structure_bars, reverse=True)]
-        bars = [self.recent_bars[place] for place in near if place >= 0]
-        return [*(self.summaries[bar] for bar in far), self.prefix, *bars]
+    @property
+    def number(self) -> int:
+        """That of the bar under way."""
+        return self.upcoming[0]
+
+    def end_bar(self, rows: Tensor, summary: Tensor | None) -> None:
+        """File the bar under way, and go on to the next."""
+        self.bars.append((self.number, rows))
+        if summary is not None:
+            self.summaries.append((self.number, summary))
+        self.upcoming = self.upcoming[1:] or (self.number + 1,)
+        self.bars = [(number, rows) for number, rows in self.bars if self._may_be_seen(number)]
+
+    def _may_be_seen(self, number: int) -> bool:
+        """Whether a bar under way or to come may have a structure distance to ``number``."""
+        last = self.upcoming[-1]
+        told = any(upcoming - number in self.structure_bars for upcoming in self.upcoming)
+        return told or any(number + distance > last for distance in self.structure_bars)
+
+    def key_rows(self) -> list[Tensor]:
+        """The rows the bar under way sees, before its own, each [L, 2, H, n, Dh]."""
+        far = [rows for number, rows in self.summaries if self.number - number not in self.structure_bars]
+        near = [rows for number, rows in self.bars if self.number - number in self.structure_bars]
+        return [*far, self.prefix, *near]
 
     def copy(self) -> _Stream:
         twin = copy.copy(self)
-        twin.recent_bars = copy.copy(self.recent_bars)
+        twin.bars = list(self.bars)
         twin.summaries = list(self.summaries)
         return twin
 
 
 class BarCache:
-    """Keys and values of a batch of streams, each at its own place in its own bar.
+    """Keys and values of a batch of streams, each somewhere in its own bar.
 
     A step is ``begin_step``, ``visible``, then ``attend`` once per layer, then ``end_step``; a stream whose bar is over
     is told by ``end_bar``.
@@ -58,7 +75,7 @@ class BarCache:
     """
 
     def __init__(self, structure_bars: Sequence[int], coarse: bool, *, padded: bool, expected: int = 1) -> None:
-        """``expected``: how many streams will be added, so that room is made for them at once."""
+        """``expected``: how many streams will be added, so that there is memory for them at once."""
         self.structure_bars = frozenset(structure_bars)
         self.coarse = coarse
         self.padded = padded
@@ -68,7 +85,9 @@ class BarCache:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def add_stream(self, piece: PieceBars, token_rows: Tensor, summary_rows: Tensor | None) -> None:
+    def add_stream(
+        self, piece: PieceBars, token_rows: Tensor, summary_rows: Tensor | None, upcoming: Sequence[int] = ()
+    ) -> None:
         """Begin a stream with a prompt read at once.
 
         Args:
@@ -76,30 +95,37 @@ class BarCache:
             token_rows: keys and values of its tokens, prefix first, [L, 2, H, T, Dh].
             summary_rows: K2 s' and V2 s' of its complete bars, [L, 2, H, bars, Dh]; None without
                 coarse-grained attention.
+            upcoming: the numbers of the bars behind those of the prompt; they then go on one by one.
         """
-        stream = _Stream(token_rows[:, :, :, :1].clone(), max(self.structure_bars, default=0))
+        numbers = [*piece.bar_numbers.tolist(), *map(int, upcoming)]
+        if len(numbers) == piece.num_complete:
+            numbers.append(numbers[-1] + 1 if numbers else 1)
+        stream = _Stream(token_rows[:, :, :, :1].clone(), self.structure_bars, numbers)
         edges = [int(start) for start in piece.starts] + [piece.num_tokens]
-        for start, end in zip(edges[: piece.num_complete], edges[1:]):
-            stream.recent_bars.append(token_rows[:, :, :, start:end].clone())
-        stream.num_bars = piece.num_complete
-        if summary_rows is not None:
-            stream.summaries = [summary_rows[:, :, :, bar : bar + 1].clone() for bar in range(piece.num_complete)]
+        for bar, (start, end) in enumerate(zip(edges[: piece.num_complete], edges[1:])):
+            summary = summary_rows[:, :, :, bar : bar + 1].clone() if self.coarse else None
+            stream.end_bar(token_rows[:, :, :, start:end].clone(), summary)
         self._streams.append(stream)
         own_start = edges[piece.num_complete] if piece.num_tokens > 1 else 1
         self._gather(len(self._streams) - 1, token_rows[:, :, :, own_start:])
 
-    def _gather(self, number: int, own: Tensor | None = None) -> None:
-        """Lay out the keys of stream ``number`` for its next bar, ``own`` being what it has of it."""
-        stream = self._streams[number]
-        parts = stream.key_rows(self.structure_bars, self.coarse)
+    def _gather(self, index: int, own: Tensor | None = None) -> None:
+        """Lay out the keys of stream ``index`` for its next bar, ``own`` being what it has of it."""
+        stream = self._streams[index]
+        parts = stream.key_rows()
         stream.own_start = stream.length = sum(part.shape[3] for part in parts)
         if own is not None:
             parts.append(own)
             stream.length += own.shape[3]
-        self._buffers.begin(number, parts)
+        self._buffers.begin(index, parts)
+
+    @property
+    def bar_numbers(self) -> np.ndarray:
+        """The numbers of the bars under way, int64 [B]."""
+        return np.array([stream.number for stream in self._streams], dtype=np.int64)
 
     def begin_step(self) -> np.ndarray:
-        """Make room for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
+        """Let there be memory for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
         lengths = [stream.length for stream in self._streams]
         self._buffers.begin_step(lengths)
         return np.array(lengths, dtype=np.int64)
@@ -114,53 +140,50 @@ class BarCache:
         """Of the step under way: that of the padded buffer, and how many of its rows are read."""
         return self._buffers.shape
 
-    def visible(self, places: Tensor) -> Tensor | None:
+    def visible(self, positions: Tensor) -> Tensor | None:
         """For ``attend``, from what ``begin_step`` returned: bool [B, 1, 1, rows], or None where not padded."""
-        return self._buffers.visible(places)
+        return self._buffers.visible(positions)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: Tensor | None) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
         """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh].
 
-        ``places`` int64 [B] is on the device what ``begin_step`` returned, ``visible`` what the method returned.
+        ``positions`` int64 [B] is on the device what ``begin_step`` returned, ``visible`` what the method returned.
         """
-        return self._buffers.attend(layer, q, k, v, places, visible)
+        return self._buffers.attend(layer, q, k, v, positions, visible)
 
     def end_step(self) -> None:
         """Every stream has one more token in its own bar."""
         for stream in self._streams:
             stream.length += 1
 
-    def own_bar(self, number: int) -> Tensor:
-        """Keys and values [L, 2, H, n, Dh] of stream ``number``'s own bar so far."""
-        stream = self._streams[number]
-        return self._buffers.rows_of(number)[:, :, :, stream.own_start : stream.length]
+    def own_bar(self, index: int) -> Tensor:
+        """Keys and values [L, 2, H, n, Dh] of stream ``index``'s own bar so far."""
+        stream = self._streams[index]
+        return self._buffers.rows_of(index)[:, :, :, stream.own_start : stream.length]
 
-    def end_bar(self, number: int, summary_rows: Tensor | None) -> None:
-        """Stream ``number`` has completed its bar: file it, with its summary's K2 s' and V2 s'
+    def end_bar(self, index: int, summary_rows: Tensor | None) -> None:
+        """Stream ``index`` has completed its bar: file it, with its summary's K2 s' and V2 s'
         [L, 2, H, 1, Dh], and gather the keys of its next bar."""
-        stream = self._streams[number]
-        stream.recent_bars.append(self.own_bar(number).clone())
-        stream.num_bars += 1
-        if summary_rows is not None:
-            stream.summaries.append(summary_rows)
-        self._gather(number)
+        stream = self._streams[index]
+        stream.end_bar(self.own_bar(index).clone(), summary_rows)
+        self._gather(index)
 
-    def select(self, numbers: Sequence[int]) -> None:
-        """Keep the streams of these numbers, in this order, with repeats; nothing moves for the identity."""
-        if list(numbers) == list(range(len(self._streams))):
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these streams, in this order, with repeats; nothing moves for the identity."""
+        if list(indices) == list(range(len(self._streams))):
             return
-        self._buffers.select(numbers)
-        self._streams = [self._streams[number].copy() for number in numbers]
+        self._buffers.select(indices)
+        self._streams = [self._streams[index].copy() for index in indices]
 
-    def put(self, number: int, entering: BarCache) -> None:
-        """Let the one stream of ``entering``, which stays as it is, take the place of ``number``."""
+    def put(self, index: int, entering: BarCache) -> None:
+        """Let the one stream of ``entering``, which stays as it is, take the place of ``index``."""
         stream = entering._streams[0].copy()
-        self._streams[number] = stream
-        self._buffers.begin(number, [entering._buffers.rows_of(0)[:, :, :, : stream.length]])
+        self._streams[index] = stream
+        self._buffers.begin(index, [entering._buffers.rows_of(0)[:, :, :, : stream.length]])
 
     def num_bytes(self) -> int:
         """Memory held, in bytes."""
         tensors = self._buffers.tensors()
         for stream in self._streams:
-            tensors += [stream.prefix, *stream.recent_bars, *stream.summaries]
+            tensors += [stream.prefix, *(rows for _, rows in [*stream.bars, *stream.summaries])]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as _attend
 
-_PADDED_ROOM = 256  # rows the padded buffer gains at a time
-_ROOM, _ROUND = 128, 64  # rows a stream's own buffer gains at a time, and what its size is a multiple of
+_PADDED_GROWTH = 256  # rows the padded buffer gains at a time
+_GROWTH, _MULTIPLE = 128, 64  # rows a stream's own buffer gains at a time, and what its size is a multiple of
 
 
 class PaddedBuffer:
@@ -24,38 +24,38 @@ class PaddedBuffer:
     """
 
     def __init__(self, expected: int) -> None:
-        """``expected``: how many streams will be added, so that room is made for them at once."""
+        """``expected``: how many streams will be added, so that there is memory for them at once."""
         self._expected = expected
-        self._number = 0
+        self._num_streams = 0
         self._rows: Tensor | None = None  # [L, 2, B, H, capacity, Dh]
         self._longest = 0  # of the streams, as the step under way began
 
-    def begin(self, number: int, parts: Sequence[Tensor]) -> None:
-        """Let stream ``number``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
+    def begin(self, index: int, parts: Sequence[Tensor]) -> None:
+        """Let stream ``index``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
         rows = torch.cat(parts, dim=3)
-        self._number = max(self._number, number + 1)
+        self._num_streams = max(self._num_streams, index + 1)
         self._reserve(rows, rows.shape[3] + 1)
-        buffer = self._rows[:, :, number]
+        buffer = self._rows[:, :, index]
         buffer[:, :, :, : rows.shape[3]] = rows
         # hidden rows are multiplied by 0, which a value that is not finite would survive
         buffer[:, :, :, rows.shape[3] :] = 0
 
     def _reserve(self, like: Tensor, length: int) -> None:
-        """Make room for every stream and ``length`` rows (``like`` [L, 2, H, n, Dh] gives the rest)."""
+        """Let there be memory for every stream and ``length`` rows (``like`` [L, 2, H, n, Dh] gives the rest)."""
         layers, two, heads, _, width = like.shape
         old = self._rows
         streams, capacity = (0, 0) if old is None else (old.shape[2], old.shape[4])
-        needed = max(self._number, self._expected if old is None else 0)
+        needed = max(self._num_streams, self._expected if old is None else 0)
         if streams >= needed and capacity >= length:
             return
         if capacity < length:
-            capacity = max(length + _PADDED_ROOM, capacity + capacity // 4)
+            capacity = max(length + _PADDED_GROWTH, capacity + capacity // 4)
         self._rows = like.new_zeros(layers, two, max(streams, needed), heads, capacity, width)
         if old is not None:
             self._rows[:, :, :streams, :, : old.shape[4]] = old
 
     def begin_step(self, lengths: Sequence[int]) -> None:
-        """Make room for one more row of every stream, behind as many as ``lengths`` says."""
+        """Let there be memory for one more row of every stream, behind as many as ``lengths`` says."""
         self._longest = max(lengths)
         self._reserve(self._rows[:, :, 0], self._longest + 1)
 
@@ -71,32 +71,32 @@ class PaddedBuffer:
 
     @property
     def _num_read(self) -> int:
-        # in whole rooms, so that it seldom changes
-        return min(-(-(self._longest + 1) // _PADDED_ROOM) * _PADDED_ROOM, self._rows.shape[4])
+        # in whole steps of growth, so that it seldom changes
+        return min(-(-(self._longest + 1) // _PADDED_GROWTH) * _PADDED_GROWTH, self._rows.shape[4])
 
-    def visible(self, places: Tensor) -> Tensor:
-        """Which rows are read when the new ones are at ``places``: bool [B, 1, 1, rows]."""
-        columns = torch.arange(self._num_read, device=places.device)
-        return (columns <= places[:, None])[:, None, None]
+    def visible(self, positions: Tensor) -> Tensor:
+        """Which rows are read when the new ones are at ``positions``: bool [B, 1, 1, rows]."""
+        columns = torch.arange(self._num_read, device=positions.device)
+        return (columns <= positions[:, None])[:, None, None]
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: Tensor | None) -> Tensor:
-        """Put k and v at ``places`` and attend to all that is ``visible``: q, k, v [B, H, Dh] -> [B, H, Dh]."""
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
+        """Put k and v at ``positions`` and attend to all that is ``visible``: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         keys, values = self._rows[layer]
-        numbers = torch.arange(len(places), device=places.device)
-        keys[numbers, :, places] = k
-        values[numbers, :, places] = v
+        streams = torch.arange(len(positions), device=positions.device)
+        keys[streams, :, positions] = k
+        values[streams, :, positions] = v
         num_read = visible.shape[3]
         queries = q.unsqueeze(2)
         return _attend(queries, keys[:, :, :num_read], values[:, :, :num_read], attn_mask=visible).squeeze(2)
 
-    def rows_of(self, number: int) -> Tensor:
-        """Of stream ``number``, [L, 2, H, n, Dh], with room behind what it has."""
-        return self._rows[:, :, number]
+    def rows_of(self, index: int) -> Tensor:
+        """Of stream ``index``, [L, 2, H, n, Dh], with memory behind what it has."""
+        return self._rows[:, :, index]
 
-    def select(self, numbers: Sequence[int]) -> None:
-        """Keep the streams of these numbers, in this order, with repeats."""
-        self._number = len(numbers)
-        selected = self._rows.index_select(2, torch.tensor(numbers, device=self._rows.device))
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these streams, in this order, with repeats."""
+        self._num_streams = len(indices)
+        selected = self._rows.index_select(2, torch.tensor(indices, device=self._rows.device))
         if selected.shape == self._rows.shape:
             self._rows.copy_(selected)  # its address stays
         else:
@@ -122,14 +122,14 @@ class _OwnBuffer:
 
     @classmethod
     def empty(cls, like: Tensor, length: int) -> _OwnBuffer:
-        """With room for ``length`` rows and some more; ``like`` [L, 2, H, n, Dh] gives the rest."""
-        capacity = -(-(length + _ROOM) // _ROUND) * _ROUND
+        """With memory for ``length`` rows and some more; ``like`` [L, 2, H, n, Dh] gives the rest."""
+        capacity = -(-(length + _GROWTH) // _MULTIPLE) * _MULTIPLE
         layers, two, heads, _, width = like.shape
         return cls(like.new_empty(layers, two, heads, capacity, width), like.new_empty(1, 1, capacity))
 
     def suits(self, length: int) -> bool:
-        """Whether there is room for more than ``length`` rows, and not too much."""
-        return length < self.rows.shape[3] <= length + 2 * _ROOM + _ROUND
+        """Whether there is memory for more than ``length`` rows, and not too much."""
+        return length < self.rows.shape[3] <= length + 2 * _GROWTH + _MULTIPLE
 
     def fill(self, parts: Sequence[Tensor]) -> _OwnBuffer:
         """Begin with ``parts``, each [L, 2, H, n, Dh]; returns itself."""
@@ -167,43 +167,43 @@ class StreamBuffers:
     def __init__(self) -> None:
         self._buffers: list[_OwnBuffer] = []
 
-    def begin(self, number: int, parts: Sequence[Tensor]) -> None:
-        """Let stream ``number``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
+    def begin(self, index: int, parts: Sequence[Tensor]) -> None:
+        """Let stream ``index``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
         length = sum(part.shape[3] for part in parts)
-        if number == len(self._buffers):
+        if index == len(self._buffers):
             self._buffers.append(_OwnBuffer.empty(parts[0], length))
-        elif not self._buffers[number].suits(length):  # new memory costs more than the rows that fill it
-            self._buffers[number] = _OwnBuffer.empty(parts[0], length)
-        self._buffers[number].fill(parts)
+        elif not self._buffers[index].suits(length):  # new memory costs more than the rows that fill it
+            self._buffers[index] = _OwnBuffer.empty(parts[0], length)
+        self._buffers[index].fill(parts)
 
     def begin_step(self, lengths: Sequence[int]) -> None:
-        """Make room for one more row of every stream, behind as many as ``lengths`` says."""
-        for number, length in enumerate(lengths):
-            rows = self._buffers[number].rows
+        """Let there be memory for one more row of every stream, behind as many as ``lengths`` says."""
+        for index, length in enumerate(lengths):
+            rows = self._buffers[index].rows
             if length == rows.shape[3]:
-                self._buffers[number] = _OwnBuffer.empty(rows, length).fill([rows])
-            self._buffers[number].begin_step(length)
+                self._buffers[index] = _OwnBuffer.empty(rows, length).fill([rows])
+            self._buffers[index].begin_step(length)
 
-    def visible(self, places: Tensor) -> None:
+    def visible(self, positions: Tensor) -> None:
         """Each stream knows what it sees."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, places: Tensor, visible: None) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: None) -> Tensor:
         """Put k and v behind the rows of each stream and attend to all: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         if q.dtype == torch.bfloat16:
             q = q * q.shape[2] ** -0.5
         of_streams = zip(self._buffers, q.unsqueeze(2).unbind(0), torch.stack([k, v], 1).unbind(0))
         return torch.stack([buffer.attend(layer, *rows) for buffer, *rows in of_streams]).squeeze(2)
 
-    def rows_of(self, number: int) -> Tensor:
-        """Of stream ``number``, [L, 2, H, n, Dh], with room behind what it has."""
-        return self._buffers[number].rows
+    def rows_of(self, index: int) -> Tensor:
+        """Of stream ``index``, [L, 2, H, n, Dh], with memory behind what it has."""
+        return self._buffers[index].rows
 
-    def select(self, numbers: Sequence[int]) -> None:
-        """Keep the streams of these numbers, in this order, with repeats."""
-        kept = [self._buffers[number] for number in numbers]
-        for place, number in enumerate(numbers):
-            if number in numbers[:place]:
-                kept[place] = kept[place].copy()
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these streams, in this order, with repeats."""
+        kept = [self._buffers[index] for index in indices]
+        for new, old in enumerate(indices):
+            if old in indices[:new]:
+                kept[new] = kept[new].copy()
         self._buffers = kept
 
     def tensors(self) -> list[Tensor]:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layout import BarLayout
+from .layout import BarLayout, PieceBars
+from .plan import AttentionPlan
 
 
 def dense_masks(layout: BarLayout) -> tuple[Tensor, Tensor]:
@@ -23,28 +24,52 @@ def dense_masks(layout: BarLayout) -> tuple[Tensor, Tensor]:
     """
     num_pieces = len(layout.pieces)
     piece = np.repeat(np.arange(num_pieces), [p.num_tokens for p in layout.pieces])
-    bar, place = layout.bar_ids, np.arange(layout.num_tokens)
+    number, index = layout.bar_ids, np.arange(layout.num_tokens)
+    order = np.concatenate([_order_of_bars(p) for p in layout.pieces])  # in which bars are written, 0 of a prefix
     complete = [p.num_complete if layout.coarse else 0 for p in layout.pieces]
     summary_piece = np.repeat(np.arange(num_pieces), complete)
-    summary_bar = layout.summary_bar_ids
+    summary_order = np.concatenate([np.arange(1, count + 1) for count in complete])
 
-    distance = bar[:, None] - bar[None, :]
     same_piece = piece[:, None] == piece[None, :]
-    in_a_bar = bar > 0
-    own_bar_so_far = (distance == 0) & (place[:, None] >= place[None, :])
-    structure_bar = np.isin(distance, layout.structure_bars) & in_a_bar[None, :]
-    prefix = ~in_a_bar[None, :] & (place[:, None] >= place[None, :])
-    fine = same_piece & (own_bar_so_far | structure_bar | prefix)
+    in_a_bar = order > 0
+    so_far = index[:, None] >= index[None, :]
+    own_bar = order[:, None] == order[None, :]
+    structure = np.isin(number[:, None] - number[None, :], layout.structure_bars)
+    structure_bar = structure & (order[None, :] < order[:, None]) & in_a_bar[None, :]
+    fine = same_piece & ((own_bar & so_far) | structure_bar | (~in_a_bar[None, :] & so_far))
 
-    distance = bar[:, None] - summary_bar[None, :]
-    coarse = (piece[:, None] == summary_piece[None, :]) & (distance > 0) & ~np.isin(distance, layout.structure_bars)
+    structure = np.isin(number[:, None] - layout.summary_bar_ids[None, :], layout.structure_bars)
+    earlier = summary_order[None, :] < order[:, None]
+    coarse = (piece[:, None] == summary_piece[None, :]) & earlier & ~structure
 
     itself = np.eye(layout.num_summaries, dtype=bool)
-    tokens_of_its_bar = (summary_piece[:, None] == piece[None, :]) & (summary_bar[:, None] == bar[None, :])
+    tokens_of_its_bar = (summary_piece[:, None] == piece[None, :]) & (summary_order[:, None] == order[None, :])
     return (
         torch.from_numpy(np.concatenate([coarse, fine], axis=1)),
         torch.from_numpy(np.concatenate([itself, tokens_of_its_bar], axis=1)),
     )
+
+
+def _order_of_bars(piece: PieceBars) -> np.ndarray:
+    is_start = np.zeros(piece.num_tokens, dtype=np.int64)
+    is_start[piece.starts] = 1
+    return np.cumsum(is_start)
+
+
+def mask_of(plan: AttentionPlan) -> Tensor:
+    """Which keys each query of a plan sees, bool [Q, K]: by what ``Segment`` says, one query after another."""
+    mask = np.zeros((plan.num_queries, plan.num_keys), dtype=bool)
+    for segment in plan.segments():
+        (first, end), (first_own, end_own) = segment.queries, segment.keys[-1]
+        for query in range(first, end):
+            for start, stop in segment.keys:
+                mask[query, start:stop] = True
+            if segment.causal:
+                own = end_own - (end - query)
+                mask[query, own + 1 : end_own] = False
+                if segment.window:
+                    mask[query, first_own : max(first_own, own - segment.window + 1)] = False
+    return torch.from_numpy(mask)
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float = 0.0) -> Tensor:

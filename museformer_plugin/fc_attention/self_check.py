@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
-from .api import fc_attention
 from .layout import BarLayout, PieceBars
 from .reference import fc_attention_reference
 
@@ -14,12 +15,15 @@ TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 def largest_error(
-    device: torch.device, dtype: torch.dtype = torch.float32, head_width: int = 64, backend: str | None = None
+    operator: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    head_width: int = 64,
 ) -> float:
-    """How far a small piece is from the definition in float64, outputs and gradients.
+    """How far ``operator``, called as ``fc_attention``, is from the definition in float64: outputs and gradients.
 
-    The largest difference over the largest value, of the worst of all tensors: rounding gives 1e-6 in float32 and
-    1e-2 in 16 bits. ``backend`` as in ``fc_attention``.
+    The largest difference over the largest value on a small piece, of the worst of all tensors: rounding gives 1e-6 in
+    float32 and 1e-2 in 16 bits.
     """
     heads, width = 2, 2 * head_width
     lengths = np.arange(5, 45)
@@ -29,19 +33,17 @@ def largest_error(
     shapes = [(layout.num_tokens, heads, head_width)] * 3 + [(layout.num_summaries, heads, head_width)] * 3
     inputs = [torch.randn(shape, generator=random).to(dtype) for shape in shapes]
     inputs.append((torch.randn(2 * width, width, generator=random) * width**-0.5).to(dtype))
-    found = _outputs_and_gradients([tensor.to(device) for tensor in inputs], layout, backend)
-    expected = _outputs_and_gradients([tensor.double() for tensor in inputs], layout, "reference")
+    found = _outputs_and_gradients([tensor.to(device) for tensor in inputs], layout, operator)
+    expected = _outputs_and_gradients([tensor.double() for tensor in inputs], layout, fc_attention_reference)
     errors = [(ours.double().cpu() - theirs).abs().max() / theirs.abs().max() for ours, theirs in zip(found, expected)]
     return float(torch.stack(errors).max())
 
 
-def _outputs_and_gradients(inputs: list[torch.Tensor], layout: BarLayout, backend: str | None) -> list[torch.Tensor]:
+def _outputs_and_gradients(
+    inputs: list[torch.Tensor], layout: BarLayout, operator: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+) -> list[torch.Tensor]:
     inputs = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    tokens, summaries, weight = tuple(inputs[:3]), tuple(inputs[3:6]), inputs[6]
     with torch.enable_grad(), torch.autocast(inputs[0].device.type, enabled=False):  # whatever the caller is in
-        if backend == "reference":
-            x, s = fc_attention_reference(tokens, summaries, weight, layout)
-        else:
-            x, s = fc_attention(tokens, summaries, weight, layout, backend=backend)
+        x, s = operator(tuple(inputs[:3]), tuple(inputs[3:6]), inputs[6], layout)
         (x.square().sum() + s.square().sum()).backward()
     return [x.detach(), s.detach(), *(tensor.grad for tensor in inputs)]

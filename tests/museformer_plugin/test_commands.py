@@ -436,7 +436,7 @@ def assert_one_sentence(done, sentence):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--structure-bars", "1,x"], "--structure-bars takes distances in bars from 1 up"),
+        (["--structure-bars", "1,x"], "--structure-bars takes distances in whole bars"),
         (["--decoder-attention-heads", 5], "--decoder-attention-heads 5 does not divide --decoder-embed-dim 16"),
         (["--truncate-train", -1], "--truncate-train must be 0 or more, not -1"),
         (["--max-tokens", 30], "does not fit into batches of 30"),
@@ -577,7 +577,7 @@ def test_a_full_disk(run_command, data_bin, tmp_path):
 def test_a_bad_option_in_two_processes(start, data_bin, tmp_path):
     """Neither waits for the other, and the sentence is said once or twice."""
     port = free_port()
-    command = [data_bin, *TRAIN, "--save-dir", tmp_path, "--batch-size", 4, "--structure-bars", "0"]
+    command = [data_bin, *TRAIN, "--save-dir", tmp_path, "--batch-size", 4, "--structure-bars", "x"]
     with (tmp_path / "log").open("w") as log:
         processes = [start("fairseq-train", *command, *distributed(rank, port), log=log) for rank in (0, 1)]
         statuses = [process.wait(timeout=120) for process in processes]

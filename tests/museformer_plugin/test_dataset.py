@@ -7,6 +7,7 @@ import torch
 from museformer_plugin.dataset import PieceDataset, lay_out_batch
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import BarLayout, PieceBars
+from museformer_plugin.fc_attention.triton.index_lists import IndexLists
 from museformer_plugin.model import MuseformerLanguageModel
 
 
@@ -138,5 +139,5 @@ def test_no_samples_make_no_batch(dataset_of):
 def test_a_layout_travels_from_the_workers_with_its_index_lists(for_gpu):
     layout = lay_out_batch((1, 2), True, for_gpu, [PieceBars(10, np.array([1, 4]), 2)])
     arrived = pickle.loads(pickle.dumps(layout))
-    assert ("index_lists" in vars(arrived.token_plan)) == for_gpu
+    assert list(arrived.token_plan._prepared) == ([(IndexLists.of,)] if for_gpu else [])
     assert np.array_equal(arrived.token_plan.key_ranges, layout.token_plan.key_ranges)

@@ -320,3 +320,34 @@ def test_half_precision_trains(build_decoder, read_piece, dtype):
         assert parameter.grad.isfinite().all(), name
         error = (parameter.grad.double() - other.grad).norm()
         assert error < 50 * torch.finfo(dtype).eps * other.grad.norm() + 1e-6, name
+
+
+def test_kernels_are_tried_where_a_model_is_built_and_moved(build_decoder, monkeypatch):
+    """By the device and dtype it has then; no forward pass does it."""
+    tried = []
+    monkeypatch.setattr("museformer_plugin.decoder.try_kernels", lambda *like: tried.append(like))
+    decoder = build_decoder()  # built in float32, then made float64
+    cpu = torch.device("cpu")
+    assert tried == [(cpu, torch.float32, 8), (cpu, torch.float64, 8)]
+    nn.Sequential(decoder).to(torch.bfloat16)
+    assert tried[2:] == [(cpu, torch.bfloat16, 8)]
+
+
+@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "previous_tokens": 2}], ids=["embedded", "rotary"])
+def test_steps_through_bars_that_are_not_numbered_in_order(build_decoder, read_piece, options):
+    """As where bars are written into a song: positions and structure bars go by the numbers."""
+    decoder = build_decoder(structure_bars="-2,-1,0,1,4", **options)
+    pieces = [read_piece("six_track", bars=8, seed=seed) for seed in (3, 4)]
+    numbers = [np.array([1, 2, 7, 8, 3, 4, 4, 6]), np.arange(1, 9)]
+    steps = min(map(len, pieces))
+    with torch.no_grad():
+        layout, coordinates = decoder.lay_out(pieces, numbers)
+        rows = decoder.extract_features(torch.cat(pieces), layout, coordinates)
+        expected = decoder.output_projection(rows).split([len(piece) for piece in pieces])
+        other = decoder(pieces[0][None])[0][0]
+        _, streams = decoder.read_prompts([piece[:12] for piece in pieces], numbers)
+        for place in range(12, steps):
+            found = decoder.step(torch.stack([piece[place] for piece in pieces]), streams)
+            for logits, whole in zip(found, expected):
+                torch.testing.assert_close(logits, whole[place], rtol=0, atol=1e-10)
+    assert (other - expected[0]).abs().max() > 1e-3

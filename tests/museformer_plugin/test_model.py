@@ -11,15 +11,15 @@ from museformer_plugin.model import MuseformerConfig, MuseformerLanguageModel, p
 
 @pytest.mark.parametrize(
     ("text", "bars"),
-    [("1,2,4", (1, 2, 4)), (" 8, 1 ,8", (1, 8)), ("", ()), ("  ", ()), ("100", (100,))],
+    [("1,2,4", (1, 2, 4)), (" 8, 1 ,8", (1, 8)), ("", ()), ("  ", ()), ("100", (100,)), ("1,-1,0", (-1, 0, 1))],
 )
 def test_structure_bars(text, bars):
     assert parse_structure_bars(text) == bars
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1,x", "1,,2", "1.5", "1;2", "²", ","])
+@pytest.mark.parametrize("text", ["--1", "-", "1,x", "1,,2", "1.5", "1;2", "²", ","])
 def test_structure_bars_that_are_none(text):
-    with pytest.raises(UserError, match="--structure-bars takes distances in bars from 1 up"):
+    with pytest.raises(UserError, match="--structure-bars takes distances in whole bars"):
         parse_structure_bars(text)
 
 

@@ -36,7 +36,7 @@ def record():
 @pytest.fixture
 def padded_streams(monkeypatch):
     """A function that makes a decoder's streams as they are on a GPU, with small buffers that grow often."""
-    monkeypatch.setattr(cache_buffers, "_PADDED_ROOM", 32)
+    monkeypatch.setattr(cache_buffers, "_PADDED_GROWTH", 32)
     monkeypatch.setattr(cache, "StreamBuffers", lambda: PaddedBuffer(expected=1))
 
     def read(decoder, prompts, record):

@@ -1,4 +1,4 @@
-"""The gradients of attention over packed keys: one walk over keys for dq, one over queries for dk, dv.
+"""The gradients of attention over packed keys: one loop over keys for dq, one over queries for dk, dv.
 
 Every result is summed by one program in a fixed order, or by a few whose partial sums are added in
 order: no atomic additions, so gradients repeat bit by bit.
@@ -13,25 +13,28 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
-from .launching import fitting_registers, kernel_arguments, walk_configs
-from .primitives import causal_mask, dot, is_kept, load_rows, rounded, store_rows
+from .index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
+from .launching import fitting_registers, kernel_arguments, tile_configs
+from .primitives import dot, edge_mask, is_kept, load_rows, rounded, store_rows, tiles_at_left
 
 _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do not
 
 
 @triton.jit
-def store_records(ptr, b_query, m_query, b_lse, b_delta, b_word):
-    """What the walk over queries needs of each: int32 [Q, 4], log-sum-exp, word, sum(do * out), nothing."""
+def store_records(ptr, b_query, m_query, b_lse, b_delta, b_bits):
+    """What the loop over queries needs of each: int32 [Q, 4], log-sum-exp, random bits, delta, nothing.
+
+    delta = sum(do * out).
+    """
     p = ptr + b_query * 4
     tl.store(p, b_lse.to(tl.int32, bitcast=True), mask=m_query)
-    tl.store(p + 1, b_word, mask=m_query)
+    tl.store(p + 1, b_bits, mask=m_query)
     tl.store(p + 2, b_delta.to(tl.int32, bitcast=True), mask=m_query)
 
 
 @triton.jit
 def load_records(ptr, b_query, m_query, BM: tl.constexpr):
-    """(log-sum-exp, sum(do * out), word), all zero where ``m_query`` is not set; one load of 16 bytes.
+    """(log-sum-exp, delta, random bits), all zero where ``m_query`` is not set; one load of 16 bytes.
 
     Loaded one by one, in the layout of columns of scores, every thread would gather a quarter of all
     queries' numbers for itself.
@@ -40,16 +43,16 @@ def load_records(ptr, b_query, m_query, BM: tl.constexpr):
     b_record = tl.load(p, mask=m_query[:, None], other=0)
     b_first, b_second = tl.split(b_record.reshape(BM, 2, 2))  # numbers 0 and 2, 1 and 3
     b_lse, b_delta = tl.split(b_first)
-    b_word, _ = tl.split(b_second)
-    return b_lse.to(tl.float32, bitcast=True), b_delta.to(tl.float32, bitcast=True), b_word
+    b_bits, _ = tl.split(b_second)
+    return b_lse.to(tl.float32, bitcast=True), b_delta.to(tl.float32, bitcast=True), b_bits
 
 
 @triton.jit
 def bwd_tile_dq(
-    b_dq, b_q, b_do, b_lse, b_delta, b_query_word, start, all_see, last_sees,
-    k_ptr, v_ptr, key_rows_ptr, key_words_ptr, stride_k, stride_v, scale, keep_scale, threshold,
+    b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
+    k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
     D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr, MASKED: tl.constexpr,
+    DROPOUT: tl.constexpr, MASKED: tl.constexpr, LEFT: tl.constexpr,
 ):  # fmt: skip
     """Add what one tile of keys gives to dq (without the scale of the scores)."""
     o_key = start + tl.arange(0, BN)
@@ -60,35 +63,36 @@ def bwd_tile_dq(
     # [BM, BN]
     b_p = tl.exp2(dot(b_q, tl.trans(b_k)) * scale - b_lse[:, None])
     if MASKED:
-        b_p = tl.where(causal_mask(o_key, all_see, last_sees, BM), b_p, 0.0)
+        b_p = tl.where(edge_mask(o_key, all_see, last_sees, edge, left, BM, LEFT), b_p, 0.0)
     b_dp = dot(b_do, tl.trans(b_v))
     if DROPOUT:
-        b_key_word = tl.load(key_words_ptr + b_row)
-        b_kept = is_kept(b_query_word[:, None], b_key_word[None, :], threshold)
+        b_key_bits = tl.load(key_bits_ptr + b_row)
+        b_kept = is_kept(b_query_bits[:, None], b_key_bits[None, :], threshold)
         b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
     b_ds = b_p * (b_dp - b_delta[:, None])
     return b_dq + dot(rounded(b_ds, b_k.dtype), b_k)
 
 
 @triton.autotune(
-    walk_configs("BN"),
-    key=["H", "D", "DROPOUT"],
+    tile_configs("BN"),
+    key=["H", "D", "DROPOUT", "WINDOWED"],
     prune_configs_by={"early_config_prune": fitting_registers},
 )
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def ragged_bwd_kernel_dq(
     q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, lse_ptr, records_ptr, dq_ptr,
-    key_rows_ptr, query_blocks_ptr, words_ptr,
+    key_rows_ptr, query_blocks_ptr, bits_ptr,
     stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr,
+    DROPOUT: tl.constexpr, WINDOWED: tl.constexpr,
 ):  # fmt: skip
     """dq of one block of queries and one head; on the way the records that the other kernel reads."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
-    block_ptr = query_blocks_ptr + i_block * 5
+    block_ptr = query_blocks_ptr + i_block * 7
     first, end = tl.load(block_ptr), tl.load(block_ptr + 1)
     key_rows_ptr += tl.load(block_ptr + 2)
     all_see, last_sees = tl.load(block_ptr + 3), tl.load(block_ptr + 4)
+    edge, left = tl.load(block_ptr + 5), tl.load(block_ptr + 6)
     k_ptr += i_head * D
     v_ptr += i_head * D
 
@@ -99,54 +103,64 @@ def ragged_bwd_kernel_dq(
     b_out = load_rows(out_ptr + i_head * D, b_row, m_row, H * D, D, BD)
     b_delta = tl.sum(b_do.to(tl.float32) * b_out.to(tl.float32), 1)
     b_lse = tl.load(lse_ptr + i_head * num_queries + b_row, mask=m_row, other=0.0)
-    b_query_word, key_words_ptr = b_row, words_ptr  # without dropout any number will do
+    b_query_bits, key_bits_ptr = b_row, bits_ptr  # without dropout any number will do
     if DROPOUT:
-        words_ptr += i_head * (num_queries + num_keys)
-        b_query_word = tl.load(words_ptr + b_row, mask=m_row, other=0)
-        key_words_ptr = words_ptr + num_queries
-    store_records(records_ptr + i_head * num_queries * 4, b_row, m_row, b_lse, b_delta, b_query_word)
+        bits_ptr += i_head * (num_queries + num_keys)
+        b_query_bits = tl.load(bits_ptr + b_row, mask=m_row, other=0)
+        key_bits_ptr = bits_ptr + num_queries
+    store_records(records_ptr + i_head * num_queries * 4, b_row, m_row, b_lse, b_delta, b_query_bits)
 
     b_dq = tl.zeros([BM, BD], tl.float32)
     even = all_see // BN * BN  # what every query sees, in whole tiles
-    for start in range(0, even, BN):
+    begin = 0
+    if WINDOWED:
+        begin = tiles_at_left(left, BM, BN)
+        even = tl.maximum(begin, even)
+        for start in range(0, begin, BN):
+            b_dq = bwd_tile_dq(
+                b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
+                k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
+                D, BD, BM, BN, DROPOUT, True, True,
+            )  # fmt: skip
+    for start in range(begin, even, BN):
         b_dq = bwd_tile_dq(
-            b_dq, b_q, b_do, b_lse, b_delta, b_query_word, start, all_see, last_sees,
-            k_ptr, v_ptr, key_rows_ptr, key_words_ptr, stride_k, stride_v, scale, keep_scale, threshold,
-            D, BD, BM, BN, DROPOUT, False,
+            b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
+            k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
+            D, BD, BM, BN, DROPOUT, False, False,
         )  # fmt: skip
     for start in range(even, last_sees, BN):
         b_dq = bwd_tile_dq(
-            b_dq, b_q, b_do, b_lse, b_delta, b_query_word, start, all_see, last_sees,
-            k_ptr, v_ptr, key_rows_ptr, key_words_ptr, stride_k, stride_v, scale, keep_scale, threshold,
-            D, BD, BM, BN, DROPOUT, True,
+            b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
+            k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
+            D, BD, BM, BN, DROPOUT, True, False,
         )  # fmt: skip
     store_rows(dq_ptr + i_head * D, b_row, m_row, H * D, b_dq * (scale * _LN_2), D, BD)
 
 
 @triton.jit
 def bwd_tile_dkdv(
-    b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
-    q_ptr, do_ptr, records_ptr, query_rows_ptr, seen_ptr, stride_q, scale, keep_scale, threshold,
+    b_dk, b_dv, b_k, b_v, b_key_bits, start, num_seeing, num_masked,
+    q_ptr, do_ptr, records_ptr, query_rows_ptr, masks_ptr, stride_q, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     DROPOUT: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """Add what one tile of queries gives to dk and dv (without the scales). Tiles lie transposed."""
     o_query = start + tl.arange(0, BM)
-    m_query = o_query < num_seers
+    m_query = o_query < num_seeing
     b_row = tl.load(query_rows_ptr + o_query, mask=m_query, other=0)
     b_q = load_rows(q_ptr, b_row, m_query, stride_q, D, BD)
     b_do = load_rows(do_ptr, b_row, m_query, H * D, D, BD)
-    b_lse, b_delta, b_query_word = load_records(records_ptr, b_row, m_query, BM)
+    b_lse, b_delta, b_query_bits = load_records(records_ptr, b_row, m_query, BM)
     # [BN, BM]; queries past the end are zeros and add nothing
     b_p = tl.exp2(dot(b_k, tl.trans(b_q)) * scale - b_lse[None, :])
     if MASKED:
-        b_word = tl.load(seen_ptr + o_query, mask=o_query < num_partly, other=-1)
-        b_seen = (b_word[None, :] >> tl.arange(0, BN).to(tl.int64)[:, None]) & 1
+        b_mask = tl.load(masks_ptr + o_query, mask=o_query < num_masked, other=-1)
+        b_seen = (b_mask[None, :] >> tl.arange(0, BN).to(tl.int64)[:, None]) & 1
         b_p = tl.where(b_seen != 0, b_p, 0.0)
     b_dp = dot(b_v, tl.trans(b_do))
     b_dropped = b_p
     if DROPOUT:
-        b_kept = is_kept(b_query_word[None, :], b_key_word[:, None], threshold)
+        b_kept = is_kept(b_query_bits[None, :], b_key_bits[:, None], threshold)
         b_dropped = tl.where(b_kept, b_p, 0.0)
         b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
     b_ds = b_p * (b_dp - b_delta[None, :])
@@ -155,14 +169,14 @@ def bwd_tile_dkdv(
 
 
 @triton.autotune(
-    walk_configs("BM"),
+    tile_configs("BM"),
     key=["H", "D", "DROPOUT"],
     prune_configs_by={"early_config_prune": fitting_registers},
 )
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def ragged_bwd_kernel_dkdv(
     q_ptr, k_ptr, v_ptr, do_ptr, records_ptr, dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr,
-    key_order_ptr, query_rows_ptr, key_blocks_ptr, seen_ptr, words_ptr,
+    key_order_ptr, query_rows_ptr, key_blocks_ptr, masks_ptr, bits_ptr,
     stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     DROPOUT: tl.constexpr,
@@ -173,8 +187,8 @@ def ragged_bwd_kernel_dkdv(
     key_order_ptr += tl.load(block_ptr)
     block_size = tl.load(block_ptr + 1)
     query_rows_ptr += tl.load(block_ptr + 2)
-    num_seers, num_partly = tl.load(block_ptr + 3), tl.load(block_ptr + 4)
-    seen_ptr += tl.load(block_ptr + 5)
+    num_seeing, num_masked = tl.load(block_ptr + 3), tl.load(block_ptr + 4)
+    masks_ptr += tl.load(block_ptr + 5)
     i_partial = tl.load(block_ptr + 6)
     q_ptr += i_head * D
     do_ptr += i_head * D
@@ -185,23 +199,23 @@ def ragged_bwd_kernel_dkdv(
     b_row = tl.load(key_order_ptr + o_key, mask=m_key, other=0)
     b_k = load_rows(k_ptr + i_head * D, b_row, m_key, stride_k, D, BD)
     b_v = load_rows(v_ptr + i_head * D, b_row, m_key, stride_v, D, BD)
-    b_key_word = 0
+    b_key_bits = 0
     if DROPOUT:
-        b_key_word = tl.load(words_ptr + i_head * (num_queries + num_keys) + num_queries + b_row)
+        b_key_bits = tl.load(bits_ptr + i_head * (num_queries + num_keys) + num_queries + b_row)
 
     b_dk = tl.zeros([BN, BD], tl.float32)
     b_dv = tl.zeros([BN, BD], tl.float32)
-    even = tl.cdiv(num_partly, BM) * BM
+    even = tl.cdiv(num_masked, BM) * BM
     for start in range(0, even, BM):
         b_dk, b_dv = bwd_tile_dkdv(
-            b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
-            q_ptr, do_ptr, records_ptr, query_rows_ptr, seen_ptr,
+            b_dk, b_dv, b_k, b_v, b_key_bits, start, num_seeing, num_masked,
+            q_ptr, do_ptr, records_ptr, query_rows_ptr, masks_ptr,
             stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, True,
         )  # fmt: skip
-    for start in range(even, num_seers, BM):
+    for start in range(even, num_seeing, BM):
         b_dk, b_dv = bwd_tile_dkdv(
-            b_dk, b_dv, b_k, b_v, b_key_word, start, num_seers, num_partly,
-            q_ptr, do_ptr, records_ptr, query_rows_ptr, seen_ptr,
+            b_dk, b_dv, b_k, b_v, b_key_bits, start, num_seeing, num_masked,
+            q_ptr, do_ptr, records_ptr, query_rows_ptr, masks_ptr,
             stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, False,
         )  # fmt: skip
     b_dk *= scale * _LN_2
@@ -242,7 +256,7 @@ def ragged_bwd_kernel_add(
 
 def ragged_bwd(
     q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad_out: Tensor,
-    lists: DeviceLists, words: Tensor | None, rate: float,
+    lists: DeviceLists, random_bits: Tensor | None, rate: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """dq [Q, H, D], dk and dv [K, H, D]; ``grad_out`` is contiguous."""
     arguments = kernel_arguments(q, k, v, rate)
@@ -254,12 +268,12 @@ def ragged_bwd(
     )
     records = torch.empty((*lse.shape, 4), dtype=torch.int32, device=lse.device)
     ragged_bwd_kernel_dq[(len(lists.query_blocks), heads)](
-        q, k, v, out, grad_out, lse, records, dq, lists.key_rows, lists.query_blocks, words,
-        BM=QUERY_BLOCK, **arguments,
+        q, k, v, out, grad_out, lse, records, dq, lists.key_rows, lists.query_blocks, random_bits,
+        BM=QUERY_BLOCK, WINDOWED=lists.windowed, **arguments,
     )  # fmt: skip
     ragged_bwd_kernel_dkdv[(len(lists.key_blocks), heads)](
         q, k, v, grad_out, records, dk, dv, partial_dk, partial_dv,
-        lists.key_order, lists.query_rows, lists.key_blocks, lists.seen, words,
+        lists.key_order, lists.query_rows, lists.key_blocks, lists.masks, random_bits,
         BN=KEY_BLOCK, **arguments,
     )  # fmt: skip
     if len(lists.partial_blocks):

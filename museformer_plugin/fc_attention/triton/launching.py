@@ -10,22 +10,22 @@ from torch import Tensor
 
 from .primitives import INTERPRETED
 
-_FLOAT32_ROWS = 32  # longest walked tile of float32
+_FLOAT32_ROWS = 32  # longest tile of float32 in a loop
 
 
-def walk_configs(tile: str) -> list[triton.Config]:
-    """The shapes a kernel may take whose walked tile has ``tile`` rows; one under the interpreter.
+def tile_configs(tile: str) -> list[triton.Config]:
+    """The shapes a kernel may take that loops over tiles of ``tile`` rows; one under the interpreter.
 
     Blocks of 64 rows fill the matrix instruction of one group of four warps. More stages hide the
     gathering of rows, longer tiles the loop around them, shorter ones leave registers to more programs.
     """
-    walks = [(64, 4, 3), (64, 4, 2), (64, 8, 2), (32, 4, 3)]  # rows, warps, stages
-    if tile == "BN":  # one accumulator, where the walk over queries has two
-        walks = [(64, 4, 3), (64, 4, 4), (128, 4, 2), (128, 8, 2)]
-    walks += [(_FLOAT32_ROWS, 8, 2), (_FLOAT32_ROWS // 2, 8, 2)]
+    tiles = [(64, 4, 3), (64, 4, 2), (64, 8, 2), (32, 4, 3)]  # rows, warps, stages
+    if tile == "BN":  # one accumulator, where the loop over queries has two
+        tiles = [(64, 4, 3), (64, 4, 4), (128, 4, 2), (128, 8, 2)]
+    tiles += [(_FLOAT32_ROWS, 8, 2), (_FLOAT32_ROWS // 2, 8, 2)]
     if INTERPRETED:
-        walks = walks[:1]
-    return [triton.Config({tile: rows}, num_warps=warps, num_stages=stages) for rows, warps, stages in walks]
+        tiles = tiles[:1]
+    return [triton.Config({tile: rows}, num_warps=warps, num_stages=stages) for rows, warps, stages in tiles]
 
 
 def fitting_registers(

@@ -2,8 +2,8 @@
 
 Names: ``i_`` program index, ``o_`` offsets, ``m_`` mask, ``b_`` a block in registers. Letters: H heads,
 D head width, BD the power of two that holds it, BM queries and BN keys of a tile. Tensors of rows are
-[rows, H, D] with a stride a row; numbers of a query (its log-sum-exp) are float32 [H, Q]. ``words``
-int32 [H, Q + K] are the random words of dropout, those of the keys behind those of the queries.
+[rows, H, D] with a stride a row; numbers of a query (its log-sum-exp) are float32 [H, Q]. ``random_bits``
+int32 [H, Q + K] are for dropout, those of the keys behind those of the queries.
 Exponents have base 2: ``scale`` is log2(e) / sqrt(D), and log-sum-exps are logarithms to base 2.
 """
 
@@ -66,20 +66,32 @@ def dot(b_x, b_y):
 
 
 @triton.jit
-def causal_mask(o_key, all_see, last_sees, BM: tl.constexpr):
-    """For places in the keys of a query block, [BM, BN]: query m sees the first ``all_see`` + m."""
+def edge_mask(o_key, all_see, last_sees, edge, left, BM: tl.constexpr, LEFT: tl.constexpr):
+    """For offsets into the keys of a query block, [BM, BN]: query m sees the first ``all_see`` + m.
+
+    With LEFT it does not see those from ``edge`` to ``left`` + m, half-open.
+    """
     sees = tl.minimum(all_see + tl.arange(0, BM), last_sees)
-    return o_key[None, :] < sees[:, None]
+    m_seen = o_key[None, :] < sees[:, None]
+    if LEFT:
+        m_seen = m_seen & ((o_key < edge)[None, :] | (o_key[None, :] >= (left + tl.arange(0, BM))[:, None]))
+    return m_seen
 
 
 @triton.jit
-def is_kept(b_query_word, b_key_word, threshold):
-    """Which weights dropout keeps, from one random word of each query and one of each key.
+def tiles_at_left(left, BM: tl.constexpr, BN: tl.constexpr):
+    """How many keys, in whole tiles from the first, some query of the block may not see."""
+    return tl.cdiv(tl.maximum(left + BM - 1, 0), BN) * BN
+
+
+@triton.jit
+def is_kept(b_query_bits, b_key_bits, threshold):
+    """Which weights dropout keeps, from 32 random bits of each query and of each key.
 
     The two are xored and mixed until the high bits depend on all bits: nine integer operations a
     weight. A Philox draw for every weight takes some eighty, more than all the rest of the kernel.
     """
-    b_x = (b_query_word ^ b_key_word).to(tl.uint32, bitcast=True)
+    b_x = (b_query_bits ^ b_key_bits).to(tl.uint32, bitcast=True)
     b_x = (b_x ^ (b_x >> 16)) * 0x7FEB352D
     b_x = (b_x ^ (b_x >> 15)) * 0x846CA68B
     return b_x.to(tl.int32, bitcast=True) >= threshold

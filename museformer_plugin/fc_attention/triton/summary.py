@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..index_lists import DeviceLists
+from .index_lists import DeviceLists
 from .launching import kernel_arguments
 from .primitives import is_kept, load_rows, store_rows
 
@@ -23,20 +23,20 @@ _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do n
 
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def summary_fwd_kernel(
-    q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr, key_rows_ptr, query_blocks_ptr, words_ptr,
+    q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr, key_rows_ptr, query_blocks_ptr, bits_ptr,
     stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, DROPOUT: tl.constexpr,
 ):  # fmt: skip
     """out = softmax(q k^T) v of one query and head."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
-    block_ptr = query_blocks_ptr + i_block * 5
+    block_ptr = query_blocks_ptr + i_block * 7
     b_query = tl.load(block_ptr) + tl.arange(0, 1)
     m_query = b_query >= 0
     key_rows_ptr += tl.load(block_ptr + 2)
     num_seen = tl.load(block_ptr + 4)
     # [1, BD]
     b_q = load_rows(q_ptr + i_head * D, b_query, m_query, stride_q, D, BD).to(tl.float32)
-    words_ptr = words_ptr + i_head * (num_queries + num_keys) if DROPOUT else words_ptr
+    bits_ptr = bits_ptr + i_head * (num_queries + num_keys) if DROPOUT else bits_ptr
 
     b_out = tl.zeros([1, BD], tl.float32)
     b_max = tl.full([1], float("-inf"), tl.float32)
@@ -54,8 +54,8 @@ def summary_fwd_kernel(
         b_p = tl.exp2(b_s - b_new_max)
         b_sum = b_sum * b_shrink + tl.sum(b_p, 0)
         if DROPOUT:
-            b_key_word = tl.load(words_ptr + num_queries + b_row)
-            b_p = tl.where(is_kept(tl.load(words_ptr + b_query), b_key_word, threshold), b_p, 0.0)
+            b_key_bits = tl.load(bits_ptr + num_queries + b_row)
+            b_p = tl.where(is_kept(tl.load(bits_ptr + b_query), b_key_bits, threshold), b_p, 0.0)
         b_out = b_out * b_shrink[:, None] + tl.sum(b_p[:, None] * b_v, 0)[None, :]
         b_max = b_new_max
     if DROPOUT:
@@ -67,13 +67,13 @@ def summary_fwd_kernel(
 @triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
 def summary_bwd_kernel(
     q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, lse_ptr, dq_ptr, dk_ptr, dv_ptr,
-    key_rows_ptr, query_blocks_ptr, words_ptr,
+    key_rows_ptr, query_blocks_ptr, bits_ptr,
     stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
     H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, DROPOUT: tl.constexpr,
 ):  # fmt: skip
     """dq of one query and head, dk and dv of the keys it sees."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
-    block_ptr = query_blocks_ptr + i_block * 5
+    block_ptr = query_blocks_ptr + i_block * 7
     b_query = tl.load(block_ptr) + tl.arange(0, 1)
     m_query = b_query >= 0
     key_rows_ptr += tl.load(block_ptr + 2)
@@ -85,7 +85,7 @@ def summary_bwd_kernel(
     # [1]
     b_delta = tl.sum(b_do * b_out, 1)
     b_lse = tl.load(lse_ptr + i_head * num_queries + b_query)
-    words_ptr = words_ptr + i_head * (num_queries + num_keys) if DROPOUT else words_ptr
+    bits_ptr = bits_ptr + i_head * (num_queries + num_keys) if DROPOUT else bits_ptr
 
     b_dq = tl.zeros([1, BD], tl.float32)
     for start in range(0, num_seen, BN):
@@ -99,8 +99,8 @@ def summary_bwd_kernel(
         b_dp = tl.sum(b_v * b_do, 1)
         b_dropped = b_p
         if DROPOUT:
-            b_key_word = tl.load(words_ptr + num_queries + b_row)
-            b_kept = is_kept(tl.load(words_ptr + b_query), b_key_word, threshold)
+            b_key_bits = tl.load(bits_ptr + num_queries + b_row)
+            b_kept = is_kept(tl.load(bits_ptr + b_query), b_key_bits, threshold)
             b_dropped = tl.where(b_kept, b_p * keep_scale, 0.0)
             b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
         b_ds = b_p * (b_dp - b_delta) * (scale * _LN_2)
@@ -111,7 +111,7 @@ def summary_bwd_kernel(
 
 
 def summary_fwd(
-    q: Tensor, k: Tensor, v: Tensor, lists: DeviceLists, words: Tensor | None, rate: float
+    q: Tensor, k: Tensor, v: Tensor, lists: DeviceLists, random_bits: Tensor | None, rate: float
 ) -> tuple[Tensor, Tensor]:
     """out [Q, H, D] and the log-sum-exps [H, Q] of its rows."""
     queries, heads, _ = q.shape
@@ -119,7 +119,7 @@ def summary_fwd(
     lse = torch.empty((heads, queries), dtype=torch.float32, device=q.device)
     if queries:
         summary_fwd_kernel[(queries, heads)](
-            q, k, v, out, lse, lists.key_rows, lists.query_blocks, words,
+            q, k, v, out, lse, lists.key_rows, lists.query_blocks, random_bits,
             BN=_TILE, **kernel_arguments(q, k, v, rate),
         )  # fmt: skip
     return out, lse
@@ -127,7 +127,7 @@ def summary_fwd(
 
 def summary_bwd(
     q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, grad_out: Tensor,
-    lists: DeviceLists, words: Tensor | None, rate: float,
+    lists: DeviceLists, random_bits: Tensor | None, rate: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """dq [Q, H, D], dk and dv [K, H, D], zero where no query looks; ``grad_out`` is contiguous."""
     queries, heads, _ = q.shape
@@ -135,7 +135,7 @@ def summary_bwd(
     dk, dv = (torch.zeros(rows.shape, dtype=rows.dtype, device=rows.device) for rows in (k, v))
     if queries:
         summary_bwd_kernel[(queries, heads)](
-            q, k, v, out, grad_out, lse, dq, dk, dv, lists.key_rows, lists.query_blocks, words,
+            q, k, v, out, grad_out, lse, dq, dk, dv, lists.key_rows, lists.query_blocks, random_bits,
             BN=_TILE, **kernel_arguments(q, k, v, rate),
         )  # fmt: skip
     return dq, dk, dv

@@ -2,23 +2,24 @@ import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarLayout, PieceBars
+from museformer_plugin.fc_attention import AttentionPlan, BarLayout, PieceBars, Segment
 
 PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
 
 
-def _piece_of(bar_lengths, last_is_complete=True, first_bar=1):
+def _piece_of(bar_lengths, last_is_complete=True, first_bar=1, numbers=None):
     lengths = np.array(bar_lengths, dtype=np.int64)
     starts = 1 + np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else lengths
+    numbers = first_bar + np.arange(len(lengths)) if numbers is None else np.array(numbers)
     incomplete = int(bool(len(lengths)) and not last_is_complete)
-    return PieceBars(1 + int(lengths.sum()), starts, len(lengths) - incomplete, first_bar)
+    return PieceBars(1 + int(lengths.sum()), starts, len(lengths) - incomplete, numbers)
 
 
 def _many_bars(count, seed):
     return np.random.default_rng(seed).integers(1, 8, count).tolist()
 
 
-# name -> (pieces as (bar lengths, last is complete[, number of the first bar]), structure bars, coarse)
+# name -> (pieces as (bar lengths, last is complete[, number of the first bar[, numbers]]), structure bars, coarse)
 LAYOUTS = {
     "odd_bars": ([([3, 7, 5, 1, 9], True)], (1, 2), True),
     "one_token_bars": ([([1] * 7, True)], (2,), True),
@@ -37,6 +38,16 @@ LAYOUTS = {
         (1, 2, 4),
         True,
     ),
+    "infilled_bars": (
+        [
+            ([3, 1, 4, 2, 5, 2], False, 0, [1, 2, 5, 6, 3, 4]),
+            ([2, 4, 1, 3, 2], True, 0, [3, 3, 1, 9, 3]),
+            ([2, 1, 1], True),
+        ],
+        (-2, -1, 0, 1, 4),
+        True,
+    ),
+    "infilled_bars_no_coarse": ([([3, 1, 4, 2, 5, 2], True, 0, [4, 1, 5, 2, 3, 2])], (-3, 0, 1), False),
     "no_structure_bars": ([([3, 2, 4, 1], True), ([2, 2], False)], (), True),
     "all_structure_bars": ([([3, 2, 4, 1, 3], True)], tuple(range(1, 9)), True),
     "no_coarse": ([([3, 1, 4, 2], True), ([2, 3, 3], False)], (1, 3), False),
@@ -44,9 +55,42 @@ LAYOUTS = {
 }
 
 
+# Bars of pieces, and between them segments whose window is shorter or longer than themselves, or reaches beyond them.
+MIXED = AttentionPlan.of(
+    [
+        Segment((0, 1), [(5, 6)], causal=True),
+        Segment((1, 90), [(0, 3), (5, 95)], causal=True, window=7),
+        Segment((90, 100), [(1, 2), (4, 5), (60, 105)], causal=True, window=30),
+        Segment((100, 130), [(2, 4), (70, 135)], causal=True),
+        Segment((130, 140), [(0, 5)]),
+        Segment((140, 300), [(0, 1), (135, 305)], causal=True, window=64),
+    ],
+    310,
+)
+PLANS = {
+    "one_row": AttentionPlan.sliding([9, 3], 1),
+    "window_3": AttentionPlan.sliding([9, 1, 40], 3),
+    "longer_than_the_pieces": AttentionPlan.sliding([9, 30], 50),
+    "windows_of_100": AttentionPlan.sliding([250, 70], 100),
+    "prefix": AttentionPlan.sliding([90, 2, 1, 130], 33, prefix=2),
+    "mixed": MIXED,
+}
+
+
+@pytest.fixture(params=PLANS.values(), ids=PLANS.keys())
+def windowed_plan(request):
+    """One of several plans with moving left edges."""
+    return request.param
+
+
+@pytest.fixture
+def mixed_plan():
+    return AttentionPlan.of(MIXED.segments(), MIXED.num_keys)  # nothing prepared
+
+
 @pytest.fixture(scope="session")
 def piece_of():
-    """A function from bar lengths, whether the last is complete, and the first's number to the bars of a piece."""
+    """A function from bar lengths, whether the last is complete, and the first's or all numbers to a piece's bars."""
     return _piece_of
 
 

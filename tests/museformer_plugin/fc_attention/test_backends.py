@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,10 @@ def fresh_choice():
         cached.cache_clear()
 
 
+def operator_of_kernels():
+    return backends._triton_operator().fc_attention
+
+
 @pytest.fixture
 def hopper(monkeypatch):
     """A device that is not there."""
@@ -31,8 +36,8 @@ def hopper(monkeypatch):
     monkeypatch.setattr(self_check, "largest_error", lambda *arguments: 1e-5)
 
 
-def test_cpu_tensors_take_the_plain_path():
-    assert backends.choose_backend(torch.device("cpu"), torch.float32, 64) == ("plain", "tensors are on cpu")
+def test_cpu_tensors_take_the_cpu_backend():
+    assert backends.choose_backend(torch.device("cpu"), torch.float32, 64) == ("cpu", "tensors are on cpu")
 
 
 @pytest.mark.usefixtures("hopper")
@@ -50,15 +55,15 @@ def test_cuda_tensors_take_the_kernels():
         (torch.float32, 160, "the kernels take head widths 16 to 128, not 160"),
     ],
 )
-def test_what_the_kernels_do_not_take_is_plain(dtype, head_width, reason):
-    assert backends.choose_backend(CUDA, dtype, head_width) == ("plain", reason)
+def test_what_the_kernels_do_not_take(dtype, head_width, reason):
+    assert backends.choose_backend(CUDA, dtype, head_width) == ("cpu", reason)
 
 
 @pytest.mark.usefixtures("hopper")
 def test_an_old_triton_is_not_used(monkeypatch):
     monkeypatch.setattr(pytest.importorskip("triton"), "__version__", "2.1.0")
     chosen = backends.choose_backend(CUDA, torch.float16, 64)
-    assert chosen == ("plain", "Triton 2.1.0 is too old, the kernels need 3.0")
+    assert chosen == ("cpu", "Triton 2.1.0 is too old, the kernels need 3.0")
 
 
 @pytest.mark.usefixtures("hopper")
@@ -68,25 +73,25 @@ def test_a_broken_triton_is_not_used(monkeypatch):
 
     monkeypatch.setattr(backends, "import_module", broken)
     chosen = backends.choose_backend(CUDA, torch.float16, 64)
-    assert chosen == ("plain", "Triton cannot be imported: no such library")
+    assert chosen == ("cpu", "Triton cannot be imported: no such library")
 
 
 @pytest.mark.usefixtures("hopper")
 def test_an_old_device_is_not_used(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     chosen = backends.choose_backend(CUDA, torch.float16, 64)
-    assert chosen == ("plain", "the device has compute capability 7.5, the kernels need 8.0")
+    assert chosen == ("cpu", "the device has compute capability 7.5, the kernels need 8.0")
 
 
 @pytest.mark.usefixtures("hopper")
 def test_kernels_that_do_not_run_are_not_used(monkeypatch):
-    def out_of_resources(device, dtype, head_width, backend):
-        assert (device, dtype, head_width, backend) == (CUDA, torch.float16, 64, "triton")
+    def out_of_resources(operator, device, dtype, head_width):
+        assert (operator, device, dtype, head_width) == (operator_of_kernels(), CUDA, torch.float16, 64)
         raise RuntimeError("out of resource: shared memory")
 
     monkeypatch.setattr(self_check, "largest_error", out_of_resources)
     reason = "the kernels do not run on this device (RuntimeError: out of resource: shared memory)"
-    assert backends.choose_backend(CUDA, torch.float16, 64) == ("plain", reason)
+    assert backends.choose_backend(CUDA, torch.float16, 64) == ("cpu", reason)
 
 
 @pytest.mark.usefixtures("hopper")
@@ -94,7 +99,25 @@ def test_kernels_that_do_not_run_are_not_used(monkeypatch):
 def test_kernels_that_compute_wrong_values_are_not_used(monkeypatch, error):
     monkeypatch.setattr(self_check, "largest_error", lambda *arguments: error)
     chosen = backends.choose_backend(CUDA, torch.bfloat16, 64)
-    assert chosen == ("plain", f"the kernels compute wrong values on this device: relative error {error:.1e}")
+    assert chosen == ("cpu", f"the kernels compute wrong values on this device: relative error {error:.1e}")
+
+
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize(
+    ("parameters", "tried"),
+    [(torch.float16, [torch.float16]), (torch.float32, [torch.float32, torch.float16]), (torch.float64, [])],
+    ids=str,
+)
+def test_kernels_are_tried_when_a_model_is_moved_and_not_in_a_forward(monkeypatch, parameters, tried):
+    """Float32 parameters may come as float16, which autocast makes of them."""
+    found = []
+    monkeypatch.setattr(self_check, "largest_error", lambda _operator, _device, dtype, _width: found.append(dtype) or 0)
+    backends.try_kernels(CUDA, parameters, 64)
+    assert found == tried
+    for dtype in (parameters, *tried):
+        backend = backends.backend_for(SimpleNamespace(device=CUDA, dtype=dtype, shape=(3, 2, 64)), None)
+        assert backend.__name__.endswith(".triton.operator" if tried else ".cpu.operator")
+    assert found == tried
 
 
 def test_the_choice_is_said_once(piece_of, caplog):
@@ -102,12 +125,12 @@ def test_the_choice_is_said_once(piece_of, caplog):
     with caplog.at_level(logging.INFO, logger=backends.logger.name):
         for _ in range(3):
             fc_attention(tuple(torch.zeros(6, 1, 4) for _ in "qkv"), None, None, layout)
-    assert caplog.messages == ["attention runs on the plain backend: tensors are on cpu"]
+    assert caplog.messages == ["attention runs on the cpu backend: tensors are on cpu"]
 
 
 def test_backends_have_names(piece_of):
     layout = BarLayout.build([piece_of([3, 2])], (1,), coarse=False)
-    with pytest.raises(ValueError, match='backend: expected "triton", "plain" or None, not \'fast\''):
+    with pytest.raises(ValueError, match='backend: expected "triton", "cpu" or None, not \'fast\''):
         fc_attention(tuple(torch.zeros(6, 1, 4) for _ in "qkv"), None, None, layout, backend="fast")
 
 

@@ -56,9 +56,10 @@ class Piece:
         complete = sum(end <= length for end in ends)
         starts = [start for start in self.bars.starts.tolist() if start < length]
         lengths = [end - start for start, end in zip(starts, [*starts[1:], length])]
-        bars = piece_of(lengths, last_is_complete=complete == len(starts))
+        numbers = self.bars.bar_numbers[: len(starts)]
+        bars = piece_of(lengths, last_is_complete=complete == len(starts), numbers=numbers)
         summaries = None if self.summary_rows is None else self.summary_rows[:, :, :, :complete]
-        return bars, self.token_rows[:, :, :, :length], summaries
+        return bars, self.token_rows[:, :, :, :length], summaries, self.bars.bar_numbers[len(starts) :]
 
     def ends_bar(self, place):
         """The number of the bar, from 0, that token ``place`` ends; None when it ends none."""
@@ -95,6 +96,39 @@ def test_each_step_sees_what_the_masks_allow(piece_of, structure_bars, coarse, p
     for place in range(prompt, piece.bars.num_tokens):
         found = step(cache, [piece], [place])
         torch.testing.assert_close(found[:, 0], expected[:, place], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
+@pytest.mark.parametrize("structure_bars", [(1, 2), (-1, 0, 3), (-4,), ()], ids=str)
+@pytest.mark.parametrize("prompt", [1, 4, 9])
+def test_bars_that_are_not_numbered_in_order(piece_of, structure_bars, coarse, prompt, new_cache):
+    """What is to come is told at the beginning, and no bar that it needs is dropped."""
+    numbers = [1, 2, 6, 7, 3, 4, 5, 5]
+    bars = piece_of([3, 1, 4, 1, 2, 5, 2, 3], last_is_complete=False, numbers=numbers)
+    piece = Piece(bars, structure_bars, coarse, seed=0)
+    cache = new_cache(structure_bars, coarse)
+    cache.add_stream(*piece.prompt(prompt, piece_of))
+    expected = piece.expected()
+    for place in range(prompt, piece.bars.num_tokens):
+        assert cache.bar_numbers.tolist() == [piece.layout.bar_ids[place]]
+        found = step(cache, [piece], [place])
+        torch.testing.assert_close(found[:, 0], expected[:, place], rtol=0, atol=1e-12)
+
+
+def test_bars_go_on_one_by_one(piece_of, new_cache):
+    """Behind those that are told, and where nothing is."""
+    piece = Piece(piece_of([2, 2, 2, 2], numbers=[3, 1, 7, 8]), (1,), True, seed=0)
+    for prompt, told in ((1, [3, 1, 7, 8, 9]), (3, [1, 7, 8, 9]), (4, [7, 8, 9])):
+        cache = new_cache((1,), True)
+        cache.add_stream(*piece.prompt(prompt, piece_of)[:3], told[:-2])
+        found = []
+        for place in range(prompt, piece.bars.num_tokens):
+            found += cache.bar_numbers.tolist()
+            step(cache, [piece], [place])
+        assert found + cache.bar_numbers.tolist() == [*piece.layout.bar_ids[prompt:], 9]
+    cache = new_cache((1,), True)
+    cache.add_stream(*piece.prompt(1, piece_of)[:3])
+    assert cache.bar_numbers.tolist() == [1]
 
 
 @pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])

@@ -1,4 +1,4 @@
-"""The lists that kernels walk, read back as a mask, against the ranges of the plan."""
+"""The lists that kernels loop over, read back as a mask, against that of the plan."""
 
 import pickle
 
@@ -6,46 +6,37 @@ import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarLayout, index_lists
-from museformer_plugin.fc_attention.index_lists import IndexLists
-from museformer_plugin.fc_attention.layout import AttentionPlan
-
-
-def seen_by_ranges(plan):
-    """How often each query sees each key [Q, K]."""
-    seen = np.zeros((plan.query_ranges[:, 1].max(initial=0), plan.num_keys), dtype=int)
-    for number, (first, end) in enumerate(plan.query_ranges):
-        for start, stop in plan.key_ranges[plan.first_key_range[number] : plan.first_key_range[number + 1]]:
-            seen[first:end, start:stop] += 1
-        if plan.causal[number]:
-            own = stop - (end - first)
-            seen[first:end, own:stop] = np.tril(seen[first:end, own:stop])
-    return seen
+from museformer_plugin.fc_attention import AttentionPlan, BarLayout, Segment
+from museformer_plugin.fc_attention.backends import prepare_for_kernels
+from museformer_plugin.fc_attention.reference import mask_of
+from museformer_plugin.fc_attention.triton import index_lists
+from museformer_plugin.fc_attention.triton.index_lists import IndexLists, lists_on
 
 
 def seen_by_query_blocks(lists, shape):
     seen = np.zeros(shape, dtype=int)
-    for first, end, begin, all_see, last_sees in lists.query_blocks:
+    for first, end, begin, all_see, last_sees, edge, left in lists.query_blocks:
         assert 0 < end - first <= index_lists.QUERY_BLOCK
-        for place, query in enumerate(range(first, end)):
-            keys = lists.key_rows[begin : begin + min(all_see + place, last_sees)]
-            np.add.at(seen[query], keys, 1)
+        for index, query in enumerate(range(first, end)):
+            columns = np.arange(min(all_see + index, last_sees))
+            columns = columns[(columns < edge) | (columns >= left + index)]
+            np.add.at(seen[query], lists.key_rows[begin + columns], 1)
     return seen
 
 
 def seen_by_key_blocks(lists, shape):
     seen = np.zeros(shape, dtype=int)
-    for key_begin, size, begin, num, partly, words, _ in lists.key_blocks:
+    for key_begin, size, begin, num, partly, masks, _ in lists.key_blocks:
         assert 0 < size <= index_lists.KEY_BLOCK
-        for place in range(num):
-            word = int(lists.seen[words + place]) if place < partly else -1
-            bits = [bool(word >> bit & 1) for bit in range(size)]
-            np.add.at(seen[lists.query_rows[begin + place]], lists.key_order[key_begin : key_begin + size][bits], 1)
+        for index in range(num):
+            mask = int(lists.masks[masks + index]) if index < partly else -1
+            bits = [bool(mask >> bit & 1) for bit in range(size)]
+            np.add.at(seen[lists.query_rows[begin + index]], lists.key_order[key_begin : key_begin + size][bits], 1)
     return seen
 
 
 def check(plan):
-    lists, expected = IndexLists.of(plan), seen_by_ranges(plan)
+    lists, expected = IndexLists.of(plan), mask_of(plan).numpy().astype(int)
     np.testing.assert_array_equal(seen_by_query_blocks(lists, expected.shape), expected)
     if not lists.one_query_each:
         np.testing.assert_array_equal(seen_by_key_blocks(lists, expected.shape), expected)
@@ -56,6 +47,31 @@ def check(plan):
 def test_both_directions_say_what_the_ranges_say(layout):
     assert not check(layout.token_plan).one_query_each
     assert check(layout.summary_plan).one_query_each
+
+
+def test_moving_left_edges(windowed_plan):
+    assert check(windowed_plan).windowed
+
+
+@pytest.mark.parametrize("window", [1, 5, 63, 64, 65, 200, 512])
+@pytest.mark.parametrize("prefix", [0, 1, 20])
+def test_sliding_windows(window, prefix):
+    check(AttentionPlan.sliding([700, 3, 130], window, prefix))
+
+
+def test_windows_of_split_blocks(mixed_plan, monkeypatch):
+    monkeypatch.setattr(index_lists, "LONGEST_LOOP", 50)
+    monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
+    assert check(mixed_plan).num_partials
+
+
+def test_work_of_windows_is_close_to_the_live_pairs():
+    """In whole tiles of 64 x 64, a tile more a block of queries or keys than full windows have."""
+    plan = AttentionPlan.sliding([8192], 512)
+    lists, live = IndexLists.of(plan), int(mask_of(plan).sum())
+    for keys_or_queries in (lists.query_blocks[:, 4], lists.key_blocks[:, 3]):
+        assert (-(-keys_or_queries // 64) * 64 * 64).sum() < 1.3 * live
+    assert lists.key_blocks[:, 4].sum() < 0.25 * lists.key_blocks[:, 3].sum()  # queries that need masks
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -72,15 +88,16 @@ def test_bars_longer_than_a_segment(piece_of):
 def test_a_run_of_own_keys_may_be_cut_by_others():
     """Segment 1 sees the middle of segment 0's own rows, so that these fall into three runs."""
     for middle in ((10, 30), (2, 5)):
-        segments = [((0, 70), [(0, 70)], True), ((70, 75), [middle, (70, 75)], True)]
+        segments = [Segment((0, 70), [(0, 70)], True), Segment((70, 75), [middle, (70, 75)], True)]
         check(AttentionPlan.of(segments, 80))
 
 
 def test_blocks_that_many_queries_see_are_split(piece_of, monkeypatch):
-    monkeypatch.setattr(index_lists, "LONGEST_WALK", 50)
+    monkeypatch.setattr(index_lists, "LONGEST_LOOP", 50)
     monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
     layout = BarLayout.build([piece_of([9, 70, 3, 80, 20, 2, 30])], (1, 2))
     lists = check(layout.token_plan)
+    assert not lists.windowed
     assert lists.num_partials > 2 * len(lists.partial_blocks) > 0
     assert lists.key_blocks[:, 3].max() == 50
     taken = lists.key_blocks[:, 6]
@@ -94,7 +111,7 @@ def test_blocks_that_many_queries_see_are_split(piece_of, monkeypatch):
 def test_summaries_of_pieces_do_not_share_blocks(piece_of):
     """A shared block is walked by the queries that see any of its keys: those of one piece."""
     layout = BarLayout.build([piece_of([20] * 6), piece_of([20] * 6)], (1,))
-    lists = layout.token_plan.index_lists
+    lists = IndexLists.of(layout.token_plan)
     piece_of_key = np.concatenate([np.repeat([0, 1], 6), np.repeat([0, 1], 121)])
     for key_begin, size, *_ in lists.key_blocks:
         assert len(set(piece_of_key[lists.key_order[key_begin : key_begin + size]])) == 1
@@ -104,28 +121,27 @@ def test_work_is_close_to_the_live_pairs(piece_of):
     """Whole tiles of 64 x 64 that are walked, against the pairs that see each other, at the mean piece."""
     bars = np.maximum(1, np.random.default_rng(0).gamma(4, 158 / 4, 95)).astype(int).tolist()
     layout = BarLayout.build([piece_of(bars)], (1, 2, 4, 8, 12, 16, 24, 32))
-    lists = layout.token_plan.index_lists
-    live = seen_by_ranges(layout.token_plan).sum()
+    lists = IndexLists.of(layout.token_plan)
+    live = int(mask_of(layout.token_plan).sum())
     for keys_or_queries in (lists.query_blocks[:, 4], lists.key_blocks[:, 3]):
         assert (-(-keys_or_queries // 64) * 64 * 64).sum() < 1.35 * live
 
 
 def test_lists_go_to_a_device_once(unequal_layout):
     plan, device = unequal_layout.token_plan, torch.device("cpu")
-    on_device = plan.on(device)
-    assert plan.on(device) is on_device
-    for name in ("key_rows", "query_blocks", "key_order", "query_rows", "key_blocks", "partial_blocks", "seen"):
-        np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(plan.index_lists, name))
+    on_device = lists_on(plan, device)
+    assert lists_on(plan, device) is on_device
+    for name in ("key_rows", "query_blocks", "key_order", "query_rows", "key_blocks", "partial_blocks", "masks"):
+        np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(plan.prepared(IndexLists.of), name))
         assert getattr(on_device, name).storage_offset() * getattr(on_device, name).element_size() % 16 == 0
 
 
 def test_lists_travel_between_processes_but_not_their_copies(piece_of):
     layout = BarLayout.build([piece_of([3, 70, 2])], (1,))
-    assert "index_lists" not in vars(layout.token_plan)
-    layout.make_index_lists()
-    layout.token_plan.on(torch.device("cpu"))
+    prepare_for_kernels(layout)
+    lists_on(layout.token_plan, torch.device("cpu"))
+    assert len(layout.token_plan._prepared) == 2
     arrived = pickle.loads(pickle.dumps(layout))
     for plan in (arrived.token_plan, arrived.summary_plan):
-        assert "index_lists" in vars(plan)
-        assert not plan._on_devices
+        assert plan._prepared.keys() == {(IndexLists.of,)}
     check(arrived.token_plan)

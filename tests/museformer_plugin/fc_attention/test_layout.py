@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from museformer_plugin.fc_attention import BarLayout, PieceBars
-from museformer_plugin.fc_attention.layout import merge_ranges
+from museformer_plugin.fc_attention.plan import merge_ranges
 from museformer_plugin.fc_attention.reference import dense_masks
 
 MASKS = [
@@ -132,10 +132,28 @@ def test_merge_ranges_joins_those_that_touch():
     assert merge_ranges([(0, 2), (2, 3), (5, 6), (6, 9)]) == [(0, 3), (5, 9)]
 
 
-@pytest.mark.parametrize("distances", [(0,), (1, -2)], ids=str)
-def test_structure_distances_must_be_positive(piece_of, distances):
-    with pytest.raises(ValueError, match="distances from 1 up"):
-        BarLayout.build([piece_of([2])], distances)
+def key_rows(plan, segment):
+    return [tuple(keys) for keys in plan.segments()[segment].keys]
+
+
+def test_a_bar_sees_those_written_before_it_by_the_distance_of_their_numbers(piece_of):
+    """Bars 1, 2, 5 and 4 of two tokens each, of which 4 is written last; summaries are rows 0 to 3."""
+    piece = piece_of([2, 2, 2, 2], numbers=[1, 2, 5, 4])
+    prefix, bars = (4, 5), [(5, 7), (7, 9), (9, 11), (11, 13)]
+    plan = BarLayout.build([piece], (-1, 2)).token_plan
+    assert key_rows(plan, 4) == [(0, 1), prefix, (7, 13)]  # 2 at distance 2, 5 at -1, the summary of 1
+    assert key_rows(plan, 3) == [(0, 2), prefix, bars[2]]  # 4 is not there yet
+    plan = BarLayout.build([piece], (1, 3)).token_plan
+    assert key_rows(plan, 4) == [(1, 3), (4, 7), bars[3]]
+    assert key_rows(plan, 3) == [(0, 1), prefix, (7, 11)]  # 5 sees 2 at distance 3
+
+
+def test_distance_0_is_of_another_bar_with_the_same_number(piece_of):
+    layout = BarLayout.build([piece_of([2, 1, 2], numbers=[1, 2, 1])], (0,))
+    assert layout.bar_ids.tolist() == [0, 1, 1, 2, 1, 1]
+    assert layout.summary_bar_ids.tolist() == [1, 2, 1]
+    assert key_rows(layout.token_plan, 3) == [(1, 2), (3, 6), (7, 9)]
+    assert key_rows(layout.token_plan, 2) == [(0, 1), (3, 4), (6, 7)]
 
 
 def test_a_batch_has_a_piece():
@@ -160,26 +178,10 @@ def test_impossible_bars_are_refused(num_tokens, starts, num_complete, message):
         PieceBars(num_tokens, np.array(starts, dtype=np.int64), num_complete)
 
 
-def test_bars_are_not_numbered_below_1():
-    with pytest.raises(ValueError, match="bars are numbered from 1 up, not from 0"):
-        PieceBars(5, np.array([1, 3]), 2, first_bar=0)
-
-
-def test_walks_see_what_their_plans_see(layout):
-    """Ranges with short gaps bridged, less the columns of the gaps, are the plan's ranges."""
-    for plan in (layout.token_plan, layout.summary_plan):
-        walk = plan.walk
-        assert len(walk.segments) == len(plan.query_ranges)
-        for number, (start, end, causal, first, last, width) in enumerate(walk.segments.tolist()):
-            seen, columns = [], 0
-            for visited, first_hole, last_hole in walk.visits[first:last].tolist():
-                rows = np.arange(*walk.ranges[visited].tolist())
-                columns += len(rows)
-                assert (end - start) * len(rows) <= walk.scores_of_visit
-                seen += np.delete(rows, walk.holes[first_hole:last_hole].numpy()).tolist()
-            assert columns == width
-            assert (end - start) * width <= walk.scores_of_segment
-            expected = plan.key_ranges[plan.first_key_range[number] : plan.first_key_range[number + 1]]
-            assert seen == [row for a, b in expected.tolist() for row in range(a, b)]
-            assert [start, end] == plan.query_ranges[number].tolist()
-            assert causal == plan.causal[number]
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [([0, 1], "bars are numbered from 1 up, not from 0"), ([1], "2 bars cannot have 1 numbers")],
+)
+def test_impossible_numbers_are_refused(numbers, message):
+    with pytest.raises(ValueError, match=message):
+        PieceBars(5, np.array([1, 3]), 2, np.array(numbers))

@@ -61,6 +61,24 @@ def test_three_bars(piece_of, draw_inputs, structure_bars, sees):
     torch.testing.assert_close(s, expected_s, rtol=0, atol=1e-12)
 
 
+# Bars of two tokens with the numbers 1, 4, 2, the last one incomplete: prefix 0, bars [1, 2], [3, 4], [5].
+FROM_BEHIND = [((), (0,)), ((), (0, 1)), ((), (0, 1, 2)), ((0,), (0, 3)), ((0,), (0, 3, 4)), ((0,), (0, 3, 4, 5))]
+NO_STRUCTURE = [((), (0,)), ((), (0, 1)), ((), (0, 1, 2)), ((0,), (0, 3)), ((0,), (0, 3, 4)), ((0, 1), (0, 5))]
+
+
+@pytest.mark.parametrize(
+    ("structure_bars", "sees"), [((-2,), FROM_BEHIND), ((2, -3), NO_STRUCTURE)], ids=["from_behind", "none"]
+)
+def test_bars_written_after_one_that_sounds_later(piece_of, draw_inputs, structure_bars, sees):
+    layout = BarLayout.build([piece_of([2, 2, 1], last_is_complete=False, numbers=[1, 4, 2])], structure_bars)
+    inputs = draw_inputs(layout)
+    with torch.no_grad():
+        x, s = fc_attention_reference(*inputs, layout)
+        expected_x, expected_s = by_hand(*inputs, sees, [slice(1, 3), slice(3, 5)])
+    torch.testing.assert_close(x, expected_x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(s, expected_s, rtol=0, atol=1e-12)
+
+
 def test_one_bar_has_a_summary_that_nothing_sees(piece_of, draw_inputs):
     layout = BarLayout.build([piece_of([3])], (1,))
     inputs = draw_inputs(layout)

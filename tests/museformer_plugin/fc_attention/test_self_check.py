@@ -1,31 +1,32 @@
 import pytest
 import torch
 
+from museformer_plugin.fc_attention import fc_attention
+from museformer_plugin.fc_attention.cpu.tiles import Tiles
 from museformer_plugin.fc_attention.self_check import largest_error
-from museformer_plugin.fc_attention.walk import Walk
 
 
-def test_the_plain_path_passes():
-    assert largest_error(torch.device("cpu")) < 1e-5
+def test_what_runs_on_a_cpu_passes():
+    assert largest_error(fc_attention, torch.device("cpu")) < 1e-5
 
 
 @torch.no_grad()
 def test_it_can_be_run_where_gradients_are_off():
-    assert largest_error(torch.device("cpu")) < 1e-5
+    assert largest_error(fc_attention, torch.device("cpu")) < 1e-5
 
 
 def test_a_wrong_kernel_is_found(monkeypatch):
     """Softmax without the causal mask."""
-    right = Walk.of
+    right = Tiles.of
 
     def uncausal(plan):
-        walk = right(plan)
-        return walk._replace(segments=walk.segments * torch.tensor([1, 1, 0, 1, 1, 1]))
+        tiles = right(plan)
+        return tiles._replace(segments=tiles.segments * torch.tensor([1, 1, 0, 1, 1, 1, 1]))
 
-    monkeypatch.setattr(Walk, "of", uncausal)
-    assert largest_error(torch.device("cpu")) > 0.05
+    monkeypatch.setattr(Tiles, "of", uncausal)
+    assert largest_error(fc_attention, torch.device("cpu")) > 0.05
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_sixteen_bits_round_more(dtype):
-    assert 1e-5 < largest_error(torch.device("cpu"), dtype) < 0.1
+    assert 1e-5 < largest_error(fc_attention, torch.device("cpu"), dtype) < 0.1

@@ -1,6 +1,6 @@
 """Compile every kernel for a Hopper GPU, which need not be there; prints what came out as JSON.
 
-    python compile_kernels.py float32|bfloat16 HEAD_WIDTH DROPOUT
+    python compile_kernels.py float32|bfloat16 HEAD_WIDTH DROPOUT WINDOWED
 
 A program of its own: a process that interprets kernels cannot compile them.
 """
@@ -19,7 +19,7 @@ from museformer_plugin.fc_attention.triton import backward, forward, summary
 HOPPER = GPUTarget("cuda", 90, 32)
 FLOAT32_POINTERS = ("lse_ptr", "partial_dk_ptr", "partial_dv_ptr")
 INT32_POINTERS = ("key_rows_ptr", "query_blocks_ptr", "key_order_ptr", "query_rows_ptr", "key_blocks_ptr")
-INT32_POINTERS += ("partial_blocks_ptr", "words_ptr", "records_ptr")
+INT32_POINTERS += ("partial_blocks_ptr", "bits_ptr", "records_ptr")
 
 
 def type_of(name, dtype):
@@ -28,7 +28,7 @@ def type_of(name, dtype):
         return "*fp32"
     if name in INT32_POINTERS:
         return "*i32"
-    if name == "seen_ptr":
+    if name == "masks_ptr":
         return "*i64"
     if name.endswith("_ptr"):
         return {torch.float32: "*fp32", torch.bfloat16: "*bf16"}[dtype]
@@ -41,13 +41,13 @@ def configs_of(kernel, dtype):
     return kernel.early_config_prune(kernel.configs, {"k_ptr": torch.empty(0, dtype=dtype)})
 
 
-def compiled(kernel, dtype, width, dropout):
+def compiled(kernel, dtype, width, dropout, windowed):
     config = configs_of(kernel, dtype)[0]
     function = kernel.fn if isinstance(kernel, Autotuner) else kernel
-    constants = {"H": 8, "D": width, "BD": triton.next_power_of_2(width), "DROPOUT": dropout}
+    constants = {"H": 8, "D": width, "BD": triton.next_power_of_2(width), "DROPOUT": dropout, "WINDOWED": windowed}
     constants |= {"BM": 64, "BN": 64} | config.kwargs
     if not dropout:
-        constants["words_ptr"] = None
+        constants["bits_ptr"] = None
     constants = {name: constants[name] for name in function.arg_names if name in constants}
     signature = {name: "constexpr" if name in constants else type_of(name, dtype) for name in function.arg_names}
     aligned = [
@@ -59,12 +59,13 @@ def compiled(kernel, dtype, width, dropout):
 
 
 def main():
-    dtype, width, dropout = getattr(torch, sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+    dtype, width = getattr(torch, sys.argv[1]), int(sys.argv[2])
+    dropout, windowed = (argument == "True" for argument in sys.argv[3:])
     found = {}
     for module in (forward, backward, summary):
         for name, kernel in vars(module).items():
             if name.endswith(("_kernel", "_dq", "_dkdv", "_add")) and "_kernel" in name:
-                name, binary = compiled(kernel, dtype, width, dropout)
+                name, binary = compiled(kernel, dtype, width, dropout, windowed)
                 found[name] = {"matrix": "wgmma" in binary.asm["ptx"], "shared": binary.metadata.shared}
     print(json.dumps(found))
 

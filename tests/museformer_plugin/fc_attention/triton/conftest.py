@@ -18,18 +18,19 @@ def device():
 
 @pytest.fixture(scope="session")
 def attend():
-    """``triton_ragged_attention``, its kernels pinned to one shape of tiles."""
+    """``attention`` of the backend, its kernels pinned to one shape of tiles."""
     pytest.importorskip("triton")
     from triton.runtime.autotuner import Autotuner
 
-    from museformer_plugin.fc_attention.triton import backward, forward, triton_ragged_attention
+    from museformer_plugin.fc_attention.triton import backward, forward
+    from museformer_plugin.fc_attention.triton.operator import attention
     from museformer_plugin.fc_attention.triton.primitives import INTERPRETED
 
     assert bool(INTERPRETED) != ON_GPU, "Triton was imported before these tests could choose its interpreter"
     for kernel in (*vars(forward).values(), *vars(backward).values()):
         if isinstance(kernel, Autotuner):
             kernel.early_config_prune = _only_first(kernel.early_config_prune)
-    return triton_ragged_attention
+    return attention
 
 
 def _only_first(prune):

@@ -15,14 +15,18 @@ SHARED_MEMORY = 227 * 1024  # bytes of a block on Hopper
 
 
 @pytest.mark.parametrize(
-    ("dtype", "width", "dropout"), [("bfloat16", 64, True), ("bfloat16", 24, False), ("float32", 32, False)]
+    ("dtype", "width", "dropout", "windowed"),
+    [("bfloat16", 64, True, False), ("bfloat16", 24, False, True), ("float32", 32, False, False)],
 )
-def test_kernels_compile_for_hopper(dtype, width, dropout, repository, tmp_path):
+def test_kernels_compile_for_hopper(dtype, width, dropout, windowed, repository, tmp_path):
     pytest.importorskip("triton")
     environment = dict(os.environ, PYTHONPATH=str(repository), TRITON_CACHE_DIR=str(tmp_path))
     environment.pop("TRITON_INTERPRET", None)
     done = subprocess.run(
-        [sys.executable, PROGRAM, dtype, str(width), str(dropout)], env=environment, capture_output=True, text=True
+        [sys.executable, PROGRAM, dtype, str(width), str(dropout), str(windowed)],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -1,12 +1,13 @@
-"""The kernels against the dense definition and the plain path: outputs, every gradient, precision."""
+"""The kernels against the dense definition and the CPU backend: outputs, every gradient, precision."""
 
 import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarLayout, fc_attention, index_lists
-from museformer_plugin.fc_attention.ragged import ragged_attention
-from museformer_plugin.fc_attention.reference import fc_attention_reference
+from museformer_plugin.fc_attention import AttentionPlan, BarLayout, fc_attention
+from museformer_plugin.fc_attention.cpu import operator as cpu
+from museformer_plugin.fc_attention.reference import fc_attention_reference, mask_of, masked_attention
+from museformer_plugin.fc_attention.triton import index_lists
 
 PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
 FORTY_BARS = np.random.default_rng(2).integers(1, 8, 42).tolist()
@@ -124,23 +125,52 @@ def with_gradients(function, leaves, plan, **options):
     return [out, *torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).to(out).view_as(out)).sum(), leaves)]
 
 
-def test_plain_path_computes_the_same(attend, unequal_layout, device):
+def test_the_cpu_backend_computes_the_same(attend, unequal_layout, device):
     plans = {unequal_layout.num_tokens: unequal_layout.token_plan}
     plans[unequal_layout.num_summaries] = unequal_layout.summary_plan
     for num_queries, plan in plans.items():
         leaves = ragged_inputs(plan, num_queries, device)
-        for ours, theirs in zip(with_gradients(attend, leaves, plan), with_gradients(ragged_attention, leaves, plan)):
+        for ours, theirs in zip(with_gradients(attend, leaves, plan), with_gradients(cpu.attention, leaves, plan)):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+def test_left_edges_that_move(attend, windowed_plan, device):
+    """Sliding windows, some shorter than a tile, so that a query may see nothing of the first."""
+    leaves = ragged_inputs(windowed_plan, windowed_plan.num_queries, device)
+    dense = with_gradients(lambda q, k, v, plan: masked_attention(q, k, v, mask_of(plan)), leaves, windowed_plan)
+    for ours, theirs in zip(with_gradients(attend, leaves, windowed_plan), dense):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_left_edges_with_dropout(attend, device):
+    """Gradients are those of the mask that was drawn, which the same seed draws again."""
+    plan = AttentionPlan.sliding([90, 20], 33, prefix=1)
+    leaves = [leaf.detach().requires_grad_() for leaf in ragged_inputs(plan, plan.num_queries, device)]
+    zeros = torch.zeros(plan.num_keys, 2, plan.num_keys, device=device)
+    torch.manual_seed(2)
+    identity = torch.eye(plan.num_keys, device=device).unsqueeze(1).expand(zeros.shape)
+    kept = (attend(zeros, zeros, identity, plan, 0.3) != 0).transpose(0, 1)
+    mask = mask_of(plan).to(device)
+    assert not (kept & ~mask).any()
+
+    def theirs(q, k, v, plan):
+        weights = (torch.einsum("qhd,khd->hqk", q, k) / 4).masked_fill(~mask, float("-inf")).softmax(-1)
+        return torch.einsum("hqk,khd->qhd", weights * kept / 0.7, v)
+
+    torch.manual_seed(2)
+    found = with_gradients(lambda *rows: attend(*rows, 0.3), leaves, plan)
+    for ours, right in zip(found, with_gradients(theirs, leaves, plan)):
+        torch.testing.assert_close(ours, right, rtol=1e-4, atol=1e-5)
+
+
 def test_blocks_that_many_queries_see_are_summed_in_parts(attend, piece_of, device, monkeypatch):
-    monkeypatch.setattr(index_lists, "LONGEST_WALK", 50)
+    monkeypatch.setattr(index_lists, "LONGEST_LOOP", 50)
     monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
     layout = BarLayout.build([piece_of([9, 70, 3, 2, 30])], (1, 2))
     plan = layout.token_plan
-    assert plan.index_lists.num_partials > 4
+    assert plan.prepared(index_lists.IndexLists.of).num_partials > 4
     leaves = ragged_inputs(plan, layout.num_tokens, device)
-    for ours, theirs in zip(with_gradients(attend, leaves, plan), with_gradients(ragged_attention, leaves, plan)):
+    for ours, theirs in zip(with_gradients(attend, leaves, plan), with_gradients(cpu.attention, leaves, plan)):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -167,7 +197,7 @@ def test_large_scores_do_not_overflow(attend, piece_of, device):
     leaves = ragged_inputs(layout.token_plan, layout.num_tokens, device)
     large = [(leaf * 30).detach().requires_grad_() for leaf in leaves[:2]] + leaves[2:]
     for ours, theirs in zip(
-        with_gradients(attend, large, layout.token_plan), with_gradients(ragged_attention, large, layout.token_plan)
+        with_gradients(attend, large, layout.token_plan), with_gradients(cpu.attention, large, layout.token_plan)
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""Attention over ranges of rows in plain PyTorch, with its own backward: no T x T tensor.
+"""The calls of this backend: attention over ranges of rows, with its own backward and no T x T tensor.
 
 Beside what comes in and goes out only one number a query and head is kept for the backward, so memory is linear in the
 number of rows. Softmax and accumulation run in float32 (float64 stays float64).
@@ -15,26 +15,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import ragged_head
-from .layout import AttentionPlan, BarLayout
-from .ragged_bfloat16 import Bfloat16Step, multiplies_bfloat16
-from .ragged_summary import SummaryGradients, SummaryStep, differentiate_summaries, summarise
+from ..layout import BarLayout
+from ..plan import AttentionPlan
+from ..summaries import PlaceKeys, summary_keys_and_values
+from . import head as one_head
+from .bfloat16 import Bfloat16Step, multiplies_bfloat16
+from .summary import SummaryGradients, SummaryStep, differentiate_summaries, summarise
 from .threads import in_threads
-from .walk import Walk
-
-# what becomes of K2 s' [N, H, Dh] before tokens see it: normalised, say, and turned to its bar
-PlaceKeys = Callable[[Tensor], Tensor]
+from .tiles import Tiles
 
 
 @dataclass(frozen=True)
 class _Step:
     """One attention: queries [Q, H, Dh] over keys and values that lie end to end in parts, each [R, H, Dh]."""
 
-    walk: Walk
+    plan: Tiles
     dropout: float
     seed: int
     queries: Tensor
@@ -42,22 +40,22 @@ class _Step:
     values: list[Tensor]
 
     def attend(self) -> tuple[Tensor, Tensor]:
-        """The output, as the queries, and the logarithms of the softmax's sums [H, Q]."""
+        """The output, as the queries, and the log-sum-exps [H, Q] of its rows."""
         out = torch.empty_like(self.queries)
-        log_sums = out.new_empty(out.shape[1], len(out), dtype=_accurate_dtype(out.dtype))
+        lse = out.new_empty(out.shape[1], len(out), dtype=_accurate_dtype(out.dtype))
 
         def begin() -> Callable[[int], None]:
             worker = _Worker(self)
-            room = worker.room()
-            return lambda head: ragged_head.attend(*worker.arguments(head), room, out[:, head], log_sums[head])
+            buffer = worker.buffer()
+            return lambda head: one_head.attend(*worker.arguments(head), buffer, out[:, head], lse[head])
 
         in_threads(begin, out.shape[1], out.device)
-        return out, log_sums
+        return out, lse
 
     def differentiate(
         self,
         out: Tensor,
-        log_sums: Tensor,
+        lse: Tensor,
         grad_out: Tensor,
         grad_keys: list[Tensor],
         grad_values: list[Tensor],
@@ -67,14 +65,14 @@ class _Step:
 
         def begin() -> Callable[[int], None]:
             worker = _Worker(self)
-            rooms = [worker.room(), worker.room()]
+            buffers = [worker.buffer(), worker.buffer()]
             grad_k, grad_v = worker.rows(*self.keys), worker.rows(*self.values)
 
             def differentiate(head: int) -> None:
                 grad_k.zero_()
                 grad_v.zero_()
-                of_queries = out[:, head], log_sums[head], grad_out[:, head], grad_queries[:, head]
-                ragged_head.differentiate(*worker.arguments(head), rooms, *of_queries, grad_k, grad_v)
+                of_queries = out[:, head], lse[head], grad_out[:, head], grad_queries[:, head]
+                one_head.differentiate(*worker.arguments(head), buffers, *of_queries, grad_k, grad_v)
                 for total, parts in ((grad_k, grad_keys), (grad_v, grad_values)):
                     for rows, part in zip(total.split([len(part) for part in parts]), parts):
                         part[:, head] = rows
@@ -93,39 +91,39 @@ class _Worker:
         self._like = step.queries
         self._keys, self._values = self.rows(*step.keys), self.rows(*step.values)
         device = self._like.device
-        draws = (step.walk.scores_of_segment + 3) // 4 if step.dropout > 0 else 0
+        draws = (step.plan.scores_of_segment + 3) // 4 if step.dropout > 0 else 0
         quadruples = torch.empty(draws, dtype=torch.int64, device=device)
         numbers = quadruples.view(torch.int16)
-        self._dropout = ragged_head.Dropout(step.dropout, torch.Generator(device), numbers, quadruples)
-        self._walk = step.walk._replace(holes=step.walk.holes.to(device))
+        self._dropout = one_head.Dropout(step.dropout, torch.Generator(device), numbers, quadruples)
+        self._plan = step.plan._replace(masked=step.plan.masked.to(device))
 
-    def room(self) -> Tensor:
-        """For the scores of any visit."""
-        return self._like.new_empty(self._step.walk.scores_of_visit, dtype=_accurate_dtype(self._like.dtype))
+    def buffer(self) -> Tensor:
+        """For the scores of any tile."""
+        return self._like.new_empty(self._step.plan.scores_of_tile, dtype=_accurate_dtype(self._like.dtype))
 
     def rows(self, *parts: Tensor) -> Tensor:
         """For one head of ``parts`` laid end to end."""
         return self._like.new_empty(sum(map(len, parts)), self._like.shape[2], dtype=_accurate_dtype(self._like.dtype))
 
     def arguments(self, head: int) -> tuple[Any, ...]:
-        """The first ones of ``ragged_head.attend`` and ``differentiate``."""
+        """The first ones of ``one_head.attend`` and ``differentiate``."""
         step = self._step
         _join(step.keys, head, self._keys)
         _join(step.values, head, self._values)
         self._dropout.generator.manual_seed(step.seed + head)
-        return step.queries[:, head], self._keys, self._values, self._walk, self._dropout
+        return step.queries[:, head], self._keys, self._values, self._plan, self._dropout
 
 
 def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:
     """Lay one head of the parts [R, H, Dh] end to end in ``rows``."""
-    for place, part in zip(rows.split([len(part) for part in parts]), parts):
-        place.copy_(part[:, head])
+    for part_rows, part in zip(rows.split([len(part) for part in parts]), parts):
+        part_rows.copy_(part[:, head])
 
 
-def _step(walk: Walk, dropout: float, seed: int, q: Tensor, keys: list[Tensor], values: list[Tensor]) -> Any:
+def _step(plan: Tiles, dropout: float, seed: int, q: Tensor, keys: list[Tensor], values: list[Tensor]) -> Any:
     """The attention, computed where possible in the dtype of its rows."""
     in_bfloat16 = q.dtype == torch.bfloat16 and multiplies_bfloat16(q.device)
-    return (Bfloat16Step if in_bfloat16 else _Step)(walk, dropout, seed, q, keys, values)
+    return (Bfloat16Step if in_bfloat16 else _Step)(plan, dropout, seed, q, keys, values)
 
 
 def _accurate_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -144,30 +142,30 @@ def _over_bars(function: Callable[..., None], step: SummaryStep, *arguments: Any
     """Call ``function(first, last, step, *arguments)`` for a few summaries at a time."""
     count = len(step.q)
 
-    def of_lot(lot: int) -> None:
-        function(lot * _BARS_AT_ONCE, min((lot + 1) * _BARS_AT_ONCE, count), step, *arguments)
+    def of_group(group: int) -> None:
+        function(group * _BARS_AT_ONCE, min((group + 1) * _BARS_AT_ONCE, count), step, *arguments)
 
-    in_threads(lambda: of_lot, -(-count // _BARS_AT_ONCE), step.q.device)
+    in_threads(lambda: of_group, -(-count // _BARS_AT_ONCE), step.q.device)
 
 
-class _RaggedAttention(torch.autograd.Function):
+class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
-        ctx.options = plan.walk, dropout, seed
-        out, log_sums = _step(*ctx.options, q, [k], [v]).attend()
-        ctx.save_for_backward(q, k, v, out, log_sums)
+        ctx.options = plan.prepared(Tiles.of), dropout, seed
+        out, lse = _step(*ctx.options, q, [k], [v]).attend()
+        ctx.save_for_backward(q, k, v, out, lse)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, out, log_sums = ctx.saved_tensors
+        q, k, v, out, lse = ctx.saved_tensors
         grad_k, grad_v = torch.empty_like(k), torch.empty_like(v)
-        grad_q = _step(*ctx.options, q, [k], [v]).differentiate(out, log_sums, grad_out, [grad_k], [grad_v])
+        grad_q = _step(*ctx.options, q, [k], [v]).differentiate(out, lse, grad_out, [grad_k], [grad_v])
         return grad_q, grad_k, grad_v, None, None, None
 
 
-class _RaggedFCAttention(torch.autograd.Function):
+class _FCAttention(torch.autograd.Function):
     """Both steps in one, so that summaries and tokens are not laid end to end and no gradients are added later."""
 
     @staticmethod
@@ -185,7 +183,7 @@ class _RaggedFCAttention(torch.autograd.Function):
         dropout: float,
         seed: int,
     ) -> tuple[Tensor, Tensor]:
-        ctx.token_options = layout.token_plan.walk, dropout, seed
+        ctx.token_options = layout.token_plan.prepared(Tiles.of), dropout, seed
         ctx.summary_options = layout, dropout, seed + q_x.shape[1]
         step = SummaryStep(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s))
         s = torch.empty_like(step.q)
@@ -235,37 +233,35 @@ def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[T
     return bars, kept.bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
 
 
-def summary_keys_and_values(s: Tensor, weight: Tensor, place: PlaceKeys | None = None) -> tuple[Tensor, Tensor]:
-    """K2 s', as ``place`` makes it, and V2 s' [N, H, Dh] of s' [N, H, Dh]; weight [2 * H * Dh, H * Dh]: K2 above V2."""
-    k2, v2 = F.linear(s.flatten(1), weight.to(s.dtype)).view(len(s), 2, *s.shape[1:]).unbind(1)
-    return k2 if place is None else place(k2), v2
-
-
 def _whole_65536ths(dropout: float) -> float:
     return min(round(dropout * 2**16), 2**16 - 1) / 2**16
 
 
-def ragged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float = 0.0) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float = 0.0) -> Tensor:
     """softmax(q k^T / sqrt(Dh)) v, each segment of ``plan`` over its own keys.
 
     q [Q, H, Dh], k and v [K, H, Dh], one dtype and device; the segments of ``plan`` cover all Q
     rows. Returns [Q, H, Dh]. Dropout on the weights, in whole 65536ths, draws its seed from PyTorch's generator.
     """
-    seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
     with torch.autocast(q.device.type, enabled=False):
-        return _RaggedAttention.apply(q, k, v, plan, _whole_65536ths(dropout), seed)
+        return _Attention.apply(q, k, v, plan, _whole_65536ths(dropout), _seed(dropout))
 
 
-def ragged_fc_attention(
+def fc_attention(
     tokens: tuple[Tensor, Tensor, Tensor],
-    summaries: tuple[Tensor, Tensor, Tensor],
-    summary_kv_weight: Tensor,
+    summaries: tuple[Tensor, Tensor, Tensor] | None,
+    summary_kv_weight: Tensor | None,
     layout: BarLayout,
-    place_summary_keys: PlaceKeys | None = None,
     dropout: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """``fc_attention`` of a coarse layout; see there."""
-    seed = int(torch.randint(2**62, ())) if dropout > 0 else 0
-    options = layout, place_summary_keys, _whole_65536ths(dropout), seed
+    place_summary_keys: PlaceKeys | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """As ``fc_attention.api`` says, of arguments that fit."""
+    if not layout.coarse:
+        return attention(*tokens, layout.token_plan, dropout), None
+    options = layout, place_summary_keys, _whole_65536ths(dropout), _seed(dropout)
     with torch.autocast(tokens[0].device.type, enabled=False):
-        return _RaggedFCAttention.apply(*tokens, *summaries, summary_kv_weight, *options)
+        return _FCAttention.apply(*tokens, *summaries, summary_kv_weight, *options)
+
+
+def _seed(dropout: float) -> int:
+    return int(torch.randint(2**62, ())) if dropout > 0 else 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .ragged_head import without_interpreter_lock
+from .head import without_interpreter_lock
 
 
 class SummaryStep(NamedTuple):
@@ -53,14 +53,14 @@ def summarise(first: int, last: int, step: SummaryStep, out: Tensor) -> None:
     """Write rows ``first`` to ``last`` of out [N, H, Dh]."""
     edges: list[list[int]] = step.bars.tolist()
     summaries = len(step.q)
-    for number in range(first, last):
-        start, end = edges[number]
-        weights = _weights(step.q[number], step.own_keys[number], step.keys[start:end])
+    for index in range(first, last):
+        start, end = edges[index]
+        weights = _weights(step.q[index], step.own_keys[index], step.keys[start:end])
         if step.kept.shape[1] > 0:
-            weights[:, 0].mul_(step.kept[:, number])
+            weights[:, 0].mul_(step.kept[:, index])
             weights[:, 1:].mul_(step.kept[:, summaries + start : summaries + end])
         summed = torch.bmm(weights[:, 1:].unsqueeze(1), step.values[start:end].transpose(0, 1)).squeeze(1)
-        out[number] = torch.addcmul(summed, weights[:, :1], step.own_values[number])
+        out[index] = torch.addcmul(summed, weights[:, :1], step.own_values[index])
 
 
 @without_interpreter_lock
@@ -71,24 +71,24 @@ def differentiate_summaries(
     scale = step.q.shape[2] ** -0.5
     edges: list[list[int]] = step.bars.tolist()
     summaries = len(step.q)
-    for number in range(first, last):
-        start, end = edges[number]
-        grad, keys, values = grad_out[number], step.keys[start:end], step.values[start:end]
-        weights = _weights(step.q[number], step.own_keys[number], keys)
-        own = (grad * step.own_values[number]).sum(1, keepdim=True)
+    for index in range(first, last):
+        start, end = edges[index]
+        grad, keys, values = grad_out[index], step.keys[start:end], step.values[start:end]
+        weights = _weights(step.q[index], step.own_keys[index], keys)
+        own = (grad * step.own_values[index]).sum(1, keepdim=True)
         others = torch.bmm(values.transpose(0, 1), grad.unsqueeze(2)).squeeze(2)
         grad_weights = torch.cat([own, others], 1)
         dropped = weights
         if step.kept.shape[1] > 0:
             of_bar = step.kept[:, summaries + start : summaries + end]
-            factors = torch.cat([step.kept[:, number : number + 1], of_bar], 1)
+            factors = torch.cat([step.kept[:, index : index + 1], of_bar], 1)
             dropped = weights * factors
             grad_weights = grad_weights * factors
         grads.values[start:end].addcmul_(dropped[:, 1:].t().unsqueeze(2), grad.unsqueeze(0))
-        grads.own_values[number] = dropped[:, :1] * grad
+        grads.own_values[index] = dropped[:, :1] * grad
         total = (grad_weights * weights).sum(1, keepdim=True)
         grad_scores = (grad_weights - total) * weights * scale
         through_keys = torch.bmm(grad_scores[:, 1:].unsqueeze(1), keys.transpose(0, 1)).squeeze(1)
-        grads.q[number] = torch.addcmul(through_keys, grad_scores[:, :1], step.own_keys[number])
-        grads.own_keys[number] = grad_scores[:, :1] * step.q[number]
-        grads.keys[start:end].addcmul_(grad_scores[:, 1:].t().unsqueeze(2), step.q[number].unsqueeze(0))
+        grads.q[index] = torch.addcmul(through_keys, grad_scores[:, :1], step.own_keys[index])
+        grads.own_keys[index] = grad_scores[:, :1] * step.q[index]
+        grads.keys[start:end].addcmul_(grad_scores[:, 1:].t().unsqueeze(2), step.q[index].unsqueeze(0))

@@ -1,4 +1,4 @@
-"""The path in plain PyTorch against the reference: outputs, gradients, precision, dropout, memory."""
+"""The CPU backend against the reference: outputs, gradients, precision, dropout, memory."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from museformer_plugin.fc_attention import BarLayout, fc_attention
-from museformer_plugin.fc_attention.ragged import ragged_attention
-from museformer_plugin.fc_attention.ragged_bfloat16 import multiplies_bfloat16
+from museformer_plugin.fc_attention.cpu.bfloat16 import multiplies_bfloat16
+from museformer_plugin.fc_attention.cpu.operator import attention
 from museformer_plugin.fc_attention.reference import dense_masks, fc_attention_reference
 
 IN_BFLOAT16 = pytest.param(
@@ -103,7 +103,7 @@ def test_scores_that_are_too_large_or_small_for_exp(piece_of, shift, dropout):
         q[..., 0], k[..., 0] = 2.0, added  # times 1 / sqrt(4)
         for rows in (q, k, v):
             rows.requires_grad_()
-        out = ragged_attention(q, k, v, plan, dropout)
+        out = attention(q, k, v, plan, dropout)
         found.append([out, *torch.autograd.grad(out.square().sum(), [q, k, v])])
     for expected, shifted in zip(*found):
         torch.testing.assert_close(shifted, expected, rtol=0, atol=1e-9)
@@ -349,9 +349,10 @@ def test_plain_python_computes_the_same():
     """Where TorchScript does not run, as on Python 3.14."""
     command = (
         "import torch; from museformer_plugin.fc_attention.self_check import largest_error;"
-        "from museformer_plugin.fc_attention import ragged_head;"
-        "assert not isinstance(ragged_head.attend, torch.jit.ScriptFunction);"
-        "assert largest_error(torch.device('cpu')) < 1e-5"
+        "from museformer_plugin.fc_attention.cpu.operator import fc_attention;"
+        "from museformer_plugin.fc_attention.cpu import head;"
+        "assert not isinstance(head.attend, torch.jit.ScriptFunction);"
+        "assert largest_error(fc_attention, torch.device('cpu')) < 1e-5"
     )
     subprocess.run([sys.executable, "-c", command], env={**os.environ, "PYTORCH_JIT": "0"}, check=True)
 

@@ -1,4 +1,4 @@
-"""Numbered work spread over threads of its own on a CPU."""
+"""Work spread over threads of its own on a CPU, by index."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def in_threads(begin: Callable[[], Callable[[int], None]], count: int, device: torch.device) -> None:
-    """Call what ``begin`` returns with every number below ``count``; on a CPU in as many threads as PyTorch may use.
+    """Call what ``begin`` returns with every index below ``count``; on a CPU in as many threads as PyTorch may use.
 
     ``begin`` is called here, once for each thread: what a thread allocates goes back to the system when it ends, and
     would be new pages at every call.
@@ -22,8 +22,8 @@ def in_threads(begin: Callable[[], Callable[[int], None]], count: int, device: t
 
     def alone(work: Callable[[int], None]) -> None:
         with torch.inference_mode():  # views are cheaper in it; modes are kept by thread
-            for number in left:
-                work(number)
+            for index in left:
+                work(index)
 
     with torch.inference_mode():
         works = [begin() for _ in range(workers)]
