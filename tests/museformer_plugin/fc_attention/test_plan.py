@@ -80,7 +80,9 @@ def test_segments_are_what_a_plan_was_made_of(mixed_plan):
 
 
 def test_what_a_backend_prepares_is_made_once_and_travels_unless_it_is_for_a_device(unequal_layout):
-    plan = pickle.loads(pickle.dumps(unequal_layout.token_plan))
+    plan = AttentionPlan.of(
+        unequal_layout.token_plan.segments(), unequal_layout.token_plan.num_keys
+    )  # nothing made yet
     made = []
 
     def on_device(plan, device):
