@@ -18,8 +18,8 @@ from torch import Tensor
 
 from benchmarks.pieces import random_piece, six_track_dictionary
 from benchmarks.turns import Seconds, median_ms, median_ratios, timed
-from museformer_plugin.decoder import MuseformerDecoder, Streams
-from museformer_plugin.model import MuseformerConfig, parse_structure_bars
+from museformer_plugin.models.decoder import Streams
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
 from museformer_plugin.packed_weights import pack_weights
 
 DTYPES = torch.float32, torch.bfloat16
@@ -31,8 +31,7 @@ Times = dict[torch.dtype, list[Seconds]]  # of every turn
 
 def _decoder(dtype: torch.dtype) -> MuseformerDecoder:
     torch.manual_seed(1)
-    cfg = MuseformerConfig()
-    return MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), six_track_dictionary()).to(dtype)
+    return MuseformerDecoder(MuseformerConfig(), six_track_dictionary()).to(dtype)
 
 
 class _Training:

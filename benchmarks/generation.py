@@ -25,10 +25,9 @@ from torch import Tensor
 
 from benchmarks.floor import Ceilings, measure_ceilings
 from benchmarks.pieces import bar_lengths, random_piece, six_track_dictionary
-from museformer_plugin.decoder import MuseformerDecoder
 from museformer_plugin.fc_attention import BarLayout, PieceBars
 from museformer_plugin.generator import MuseformerGenerator
-from museformer_plugin.model import MuseformerConfig, parse_structure_bars
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
 from museformer_plugin.sampling import SamplingOptions
 
 WINDOW = 200  # steps over which a time is taken
@@ -129,8 +128,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
     torch.manual_seed(1)
-    cfg = MuseformerConfig()
-    decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), six_track_dictionary())
+    decoder = MuseformerDecoder(MuseformerConfig(), six_track_dictionary())
     decoder.to(args.device, getattr(torch, args.dtype)).eval()
     found = {streams: measure(decoder, streams, args.lengths) for streams in args.streams}
     again = {length: recomputed(decoder, length) for length in args.lengths if length <= args.recompute_up_to}

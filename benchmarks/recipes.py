@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from fairseq.models import ARCH_CONFIG_REGISTRY
 from torch import Tensor
 
 from benchmarks.pieces import random_piece, six_track_dictionary
 from benchmarks.turns import Seconds, median_ms, median_ratios, timed
-from museformer_plugin.decoder import MuseformerDecoder
-from museformer_plugin.model import ARCH_CONFIG_REGISTRY, MuseformerConfig, parse_structure_bars
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
 from museformer_plugin.muon import FairseqMuon, MuonConfig
 
 PAPER = "the paper's model, Adam"
@@ -50,7 +50,7 @@ class _Training:
         ARCH_CONFIG_REGISTRY[arch](chosen)
         known = vars(MuseformerConfig()).keys()
         cfg = MuseformerConfig(**{name: value for name, value in vars(chosen).items() if name in known})
-        self._model = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), six_track_dictionary()).train()
+        self._model = MuseformerDecoder(cfg, six_track_dictionary()).train()
         parameters = list(self._model.parameters())
         self._optimizer: Any = torch.optim.Adam(parameters, lr=1e-4)
         if variant.muon:

@@ -27,29 +27,17 @@ from torch import Tensor, nn
 
 from benchmarks.floor import Ceilings, live_pairs, measure_ceilings
 from benchmarks.pieces import random_piece, six_track_dictionary
-from museformer_plugin.decoder import MuseformerDecoder
-from museformer_plugin.layer import MuseformerLayer
-from museformer_plugin.model import MuseformerConfig, parse_structure_bars
+from museformer_plugin.models.full_attention import FullAttentionDecoder
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
+from museformer_plugin.models.options import BarAwareConfig
 
 VARIANTS = ("museformer", "full_attention", "transformer_lm")
 
 
-class _FullAttentionLayer(MuseformerLayer):
-    """The same layer, every token attending to all before it; pieces one at a time."""
-
-    def forward(self, x: Tensor, s: None, layout: object, turns: object, keep: None = None) -> tuple[Tensor, None]:
-        q, k, v = (rows.transpose(0, 1)[None] for rows in self._qkv(x, self.projections.token_bias, None))
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self._finish(x, attended[0].transpose(0, 1)), None
-
-
-def _museformer(full_attention: bool) -> nn.Module:
-    cfg = MuseformerConfig(attention_dropout=0.0, no_coarse_attention=full_attention)
-    decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), six_track_dictionary())
-    if full_attention:
-        for layer in decoder.layers:
-            layer.__class__ = _FullAttentionLayer
-    return decoder
+def _ours(variant: str) -> nn.Module:
+    if variant == "full_attention":
+        return FullAttentionDecoder(BarAwareConfig(attention_dropout=0.0), six_track_dictionary())
+    return MuseformerDecoder(MuseformerConfig(attention_dropout=0.0), six_track_dictionary())
 
 
 def _transformer_lm(length: int) -> nn.Module:
@@ -72,7 +60,7 @@ def _transformer_lm(length: int) -> nn.Module:
 
 
 def _model(variant: str, length: int) -> nn.Module:
-    return _transformer_lm(length) if variant == "transformer_lm" else _museformer(variant == "full_attention")
+    return _transformer_lm(length) if variant == "transformer_lm" else _ours(variant)
 
 
 def _update(model: nn.Module, optimizer: torch.optim.Optimizer, piece: Tensor, dtype: torch.dtype) -> None:
@@ -96,7 +84,7 @@ def floor_seconds(variant: str, model: nn.Module, pieces: list[Tensor], itemsize
     for piece in pieces:
         rows += len(piece)
         if variant == "museformer":
-            layout, _ = model.lay_out([piece])
+            layout = model.inputs_of([piece]).layout
             rows += layout.num_summaries
             pairs += live_pairs(layout.token_plan) + live_pairs(layout.summary_plan)
         else:

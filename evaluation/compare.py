@@ -23,7 +23,16 @@ from data_prep.command import CommandError, run_command
 from data_prep.similarity.bars import TRACKS
 from data_prep.tokens.vocabulary import FAMILIES
 from evaluation.bootstrap import Bootstrap
-from evaluation.report_text import FEATURE_NAMES, FORMAT, UNKNOWN, shown, shown_peaks, shown_spread, table
+from evaluation.report_text import (
+    FEATURE_NAMES,
+    FORMAT,
+    UNKNOWN,
+    architecture_text,
+    shown,
+    shown_peaks,
+    shown_spread,
+    table,
+)
 
 # Yu et al. (NeurIPS 2022): perplexity at 1,024, 5,120 and 10,240 tokens, similarity error in percent.
 PAPER = {
@@ -179,11 +188,9 @@ def _head(reports: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     """How the models differ, and a warning where their data do."""
     for name, scores in reports.items():
         model, generated = scores["model"], scores["generated"]
-        bars = ",".join(map(str, model["structure_bars"])) or "none"
-        coarse = "on" if model["coarse_attention"] else "off"
         yield (
-            f"- {name}: structure bars {bars}, coarse-grained attention {coarse}, {model['parameters']:,} "
-            f"parameters, {model['updates'] or 'unknown'} updates, training seed {model['training_seed']}; "
+            f"- {name}: {architecture_text(model)}, {model['parameters']:,} parameters, "
+            f"{model['updates'] or 'unknown'} updates, training seed {model['training_seed']}; "
             f"{generated['pieces']} pieces, {generated['continuations']} of them continuations."
         )
     data = [scores["data"] for scores in reports.values()]

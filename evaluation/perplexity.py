@@ -72,13 +72,11 @@ def load_model(checkpoint: Path, data_bin: Path) -> Model:
     model.eval()
     if torch.cuda.is_available():
         model.cuda()
-    decoder = model.decoder
     facts = {
         "checkpoint": str(checkpoint),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "updates": updates,
-        "structure_bars": list(decoder.structure_bars),
-        "coarse_attention": bool(decoder.coarse),
+        "architecture": model.decoder.facts(),
         "training_seed": int(cfg.common.seed),
     }
     return Model(model, task, facts)

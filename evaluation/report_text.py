@@ -49,6 +49,11 @@ def shown_spread(spread: dict[str, Any] | None, digits: int = 3) -> str:
     return f"{'yes' if spread['within'] else 'no'}, {spread['low']:.{digits}f} to {spread['high']:.{digits}f}"
 
 
+def architecture_text(model: dict[str, Any]) -> str:
+    """What a report knows of an architecture: ``structure bars 1,2,4, coarse-grained attention on``."""
+    return ", ".join(f"{name} {value}" for name, value in model["architecture"].items())
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """A markdown table, its first column to the left and numbers to the right."""
     yield f"| {' | '.join(header)} |"
@@ -66,13 +71,11 @@ def report_text(scores: dict[str, Any], rolls: Sequence[str]) -> str:
 
 def _head(scores: dict[str, Any]) -> Iterator[str]:
     model, options, generated = scores["model"], scores["options"], scores["generated"]
-    bars = ",".join(map(str, model["structure_bars"])) or "none"
     yield f"# Scorecard of {model['checkpoint']}"
     yield ""
     yield (
-        f"- Model: {model['parameters']:,} parameters, {model['updates'] or 'an unknown number of'} updates, structure "
-        f"bars {bars}, coarse-grained attention {'on' if model['coarse_attention'] else 'off'}, trained with seed "
-        f"{model['training_seed']}."
+        f"- Model: {model['parameters']:,} parameters, {model['updates'] or 'an unknown number of'} updates, "
+        f"{architecture_text(model)}, trained with seed {model['training_seed']}."
     )
     data = scores["data"]
     yield (

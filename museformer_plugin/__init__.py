@@ -6,15 +6,15 @@ attention: to the tokens of the structure bars and of the own bar so far. Coarse
 to one summary vector per other complete bar. Prefix: the begin token, outside every bar. Piece: one
 song, one training example.
 
-Follow one song: ``dataset`` (pieces with bars and beats) -> ``decoder`` (``embedding``, ``layer``,
-``fc_attention``) -> ``generator`` (sampling under the token grammar). ``task``, ``model`` and
+Follow one song: ``dataset`` (pieces with bars and beats) -> ``models`` (``embedding``, ``layer``,
+``fc_attention``) -> ``generator`` (sampling under the token grammar). ``task``, ``models`` and
 ``muon`` hold the options.
 """
 
 import logging
 import os
 
-from . import model, muon, task  # noqa: F401  (registers them)
+from . import models, muon, task  # noqa: F401  (registers them)
 from .errors import install_sentences, runs_fairseq_command
 
 if runs_fairseq_command():  # whoever imports this as a library keeps their hooks and loggers as they are

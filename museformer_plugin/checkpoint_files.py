@@ -16,11 +16,11 @@ from .errors import sentence_for
 
 
 def checkpoint_of(
-    model: dict[str, Tensor], options: dict[str, Any], num_updates: int = 0, seed: int = 1
+    model: dict[str, Tensor], options: dict[str, Any], num_updates: int = 0, seed: int = 1, arch: str = "museformer"
 ) -> dict[str, Any]:
     """A checkpoint as fairseq-train writes it, without the state of a training run and without its folders.
 
-    ``options`` are those of ``MuseformerConfig``, ``num_updates`` and ``seed`` tell how the model was trained.
+    ``options`` are those of ``arch``, ``num_updates`` and ``seed`` tell how the model was trained.
     """
     from fairseq import options as fairseq_options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -28,7 +28,7 @@ def checkpoint_of(
 
     user_dir = str(Path(__file__).resolve().parent)
     parser = fairseq_options.get_training_parser()
-    argv = ["", "--user-dir", user_dir, "--task", "museformer_language_modeling", "--arch", "museformer"]
+    argv = ["", "--user-dir", user_dir, "--task", "museformer_language_modeling", "--arch", arch]
     parsed = fairseq_options.parse_args_and_arch(parser, argv)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fairseq calls Hydra by its old names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,9 @@ from fairseq.data import FairseqDataset, data_utils
 from torch import Tensor
 
 from .errors import UserError
-from .fc_attention import BarLayout, PieceBars
-from .fc_attention.backends import prepare_for_kernels
+from .fc_attention import PieceBars
+from .models.protocol import MakeInputs
 from .token_families import TokenFamilies
-
-
-def lay_out_batch(structure_bars: Sequence[int], coarse: bool, for_gpu: bool, pieces: Sequence[PieceBars]) -> BarLayout:
-    """The layout of a batch, with the index lists of the GPU kernels where they will be wanted."""
-    layout = BarLayout.build(pieces, structure_bars, coarse)
-    if for_gpu:
-        prepare_for_kernels(layout)
-    return layout
 
 
 class PieceDataset(FairseqDataset):
@@ -32,7 +24,7 @@ class PieceDataset(FairseqDataset):
         sizes: their lengths.
         families: bars and beats of tokens.
         max_tokens: keep only this many tokens of each piece; 0 keeps whole pieces.
-        lay_out: makes the batch's bar layout here, in the data workers; without it the model does.
+        inputs: makes what the model needs of a batch here, in the data workers; without it the model does.
         prompt_bars: how many bars of each piece ``fairseq-generate`` continues; None is all of it.
         shuffle: whether pieces of equal length come in random order.
     """
@@ -43,7 +35,7 @@ class PieceDataset(FairseqDataset):
         sizes: np.ndarray,
         families: TokenFamilies,
         max_tokens: int = 0,
-        lay_out: Callable[[Sequence[PieceBars]], BarLayout] | None = None,
+        inputs: MakeInputs | None = None,
         prompt_bars: int | None = None,
         shuffle: bool = True,
     ) -> None:
@@ -52,7 +44,7 @@ class PieceDataset(FairseqDataset):
         self.families = families
         self.max_tokens = max_tokens
         self.sizes = np.minimum(sizes, max_tokens) if max_tokens else np.asarray(sizes)
-        self.lay_out = lay_out
+        self.inputs = inputs
         self.prompt_bars = prompt_bars
         self.shuffle = shuffle
 
@@ -103,9 +95,8 @@ class PieceDataset(FairseqDataset):
         A sample of a window has also the number of its ``first_bar``; where that is not 1, the source begins
         with ``<s>``. Beats need nothing: by the grammar each bar's first tokens have beats of their own.
 
-        ``net_input``: ``src_tokens`` int64 [B, L], padded on the right, ``src_lengths`` [B],
-        ``layout`` and ``coordinates`` (int64 [3, T]) of the pieces end to end, and for generation
-        ``prompt_lengths`` [B], how many source tokens are given.
+        ``net_input``: ``src_tokens`` int64 [B, L], padded on the right, ``src_lengths`` [B], ``inputs``; and for
+        generation ``prompt_lengths`` [B], how many source tokens are given.
         """
         if not samples:
             return {}
@@ -120,10 +111,9 @@ class PieceDataset(FairseqDataset):
         net_input = {
             "src_tokens": data_utils.collate_tokens(sources, dictionary.pad()),
             "src_lengths": torch.tensor([len(source) for source in sources]),
-            "coordinates": np.concatenate([self.families.coordinates(tokens) for tokens in arrays], axis=1),
         }
-        if self.lay_out is not None:
-            net_input["layout"] = self.lay_out(bars)
+        if self.inputs is not None:
+            net_input["inputs"] = self.inputs(arrays, bars)
         return {
             "id": torch.tensor([sample["id"] for sample in samples]),
             "nsentences": len(samples),

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 
 from .checkpoint_files import checkpoint_of, run_checkpoint_command, write_checkpoint
 from .errors import UserError
-from .model import MuseformerConfig
+from .models.options import BarAwareLanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,15 @@ def read_trained(path: Path) -> dict[str, Any]:
     """A checkpoint of ours, on the CPU; raises UserError when it is something else."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     cfg = state.get("cfg") if isinstance(state, dict) else None
-    if not isinstance(cfg, dict) or "structure_bars" not in (cfg.get("model") or {}) or "model" not in state:
+    if not isinstance(cfg, dict) or "model" not in state or _architecture(cfg.get("model") or {}) is None:
         raise UserError(f"{path} is not a checkpoint that fairseq-train wrote for a Museformer.")
     return state
+
+
+def _architecture(options: dict[str, Any]) -> str | None:
+    """The name under which an architecture of ours is registered, from its name or that of one of its sizes."""
+    name = ARCH_MODEL_NAME_REGISTRY.get(options.get("_name"))
+    return name if name and issubclass(MODEL_REGISTRY[name], BarAwareLanguageModel) else None
 
 
 def in_half_precision(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -66,13 +73,15 @@ def export(trained: Path, out_dir: Path) -> None:
         raise UserError(f"{out_dir / MODEL} exists already; move it away, or name another folder.")
     state = read_trained(trained)
     dictionary = dictionary_for(state["model"])
-    names = {field.name for field in fields(MuseformerConfig)}
+    architecture = _architecture(state["cfg"]["model"])
+    names = {field.name for field in fields(MODEL_DATACLASS_REGISTRY[architecture])}
     options = {name: value for name, value in state["cfg"]["model"].items() if name in names and name[0] != "_"}
     updates = (state.get("optimizer_history") or [{}])[-1].get("num_updates", 0)
     model = in_half_precision(state["model"])
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_dictionary(out_dir / DICTIONARY, dictionary)
-    write_checkpoint(checkpoint_of(model, options, updates, state["cfg"]["common"]["seed"]), out_dir / MODEL)
+    seed = state["cfg"]["common"]["seed"]
+    write_checkpoint(checkpoint_of(model, options, updates, seed, architecture), out_dir / MODEL)
     logger.info(
         "%s: %d parameters after %d updates, %.1f MB",
         out_dir / MODEL,

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from data_prep.tokens.grammar import GrammarState, tokens_to_end_bar
 from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 
-from .decoder import MuseformerDecoder, Streams
 from .errors import UserError
 from .grammar import StreamGrammar
+from .models.protocol import BarAwareModel, DecodingState
 from .sampling import SamplingOptions, choose_tokens
 
 logger = logging.getLogger(__name__)
@@ -56,12 +56,12 @@ class _Piece:
 class _Entrance:
     """Prompts on their way into the batch; ``states`` are where they leave the grammar."""
 
-    def __init__(self, decoder: MuseformerDecoder, prompts: Sequence[Tensor], states: Sequence[GrammarState]) -> None:
+    def __init__(self, decoder: BarAwareModel, prompts: Sequence[Tensor], states: Sequence[GrammarState]) -> None:
         self._decoder = decoder
         self._prompts, self._states = prompts, states
-        self._latest: tuple[list[int], Tensor, Streams] | None = None
+        self._latest: tuple[list[int], Tensor, DecodingState] | None = None
 
-    def open(self, examples: Sequence[int]) -> tuple[Tensor, Streams, StreamGrammar]:
+    def open(self, examples: Sequence[int]) -> tuple[Tensor, DecodingState, StreamGrammar]:
         """Logits [B, V], streams and grammar of the first pieces, which continue these prompts."""
         # a prompt that several pieces share is read once
         places: dict[tuple[int, ...], int] = {}
@@ -73,7 +73,7 @@ class _Entrance:
         states = [self._states[example] for example in examples]
         return latest, streams, StreamGrammar(self._decoder.families, states, latest.device)
 
-    def enter(self, example: int, number: int, streams: Streams) -> tuple[Tensor, GrammarState]:
+    def enter(self, example: int, number: int, streams: DecodingState) -> tuple[Tensor, GrammarState]:
         """Put a stream that continues this prompt in place of ``number``; the logits [1, V] and the grammar of it."""
         tokens = self._prompts[example].tolist()
         if self._latest is None or self._latest[0] != tokens:  # pieces of one prompt come one after the other
@@ -119,7 +119,7 @@ class MuseformerGenerator:
 
     def __init__(
         self,
-        decoder: MuseformerDecoder,
+        decoder: BarAwareModel,
         options: SamplingOptions,
         *,
         pieces_per_prompt: int,

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .positions import Positions
+
 # angles a step of the fastest and the slowest pair; the steps are a bar, an onset position, a token
 _BAR_ANGLES = math.pi / 2, math.pi / 64
 _ONSET_ANGLES = math.pi / 3, math.pi / 96
@@ -44,14 +46,14 @@ class RotaryPositions(nn.Module):
             _ladder(*_INDEX_ANGLES, of_indices),
         )
 
-    def forward(self, bars: Tensor, onsets: Tensor, indices: Tensor, like: Tensor) -> Tensor:
-        """int64 [n] each -> e^(i angle) [n, 1, Dh / 2]; complex128 where ``like`` is float64, else complex64.
+    def forward(self, positions: Positions, like: Tensor) -> Tensor:
+        """Tensors [n] -> e^(i angle) [n, 1, Dh / 2]; complex128 where ``like`` is float64, else complex64.
 
         The angles are float32 in any case.
         """
         parts = [
             ids.to(torch.float32).unsqueeze(1) * ladder.to(ids.device)
-            for ids, ladder in zip((bars, onsets, indices), self._ladders)
+            for ids, ladder in zip((positions.bars, positions.onsets, positions.indices), self._ladders)
         ]
         angles = torch.cat(parts, dim=1).unsqueeze(1).to(torch.promote_types(like.dtype, torch.float32))
         return torch.polar(torch.ones_like(angles), angles)

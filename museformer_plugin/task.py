@@ -8,7 +8,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from torch import Tensor
 from data_prep.tokens.grammar import check_piece
 from data_prep.tokens.vocabulary import TokenError
 
-from .dataset import PieceDataset, lay_out_batch
-from .decoder import MuseformerDecoder
+from .dataset import PieceDataset
 from .errors import UserError
 from .family_temperatures import FamilyTemperatures, parse_temperatures
-from .fc_attention import BarLayout
 from .generation_options import check_generation
 from .generator import MuseformerGenerator
+from .models.protocol import MakeInputs
 from .sampling import SamplingOptions
 from .token_families import TokenFamilies
 from .window_batches import WindowBatches, WindowDataset
@@ -98,7 +96,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         super().__init__(cfg)
         self.dictionary = dictionary
         self.families = TokenFamilies(dictionary)
-        self._lay_out: Callable[..., BarLayout] | None = None
+        self._inputs: MakeInputs | None = None
         self._schedule = _window_schedule(cfg)
         self._trains = False
         self._train_batches: WindowBatches | None = None
@@ -113,11 +111,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
         return cls(cfg, _load_dictionary(Path(_first_folder(cfg)) / "dict.txt"))
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqModel:
-        """Build the model, and remember its bars so that the data workers can lay batches out."""
+        """Build the model, and remember how the data workers make what it needs of a batch."""
         model = super().build_model(cfg, from_checkpoint)
-        decoder = model.decoder
-        for_gpu = torch.cuda.is_available()
-        self._lay_out = partial(lay_out_batch, decoder.structure_bars, decoder.coarse, for_gpu)
+        self._inputs = model.decoder.inputs
         self._trains = not from_checkpoint  # fairseq loads models so for everything else
         return model
 
@@ -144,14 +140,14 @@ class MuseformerLanguageModelingTask(FairseqTask):
             np.asarray(pieces.sizes),
             self.families,
             max_tokens=self._truncation(split),
-            lay_out=self._lay_out,
+            inputs=self._inputs,
             prompt_bars=self.cfg.prompt_bars,
         )
 
     def _windows_of(self, pieces: Sequence[Tensor], split: str) -> WindowDataset:
         if split in self.cfg.valid_subset.split(","):
             raise UserError(f"--valid-subset names {split!r}, which is trained on in windows: name other data.")
-        return WindowDataset(pieces, np.asarray(pieces.sizes), self.families, lay_out=self._lay_out)
+        return WindowDataset(pieces, np.asarray(pieces.sizes), self.families, inputs=self._inputs)
 
     def _truncation(self, split: str) -> int:
         for kind in ("train", "valid", "test"):
@@ -252,7 +248,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
             raise UserError(
                 "--constraints is not offered: the next token depends on its bar, not on lexical constraints."
             )
-        return PieceDataset(src_tokens, np.array(src_lengths), self.families, lay_out=self._lay_out, shuffle=False)
+        return PieceDataset(src_tokens, np.array(src_lengths), self.families, inputs=self._inputs, shuffle=False)
 
     def eval_lm_dataloader(
         self,
@@ -306,9 +302,8 @@ class MuseformerLanguageModelingTask(FairseqTask):
         temperatures = parse_temperatures(self.cfg.family_temperatures)
         reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
-        decoder: MuseformerDecoder = models[0].decoder
         return MuseformerGenerator(
-            decoder,
+            models[0].decoder,
             options,
             pieces_per_prompt=args.beam,
             at_once=self.cfg.streams,

@@ -6,8 +6,6 @@ Read off the fairseq dictionary once; the spelling and the families come from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from fairseq.data import Dictionary
 
@@ -16,6 +14,7 @@ from data_prep.tokens.vocabulary import END_OF_BAR, Representation, TokenError, 
 
 from .errors import UserError
 from .fc_attention import PieceBars
+from .positions import Positions
 
 CARRIES_LATEST = -1
 
@@ -62,19 +61,20 @@ class TokenFamilies:
         # where no onset has been yet, place 0 is the begin token, whose beat is 0
         return np.where(own == CARRIES_LATEST, own[last_onset], own)
 
-    def coordinates(self, tokens: np.ndarray) -> np.ndarray:
-        """int64 [3, n]: the beat id of each token, its onset and its index in the bar.
+    def positions(self, tokens: np.ndarray, bars: PieceBars) -> Positions:
+        """Where the tokens of one piece stand.
 
-        The onset is the latest of the bar, 0 before there is one, in positions; it is that of a token which has a beat
-        id of its own by formula too, such as a tempo. The prefix and the first token of a bar have index 0.
+        The onset is the latest of the bar, 0 before there is one; it is that of a token which has a beat id of its own
+        by formula too, such as a tempo. The prefix and the first token of a bar have index 0.
         """
         places = np.arange(len(tokens))
-        begins = np.concatenate([[True, True], tokens[1:-1] == self.end_of_bar])[: len(tokens)]
+        begins = places == 0
+        begins[bars.starts] = True
         own = self._beat_of_token[tokens]
         last_onset = np.maximum.accumulate(np.where((own > 0) | begins, places, 0))
         onsets = np.maximum(own[last_onset] - 1, 0)
         indices = places - np.maximum.accumulate(np.where(begins, places, 0))
-        return np.stack([self.beat_ids(tokens), onsets, indices])
+        return Positions(bars.bar_ids, self.beat_ids(tokens), onsets, indices)
 
     def latest_beat(self, tokens: np.ndarray) -> int:
         """The beat in force after ``tokens``."""
@@ -85,43 +85,6 @@ class TokenFamilies:
     def own_beats(self, tokens: np.ndarray) -> np.ndarray:
         """The beat id that each token has by itself, ``CARRIES_LATEST`` where it is that of the latest onset."""
         return self._beat_of_token[tokens]
-
-
-class StreamCoordinates:
-    """Where the next token of each of B streams will stand. ``prompts``: what has been read, int [n] each."""
-
-    def __init__(self, families: TokenFamilies, prompts: Sequence[np.ndarray]) -> None:
-        self._families = families
-        standing = [_standing_after(families, tokens) for tokens in prompts]
-        self._standing = np.array(standing, dtype=np.int64).reshape(-1, 3).T.copy()  # beats, onsets, indices
-
-    def __len__(self) -> int:
-        return self._standing.shape[1]
-
-    def advance(self, tokens: np.ndarray) -> np.ndarray:
-        """Read one more token of each stream, int64 [B]: its beats, onsets and indices, int64 [3, B]."""
-        own = self._families.own_beats(tokens)
-        beats, onsets, indices = self._standing
-        beats, onsets = np.where(own > 0, own, beats), np.where(own > 0, own - 1, onsets)
-        ended = tokens == self._families.end_of_bar
-        self._standing = np.stack([beats, np.where(ended, 0, onsets), np.where(ended, 0, indices + 1)])
-        return np.stack([np.where(own == CARRIES_LATEST, beats, own), onsets, indices])
-
-    def select(self, numbers: Sequence[int]) -> None:
-        """Keep these streams in this order."""
-        self._standing = self._standing[:, numbers]
-
-    def put(self, number: int, entering: StreamCoordinates) -> None:
-        """Let the one stream of ``entering`` take the place of ``number``."""
-        self._standing[:, number] = entering._standing[:, 0]
-
-
-def _standing_after(families: TokenFamilies, tokens: np.ndarray) -> tuple[int, int, int]:
-    """Beat, onset and index that the token after ``tokens`` starts from."""
-    if len(tokens) == 1 or tokens[-1] == families.end_of_bar:
-        return families.latest_beat(tokens), 0, 0
-    _, onset, index = families.coordinates(tokens)[:, -1].tolist()
-    return families.latest_beat(tokens), onset, index + 1
 
 
 def _representation_of(dictionary: Dictionary) -> Representation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .dataset import PieceDataset
 from .errors import UserError
-from .fc_attention import BarLayout, PieceBars
+from .models.protocol import MakeInputs
 from .token_families import TokenFamilies
 from .windows import BatchLimits, Window, WindowSchedule, bar_edges, draw_epoch
 
@@ -25,7 +25,7 @@ class WindowDataset(PieceDataset):
     """Pieces of which windows are read: an index of an example is a ``Window``, so that no epoch is kept here.
 
     Args:
-        lay_out: as ``PieceDataset`` takes it, here always: the model cannot know the numbers of the bars.
+        inputs: as ``PieceDataset`` takes it, here always: the model cannot know the numbers of the bars.
         all others: as there.
     """
 
@@ -35,9 +35,9 @@ class WindowDataset(PieceDataset):
         sizes: np.ndarray,
         families: TokenFamilies,
         *,
-        lay_out: Callable[[Sequence[PieceBars]], BarLayout],
+        inputs: MakeInputs,
     ) -> None:
-        super().__init__(pieces, sizes, families, lay_out=lay_out)
+        super().__init__(pieces, sizes, families, inputs=inputs)
         self.edges = [bar_edges(pieces[number].numpy(), families.end_of_bar) for number in range(len(pieces))]
 
     def __getitem__(self, window: Window) -> dict[str, Any]:

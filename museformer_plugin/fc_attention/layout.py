@@ -55,6 +55,11 @@ class PieceBars:
             return np.arange(1, len(self.starts) + 1)
         return np.asarray(self.numbers, dtype=np.int64)
 
+    @property
+    def bar_ids(self) -> np.ndarray:
+        """The number of each token's bar, 0 for the prefix, int64 [tokens]."""
+        return np.concatenate([[0], np.repeat(self.bar_numbers, np.diff(self.starts, append=self.num_tokens))])
+
 
 @dataclass(frozen=True)
 class BarLayout:
@@ -114,17 +119,13 @@ class BarLayout:
             pieces=tuple(pieces),
             structure_bars=tuple(sorted(set(structure_bars))),
             coarse=coarse,
-            bar_ids=np.concatenate([_bar_ids(piece) for piece in pieces]),
+            bar_ids=np.concatenate([piece.bar_ids for piece in pieces]),
             summary_bar_ids=np.concatenate(
                 [piece.bar_numbers[: piece.num_complete if coarse else 0] for piece in pieces]
             ),
             token_plan=AttentionPlan.of(token_segments, token_start),
             summary_plan=AttentionPlan.of(summary_segments, token_start),
         )
-
-
-def _bar_ids(piece: PieceBars) -> np.ndarray:
-    return np.concatenate([[0], np.repeat(piece.bar_numbers, np.diff(piece.starts, append=piece.num_tokens))])
 
 
 class _PieceRows:

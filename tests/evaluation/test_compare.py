@@ -17,8 +17,7 @@ def scores(bits, **changed):
         "format": FORMAT,
         "options": {"seed": 1, "replicates": 50},
         "model": {
-            "structure_bars": [1, 2],
-            "coarse_attention": True,
+            "architecture": {"structure bars": "1,2", "coarse-grained attention": "on"},
             "parameters": 1234,
             "updates": 5,
             "training_seed": 1,

@@ -41,7 +41,7 @@ def test_perplexity_by_hand():
 
 def test_facts_name_the_model(checkpoint, data_bin):
     facts = load_model(checkpoint, data_bin).facts
-    assert (facts["updates"], facts["structure_bars"], facts["coarse_attention"]) == (3, [1, 2], True)
+    assert (facts["updates"], facts["architecture"]["structure bars"]) == (3, "1,2")
     assert (facts["training_seed"], facts["parameters"] > 10_000) == (7, True)
 
 

@@ -14,12 +14,12 @@ from fairseq.data import Dictionary
 from data_prep.tokens.grammar import GrammarState
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.convert_checkpoint import convert_options, convert_parameters, read_original
-from museformer_plugin.decoder import MuseformerDecoder
-from museformer_plugin.model import MuseformerConfig, parse_structure_bars
+from museformer_plugin.models.full_attention import FullAttentionDecoder
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
+from museformer_plugin.models.options import BarAwareConfig
 from museformer_plugin.token_families import TokenFamilies
 
 TINY = {
-    "structure_bars": "1,2,4",
     "decoder_layers": 2,
     "decoder_embed_dim": 16,
     "decoder_attention_heads": 2,
@@ -102,10 +102,13 @@ def read_piece():
 def build_decoder():
     """A function from a representation and options to a small decoder with random weights."""
 
-    def build(name="six_track", seed=0, dtype=torch.float64, **options):
+    def build(name="six_track", seed=0, dtype=torch.float64, architecture="museformer", **options):
         torch.manual_seed(seed)
-        cfg = MuseformerConfig(**{**TINY, **options})
-        decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), _dictionary_of(name))
+        if architecture == "full_attention":
+            decoder = FullAttentionDecoder(BarAwareConfig(**{**TINY, **options}), _dictionary_of(name))
+        else:
+            cfg = MuseformerConfig(**{**TINY, "structure_bars": "1,2,4", **options})
+            decoder = MuseformerDecoder(cfg, _dictionary_of(name))
         for parameter in decoder.parameters():  # biases are made 0, which would hide what is done with them
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.5)
@@ -122,8 +125,7 @@ def load_original():
         args, parameters = read_original(path)
         options = convert_options(args, len(parameters["decoder.embed_regular_tokens.weight"]))
         converted = convert_parameters(parameters, options["decoder_layers"], not options["no_coarse_attention"])
-        cfg = MuseformerConfig(**options)
-        decoder = MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), _dictionary_of(name))
+        decoder = MuseformerDecoder(MuseformerConfig(**options), _dictionary_of(name))
         decoder.load_state_dict({key.removeprefix("decoder."): value for key, value in converted.items()})
         return decoder.to(dtype).eval()
 

@@ -12,7 +12,7 @@ import torch
 from museformer_plugin.convert_checkpoint import convert, convert_options, convert_parameters, main, read_original
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import BarLayout, PieceBars
-from museformer_plugin.model import MuseformerConfig, MuseformerLanguageModel, parse_structure_bars
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerLanguageModel, parse_structure_bars
 
 PAPER_COARSE = ((None, -32), (-31, -24), (-23, -16), (-15, -12), (-11, -8), (-7, -4), -3)
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from museformer_plugin.dataset import PieceDataset, lay_out_batch
+from museformer_plugin.dataset import PieceDataset
 from museformer_plugin.errors import UserError
-from museformer_plugin.fc_attention import BarLayout, PieceBars
+from museformer_plugin.fc_attention import PieceBars
 from museformer_plugin.fc_attention.triton.index_lists import IndexLists
-from museformer_plugin.model import MuseformerLanguageModel
+from museformer_plugin.models.museformer import MuseformerLanguageModel, make_inputs
 
 
 @pytest.fixture
@@ -51,23 +51,18 @@ def test_unequal_pieces_are_padded_on_the_right_with_padding(dataset_of):
 
 def test_bars_and_beats_come_with_the_batch(dataset_of, build_decoder):
     decoder = build_decoder()
-
-    def lay_out(bars):
-        return BarLayout.build(bars, (1, 2, 4))
-
-    dataset = dataset_of(lay_out=lay_out)
-    net_input = dataset.collater([dataset[3], dataset[0]])["net_input"]
+    dataset = dataset_of(inputs=decoder.inputs)
+    found = dataset.collater([dataset[3], dataset[0]])["net_input"]["inputs"]
     sources = [torch.cat([dataset.pieces[n][-1:], dataset.pieces[n][:-1]]) for n in (3, 0)]
-    layout, coordinates = decoder.lay_out(sources)
-    np.testing.assert_array_equal(net_input["coordinates"], coordinates)
-    np.testing.assert_array_equal(net_input["layout"].bar_ids, layout.bar_ids)
-    np.testing.assert_array_equal(net_input["layout"].token_plan.key_ranges, layout.token_plan.key_ranges)
-    assert "layout" not in dataset_of().collater([dataset[0]])["net_input"]
+    expected = decoder.inputs_of(sources)
+    np.testing.assert_array_equal(found.positions, expected.positions)
+    np.testing.assert_array_equal(found.layout.token_plan.key_ranges, expected.layout.token_plan.key_ranges)
+    assert "inputs" not in dataset_of().collater([dataset[0]])["net_input"]
 
 
 def test_a_batch_feeds_the_model(dataset_of, build_decoder):
     model = MuseformerLanguageModel(build_decoder(dtype=torch.float32))
-    dataset = dataset_of(lay_out=lambda bars: BarLayout.build(bars, (1, 2, 4)))
+    dataset = dataset_of(inputs=model.decoder.inputs)
     batch = dataset.collater([dataset[n] for n in range(len(dataset))])
     with torch.no_grad():
         logits = model(**batch["net_input"])[0]
@@ -136,8 +131,9 @@ def test_no_samples_make_no_batch(dataset_of):
 
 
 @pytest.mark.parametrize("for_gpu", [False, True])
-def test_a_layout_travels_from_the_workers_with_its_index_lists(for_gpu):
-    layout = lay_out_batch((1, 2), True, for_gpu, [PieceBars(10, np.array([1, 4]), 2)])
+def test_a_layout_travels_from_the_workers_with_its_index_lists(families_of, for_gpu):
+    pieces, bars = [np.full(10, 5)], [PieceBars(10, np.array([1, 4]), 2)]
+    layout = make_inputs(families_of("six_track"), (1, 2), True, for_gpu, pieces, bars).layout
     arrived = pickle.loads(pickle.dumps(layout))
     assert list(arrived.token_plan._prepared) == ([(IndexLists.of,)] if for_gpu else [])
     assert np.array_equal(arrived.token_plan.key_ranges, layout.token_plan.key_ranges)

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from fairseq.sequence_generator import SequenceGenerator
 from torch import nn
 
-from museformer_plugin.decoder import MuseformerDecoder
-from museformer_plugin.model import MuseformerConfig, MuseformerLanguageModel
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder, MuseformerLanguageModel
 
 SHIPPABLE = [
     ("six_track", "six_track_checkpoint", "six_track__band_0"),
@@ -61,10 +60,10 @@ def test_logits_are_those_of_the_original_in_float32(original):
 
 def test_bars_and_beats_are_those_of_the_original(original):
     decoder, case = original
-    layout, coordinates = decoder.lay_out([torch.from_numpy(case["src_tokens"]).long()])
-    piece = layout.pieces[0]
-    np.testing.assert_array_equal(coordinates[0], case["beat_ids"])
-    np.testing.assert_array_equal(layout.bar_ids, case["bar_ids"])
+    inputs = decoder.inputs_of([torch.from_numpy(case["src_tokens"]).long()])
+    piece = inputs.layout.pieces[0]
+    np.testing.assert_array_equal(inputs.positions.beats, case["beat_ids"])
+    np.testing.assert_array_equal(inputs.layout.bar_ids, case["bar_ids"])
     assert piece.num_complete == case["num_complete_bars"]
     # the original's list goes on to the end of the last bar
     np.testing.assert_array_equal(piece.starts, case["bar_starts"][: len(piece.starts)])
@@ -74,14 +73,14 @@ def test_bars_and_beats_are_those_of_the_original(original):
 @pytest.mark.parametrize(("name", "of_the_original"), [("six_track", 16_141_312), ("general", 16_616_448)])
 def test_paper_size(dictionary_of, name, of_the_original):
     with torch.device("meta"):
-        decoder = MuseformerDecoder(MuseformerConfig(), (1, 2, 4), dictionary_of(name))
+        decoder = MuseformerDecoder(MuseformerConfig(), dictionary_of(name))
     # the original's table of summary embeddings has a padding entry of width 512
     assert sum(parameter.numel() for parameter in decoder.parameters()) == of_the_original - 512
 
 
 def test_initialisation(dictionary_of):
     torch.manual_seed(0)
-    decoder = MuseformerDecoder(MuseformerConfig(decoder_layers=1), (1, 2, 4), dictionary_of("six_track"))
+    decoder = MuseformerDecoder(MuseformerConfig(decoder_layers=1), dictionary_of("six_track"))
     width = 512
     xavier_uniform = (6 / (width + width)) ** 0.5
     projections = decoder.layers[0].projections
@@ -106,6 +105,8 @@ VARIANTS = {
     "qk_norm": {"qk_norm": True},
     "previous_tokens": {"previous_tokens": 2},
     "rotary_preset": {"positions": "rotary", "qk_norm": True, "previous_tokens": 3},
+    "full_attention": {"architecture": "full_attention"},
+    "full_attention_rotary": {"architecture": "full_attention", "positions": "rotary", "qk_norm": True},
 }
 
 
@@ -117,7 +118,7 @@ def variant(request):
 @pytest.mark.parametrize("name", ["six_track", "general"])
 def test_no_position_sees_a_later_one(build_decoder, read_piece, name, variant):
     """Every token in turn becomes another, in training mode; what comes before it may not notice."""
-    decoder = build_decoder(name, **{"structure_bars": "1,3", **variant}, dropout=0, attention_dropout=0)
+    decoder = build_decoder(name, **variant, dropout=0, attention_dropout=0)
     decoder.train()
     tokens = read_piece(name, bars=6, seed=0)
     others = torch.randint(4, len(decoder.dictionary), tokens.shape, generator=torch.Generator().manual_seed(0))
@@ -160,9 +161,8 @@ def test_a_batch_of_unequal_pieces_equals_each_alone(build_decoder, read_piece, 
 def test_laying_out_in_the_workers_changes_nothing(build_decoder, read_piece):
     decoder = build_decoder()
     tokens = read_piece("six_track", bars=4, seed=0)
-    layout, coordinates = decoder.lay_out([tokens])
     with torch.no_grad():
-        given = decoder(tokens[None], layout=layout, coordinates=coordinates)[0]
+        given = decoder(tokens[None], inputs=decoder.inputs_of([tokens]))[0]
         made = decoder(tokens[None])[0]
     assert torch.equal(given, made)
 
@@ -325,7 +325,7 @@ def test_half_precision_trains(build_decoder, read_piece, dtype):
 def test_kernels_are_tried_where_a_model_is_built_and_moved(build_decoder, monkeypatch):
     """By the device and dtype it has then; no forward pass does it."""
     tried = []
-    monkeypatch.setattr("museformer_plugin.decoder.try_kernels", lambda *like: tried.append(like))
+    monkeypatch.setattr("museformer_plugin.models.museformer.try_kernels", lambda *like: tried.append(like))
     decoder = build_decoder()  # built in float32, then made float64
     cpu = torch.device("cpu")
     assert tried == [(cpu, torch.float32, 8), (cpu, torch.float64, 8)]
@@ -341,8 +341,7 @@ def test_steps_through_bars_that_are_not_numbered_in_order(build_decoder, read_p
     numbers = [np.array([1, 2, 7, 8, 3, 4, 4, 6]), np.arange(1, 9)]
     steps = min(map(len, pieces))
     with torch.no_grad():
-        layout, coordinates = decoder.lay_out(pieces, numbers)
-        rows = decoder.extract_features(torch.cat(pieces), layout, coordinates)
+        rows = decoder.extract_features(torch.cat(pieces), decoder.inputs_of(pieces, numbers))
         expected = decoder.output_projection(rows).split([len(piece) for piece in pieces])
         other = decoder(pieces[0][None])[0][0]
         _, streams = decoder.read_prompts([piece[:12] for piece in pieces], numbers)

@@ -6,7 +6,7 @@ import pytest
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from museformer_plugin.errors import UserError
-from museformer_plugin.model import MuseformerConfig, MuseformerLanguageModel, parse_structure_bars
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerLanguageModel, parse_structure_bars
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import torch
 
 from museformer_plugin import layer as layer_module
 from museformer_plugin.fc_attention.reference import fc_attention_reference
+from museformer_plugin.models import museformer
+from museformer_plugin.positions import Positions
 from museformer_plugin.rotary import RotaryPositions, normalise, turn
 
 ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
@@ -14,7 +16,7 @@ ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
 
 def turned(rotary, rows, bar, onset, index):
     ids = [torch.tensor([number]) for number in (bar, onset, index)]
-    return turn(rows, rotary(*ids, rows))
+    return turn(rows, rotary(Positions(ids[0], ids[0], *ids[1:]), rows))
 
 
 def test_products_depend_on_distances_alone():
@@ -48,7 +50,7 @@ def test_nothing_is_turned_at_the_origin():
 
 def test_gradients_are_those_of_the_formula():
     rotary = RotaryPositions(8)
-    by = rotary(*torch.randint(50, (3, 5)), torch.zeros((), dtype=torch.float64))
+    by = rotary(Positions(*torch.randint(50, (4, 5))), torch.zeros((), dtype=torch.float64))
     rows = torch.randn(5, 2, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda rows: turn(rows, by), rows)
 
@@ -89,7 +91,7 @@ def test_logits_and_gradients_are_those_of_the_definition(build_decoder, read_pi
 
     ours = logits_and_gradients()
     monkeypatch.setattr(
-        layer_module,
+        museformer,
         "fc_attention",
         lambda *arguments, place_summary_keys: fc_attention_reference(
             *arguments, place_summary_keys=place_summary_keys

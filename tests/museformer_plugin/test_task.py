@@ -10,7 +10,7 @@ from fairseq.data import indexed_dataset
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import MuseformerGenerator
-from museformer_plugin.model import MuseformerLanguageModel
+from museformer_plugin.models.museformer import MuseformerLanguageModel
 from museformer_plugin.task import MuseformerLanguageModelingTask, MuseformerTaskConfig
 
 

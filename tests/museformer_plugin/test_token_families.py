@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from fairseq.data import Dictionary
 from data_prep.tokens.grammar import check_piece
 from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 from museformer_plugin.errors import UserError
-from museformer_plugin.token_families import StreamCoordinates, TokenFamilies
+from museformer_plugin.stream_positions import StreamPositions
+from museformer_plugin.token_families import TokenFamilies
 
 
 def entries(families, text):
@@ -47,28 +49,36 @@ def test_beats_before_the_first_onset_are_zero(families_of):
 def test_onsets_and_indices_begin_anew_in_each_bar(families_of):
     families = families_of("six_track")
     tokens = entries(families, "t-3 o-0 i-80 p-60 d-3 v-16 o-5 i-80 p-62 d-3 v-16 b-1 t-3 b-1 t-3 o-2 i-0")
-    _, onsets, indices = families.coordinates(tokens)
+    bars, _, onsets, indices = families.positions(tokens, families.piece_bars(tokens))
+    assert bars.tolist() == [0, *[1] * 12, 2, 2, *[3] * 3]
     assert onsets.tolist() == [0, 0, 0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 5, 0, 0, 0, 2, 2]
     assert indices.tolist() == [0, *range(12), 0, 1, 0, 1, 2]
 
 
 def test_a_tempo_inside_a_bar_has_the_onset_it_stands_at(families_of):
     families = families_of("general")
-    beats, onsets, _ = families.coordinates(entries(families, "s-9 o-7 t-3 i-0 p-60 d-3 v-16 b-1 s-9"))
+    tokens = entries(families, "s-9 o-7 t-3 i-0 p-60 d-3 v-16 b-1 s-9")
+    _, beats, onsets, _ = families.positions(tokens, families.piece_bars(tokens))
     assert beats.tolist() == [0, 0, 8, 8, 8, 8, 8, 8, 0, 0]
     assert onsets.tolist() == [0, 0, 7, 7, 7, 7, 7, 7, 7, 0]
 
 
 @pytest.mark.parametrize("name", ["six_track", "general"])
-def test_coordinates_one_by_one_are_those_of_the_whole(families_of, read_piece, name):
+def test_positions_one_by_one_are_those_of_the_whole(families_of, read_piece, name):
     families = families_of(name)
     pieces = [read_piece(name, bars=8, seed=seed).numpy() for seed in (0, 1)]
     steps = min(map(len, pieces))
-    whole = [families.coordinates(piece) for piece in pieces]
+    bars = [families.piece_bars(piece) for piece in pieces]
+    bars[1] = replace(bars[1], numbers=np.array([4, 4, 1, 9, 2, 3, 3, 7]))
+    whole = [np.stack(families.positions(piece, of_piece)) for piece, of_piece in zip(pieces, bars)]
     for start in range(1, steps - 1):
-        coordinates = StreamCoordinates(families, [piece[:start] for piece in pieces])
+        prompts = [piece[:start] for piece in pieces]
+        read = [families.piece_bars(prompt) for prompt in prompts]
+        read[1] = replace(read[1], numbers=bars[1].numbers[: len(read[1].starts)])
+        upcoming = [[], bars[1].numbers[len(read[1].starts) :]]
+        positions = StreamPositions(families, prompts, read, upcoming)
         for place in range(start, min(steps, start + 30)):
-            found = coordinates.advance(np.array([piece[place] for piece in pieces]))
+            found = positions.advance(np.array([piece[place] for piece in pieces]))
             np.testing.assert_array_equal(found, np.stack([rows[:, place] for rows in whole], axis=1))
 
 

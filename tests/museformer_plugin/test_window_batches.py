@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -8,15 +9,12 @@ import torch
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import BarLayout
 from museformer_plugin.fc_attention.reference import dense_masks
-from museformer_plugin.model import MuseformerLanguageModel
+from museformer_plugin.models.museformer import MuseformerInputs, MuseformerLanguageModel, make_inputs
+from museformer_plugin.positions import Positions
 from museformer_plugin.window_batches import WindowBatches, WindowDataset
 from museformer_plugin.windows import BatchLimits, Window, WindowSchedule
 
 STRUCTURE_BARS = (1, 2, 4)
-
-
-def lay_out(bars):
-    return BarLayout.build(bars, STRUCTURE_BARS)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,9 @@ def dataset_of(families_of, read_piece):
             tokens = read_piece(name, bars, seed)
             pieces.append(torch.cat([tokens[1:], tokens[:1]]))
         sizes = np.array([len(piece) for piece in pieces])
-        return WindowDataset(pieces, sizes, families_of(name), lay_out=lay_out)
+        families = families_of(name)
+        inputs = partial(make_inputs, families, STRUCTURE_BARS, True, False)
+        return WindowDataset(pieces, sizes, families, inputs=inputs)
 
     return build
 
@@ -90,23 +90,22 @@ def test_bars_and_beats_are_those_of_the_piece(dataset_of, families_of, name):
     dataset, families = dataset_of(name), families_of(name)
     for piece in range(6):
         source = np.concatenate([[families.dictionary.eos()], dataset.pieces[piece][:-1].numpy()])
-        bar_ids = lay_out([families.piece_bars(source)]).bar_ids
-        coordinates = families.coordinates(source)
+        whole = np.stack(families.positions(source, families.piece_bars(source)))
         for first in range(1, len(dataset.edges[piece])):
             part = window(dataset, piece, first, len(dataset.edges[piece]) - 1)
             net_input = dataset.collater([dataset[part]])["net_input"]
             inside = slice(1 + part.start, part.end)
-            np.testing.assert_array_equal(net_input["layout"].bar_ids, [0, *bar_ids[inside]])
-            np.testing.assert_array_equal(net_input["coordinates"], np.c_[[0, 0, 0], coordinates[:, inside]])
+            np.testing.assert_array_equal(net_input["inputs"].layout.bar_ids, [0, *whole[0, inside]])
+            np.testing.assert_array_equal(net_input["inputs"].positions, np.c_[[0, 0, 0, 0], whole[:, inside]])
 
 
 def test_masks_are_those_of_the_piece(dataset_of, families_of):
     """Inside the window, who sees whom is as in the whole piece."""
     dataset, families = dataset_of(), families_of("six_track")
     source = np.concatenate([[families.dictionary.eos()], dataset.pieces[4][:-1].numpy()])
-    whole = lay_out([families.piece_bars(source)])
+    whole = BarLayout.build([families.piece_bars(source)], STRUCTURE_BARS)
     part = window(dataset, 4, 5, 17)
-    layout = dataset.collater([dataset[part]])["net_input"]["layout"]
+    layout = dataset.collater([dataset[part]])["net_input"]["inputs"].layout
     tokens = np.r_[0, 1 + part.start : part.end]
     summaries = np.flatnonzero(np.isin(whole.summary_bar_ids, layout.summary_bar_ids))
     assert layout.summary_bar_ids.tolist() == list(range(5, 17))  # the last bar lacks its end
@@ -124,21 +123,21 @@ def test_logits_are_those_of_its_bars_alone(dataset_of, families_of, build_decod
         found = model(**dataset.collater([dataset[part] for part in parts])["net_input"])[0]
         for part, logits in zip(parts, found):
             source = np.concatenate([[families.dictionary.eos()], dataset.pieces[part.piece][:-1].numpy()])
-            whole = lay_out([families.piece_bars(source)])
+            whole = np.stack(families.positions(source, families.piece_bars(source)))
             inside = slice(1 + part.start, part.end)
             tokens = np.array([2 if part.first_bar == 1 else 0, *source[inside]])
-            numbered_from_1 = lay_out([families.piece_bars(tokens)])
-            bar_ids = np.array([0, *whole.bar_ids[inside]])
+            numbered_from_1 = model.decoder.inputs_of([torch.from_numpy(tokens)])
+            positions = Positions(*np.c_[[0, 0, 0, 0], whole[:, inside]])
+            layout = numbered_from_1.layout
             layout = replace(
-                numbered_from_1, bar_ids=bar_ids, summary_bar_ids=numbered_from_1.summary_bar_ids + part.first_bar - 1
+                layout, bar_ids=positions.bars, summary_bar_ids=layout.summary_bar_ids + part.first_bar - 1
             )
-            coordinates = np.c_[[0, 0, 0], families.coordinates(source)[:, inside]]
-            rows = model.decoder.extract_features(torch.from_numpy(tokens), layout, coordinates)
+            rows = model.decoder.extract_features(torch.from_numpy(tokens), MuseformerInputs(layout, positions))
             expected = model.decoder.output_projection(rows)
             torch.testing.assert_close(logits[: len(expected)], expected, rtol=0, atol=1e-10)
             if part.first_bar > 1:
                 other = model.decoder.output_projection(
-                    model.decoder.extract_features(torch.from_numpy(tokens), numbered_from_1, coordinates)
+                    model.decoder.extract_features(torch.from_numpy(tokens), numbered_from_1)
                 )
                 assert (other - expected).abs().max() > 1e-3
 

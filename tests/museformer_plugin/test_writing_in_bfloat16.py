@@ -8,7 +8,7 @@ from museformer_plugin import layer, packed_weights
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention.reference import fc_attention_reference
 from museformer_plugin.generator import MuseformerGenerator
-from museformer_plugin.model import MuseformerLanguageModel
+from museformer_plugin.models.museformer import MuseformerLanguageModel
 from museformer_plugin.packed_weights import pack_weights
 from museformer_plugin.sampling import SamplingOptions
 

@@ -1,42 +1,28 @@
-"""The model as fairseq registers it: options and presets around ``MuseformerDecoder``."""
+"""Options that all architectures have, their sizes by name, and the fairseq model around a decoder."""
 
 # No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
-import re
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.models import ARCH_CONFIG_REGISTRY, FairseqLanguageModel, register_model, register_model_architecture
-from fairseq.tasks import FairseqTask
+from fairseq.models import ARCH_CONFIG_REGISTRY, FairseqLanguageModel, register_model_architecture
 from omegaconf import DictConfig
 
-from .decoder import MuseformerDecoder
-from .errors import UserError
-from .packed_weights import pack_weights
-from .rotary import NARROWEST_HEAD
+from ..errors import UserError
+from ..packed_weights import pack_weights
+from ..rotary import NARROWEST_HEAD
 
-_PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
 _POSITIONS = ["embedded", "rotary"]
 
 
 @dataclass
-class MuseformerConfig(FairseqDataclass):
-    """Options of the model; the defaults are the paper's size."""
+class BarAwareConfig(FairseqDataclass):
+    """Options of a model; the defaults are the paper's size."""
 
-    structure_bars: str = field(
-        default=_PAPER_STRUCTURE_BARS,
-        metadata={
-            "help": "distances, in bars, of the earlier bars attended to token by token, comma-separated; "
-            "empty for none"
-        },
-    )
-    no_coarse_attention: bool = field(
-        default=False,
-        metadata={"help": "do not attend to summaries: bars other than the structure bars are not seen"},
-    )
     decoder_layers: int = field(default=4, metadata={"help": "number of layers"})
     decoder_embed_dim: int = field(default=512, metadata={"help": "width of the model"})
     decoder_attention_heads: int = field(default=8, metadata={"help": "attention heads; they divide the width"})
@@ -61,21 +47,8 @@ class MuseformerConfig(FairseqDataclass):
     )
 
 
-def parse_structure_bars(text: str) -> tuple[int, ...]:
-    """ "1,2,4" -> (1, 2, 4), rising and without repeats.
-
-    Raises UserError unless every part is a whole number.
-    """
-    parts = [part.strip() for part in text.split(",")] if text.strip() else []
-    if not all(re.fullmatch(r"-?[0-9]+", part) for part in parts):
-        raise UserError(
-            f"--structure-bars takes distances in whole bars, separated by commas, such as "
-            f"{_PAPER_STRUCTURE_BARS}, not {text!r}."
-        )
-    return tuple(sorted({int(part) for part in parts}))
-
-
-def _check(cfg: MuseformerConfig) -> None:
+def check_options(cfg: BarAwareConfig) -> None:
+    """Raises UserError for sizes that do not fit together."""
     sizes = {
         "--decoder-layers": cfg.decoder_layers,
         "--decoder-embed-dim": cfg.decoder_embed_dim,
@@ -111,15 +84,8 @@ def _check(cfg: MuseformerConfig) -> None:
             raise UserError(f"{option} must be from 0 to below 1, not {rate}.")
 
 
-@register_model("museformer", dataclass=MuseformerConfig)
-class MuseformerLanguageModel(FairseqLanguageModel):
-    """Museformer (Yu et al., NeurIPS 2022, arXiv 2210.10349)."""
-
-    @classmethod
-    def build_model(cls, cfg: MuseformerConfig, task: FairseqTask) -> "MuseformerLanguageModel":
-        """Build the model; raises UserError for sizes that do not fit together."""
-        _check(cfg)
-        return cls(MuseformerDecoder(cfg, parse_structure_bars(cfg.structure_bars), task.target_dictionary))
+class BarAwareLanguageModel(FairseqLanguageModel):
+    """A fairseq language model whose decoder is a ``BarAwareModel``."""
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """As fairseq does; and take ``--bf16``, which its commands that read or write pieces do not know.
@@ -132,25 +98,6 @@ class MuseformerLanguageModel(FairseqLanguageModel):
         if cfg.common.bf16:
             self.bfloat16()
             pack_weights(self)
-
-
-def museformer(args: Namespace) -> None:
-    """The paper's size, which the options default to."""
-    args.tpu = False  # fairseq's command line takes --bf16 for a wish to train on TPUs
-
-
-ARCH_CONFIG_REGISTRY["museformer"] = museformer  # register_model has put an empty function there
-
-
-def _preset(name: str, options: dict[str, Any]) -> None:
-    """Register the architecture ``name``: these options, unless the command line has others."""
-
-    def apply(args: Namespace) -> None:
-        museformer(args)
-        for option, value in options.items():
-            setattr(args, option, utils.safe_getattr(args, option, value))
-
-    register_model_architecture("museformer", name)(apply)
 
 
 # a size for CPUs and for trying things out
@@ -176,7 +123,27 @@ _SMALL = {
 # what learns faster than the paper's model; docs/learning.md has the figures
 _ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
 
-_preset("museformer_tiny", _TINY)
-_preset("museformer_rotary", _ROTARY)
-_preset("museformer_rotary_small", {**_SMALL, **_ROTARY})
-_preset("museformer_rotary_tiny", {**_TINY, **_ROTARY})
+_PRESETS: dict[str, dict[str, Any]] = {  # by what is added to the name of a model
+    "_tiny": _TINY,
+    "_rotary": _ROTARY,
+    "_rotary_small": {**_SMALL, **_ROTARY},
+    "_rotary_tiny": {**_TINY, **_ROTARY},
+}
+
+
+def register_presets(model: str) -> None:
+    """Register the sizes of a model: ``--arch MODEL``, the paper's, ``MODEL_tiny``, ``MODEL_rotary`` and so on."""
+    for suffix, options in _PRESETS.items():
+        register_model_architecture(model, model + suffix)(_preset(options))
+    ARCH_CONFIG_REGISTRY[model] = _preset({})  # register_model has put an empty function there
+
+
+def _preset(options: Mapping[str, Any]) -> Any:
+    """These options, unless the command line has others."""
+
+    def apply(args: Namespace) -> None:
+        args.tpu = False  # fairseq's command line takes --bf16 for a wish to train on TPUs
+        for option, value in options.items():
+            setattr(args, option, utils.safe_getattr(args, option, value))
+
+    return apply

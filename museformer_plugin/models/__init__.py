@@ -1,0 +1,7 @@
+"""Architectures, one a file: to import this registers them with fairseq.
+
+``protocol`` is what task, dataset, generator and evaluation know of them; ``decoder`` and ``options`` are what they
+share.
+"""
+
+from . import full_attention, museformer  # noqa: F401  (registers them)

@@ -1,0 +1,101 @@
+"""A Transformer whose tokens attend to all before them: the same embeddings and layers, without structure."""
+
+# No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from fairseq.data import Dictionary
+from fairseq.models import register_model
+from fairseq.tasks import FairseqTask
+from torch import Tensor
+
+from ..fc_attention import BarCache, PieceBars
+from ..layer import BarAwareLayer
+from ..positions import Positions
+from ..token_families import TokenFamilies
+from .decoder import BarAwareDecoder, Keep
+from .options import BarAwareConfig, BarAwareLanguageModel, check_options, register_presets
+
+
+@dataclass(frozen=True)
+class FullAttentionInputs:
+    """``positions`` NumPy [T], ``lengths`` of the pieces."""
+
+    positions: Positions
+    lengths: list[int]
+
+
+def make_inputs(
+    families: TokenFamilies, pieces: Sequence[np.ndarray], bars: Sequence[PieceBars]
+) -> FullAttentionInputs:
+    """``MakeInputs`` but for the first argument."""
+    positions = Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)])
+    return FullAttentionInputs(positions, [len(piece) for piece in pieces])
+
+
+class FullAttentionLayer(BarAwareLayer):
+    """PyTorch's attention over everything, piece by piece, and feed-forward."""
+
+    def forward(self, x: Tensor, lengths: list[int], by: Tensor | None = None, keep: Keep | None = None) -> Tensor:
+        """Tokens x [T, D] of pieces of ``lengths`` -> [T, D]; ``keep`` receives keys and values [T, 2, H, Dh]."""
+        q, k, v = self.qkv(x, self.projections.token_bias, by)
+        if keep is not None:
+            keep(torch.stack([k, v], 1), None)
+        dropout = self.attention_dropout if self.training else 0.0
+        heads_first = (rows.transpose(0, 1).split(lengths, dim=1) for rows in (q, k, v))  # each [H, n, Dh]
+        attended = [
+            F.scaled_dot_product_attention(*(rows[None] for rows in piece), dropout_p=dropout, is_causal=True)[0]
+            for piece in zip(*heads_first)
+        ]
+        return self.finish(x, torch.cat(attended, dim=1).transpose(0, 1))
+
+
+class FullAttentionDecoder(BarAwareDecoder):
+    """Raises UserError for options that do not fit together."""
+
+    def __init__(self, cfg: BarAwareConfig, dictionary: Dictionary) -> None:
+        check_options(cfg)
+        families = TokenFamilies(dictionary)
+        super().__init__(cfg, dictionary, families, FullAttentionLayer, partial(make_inputs, families))
+
+    def facts(self) -> dict[str, str]:
+        """See ``BarAwareModel``."""
+        return {"attention": "to all earlier tokens"}
+
+    def run_layers(self, x: Tensor, inputs: FullAttentionInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
+        """See ``BarAwareDecoder``."""
+        for layer in self.layers:
+            x = self.run_layer(layer, x, inputs.lengths, by, keep)
+        return x
+
+    def begin_cache(
+        self,
+        bars: Sequence[PieceBars],
+        token_rows: Tensor,
+        summary_rows: Tensor | None,
+        upcoming: Sequence[Sequence[int]] | None,
+    ) -> BarCache:
+        """See ``BarAwareDecoder``. To the cache a piece is one bar, which never ends."""
+        cache = BarCache((), coarse=False, padded=token_rows.device.type == "cuda", expected=len(bars))
+        lengths = [piece.num_tokens for piece in bars]
+        for length, rows in zip(lengths, token_rows.split(lengths, dim=3)):
+            cache.add_stream(PieceBars(length, np.array([1] if length > 1 else [], dtype=np.int64), 0), rows, None)
+        return cache
+
+
+@register_model("full_attention", dataclass=BarAwareConfig)
+class FullAttentionLanguageModel(BarAwareLanguageModel):
+    """Full attention as fairseq builds it."""
+
+    @classmethod
+    def build_model(cls, cfg: BarAwareConfig, task: FairseqTask) -> "FullAttentionLanguageModel":
+        """Build the model; raises UserError for sizes that do not fit together."""
+        return cls(FullAttentionDecoder(cfg, task.target_dictionary))
+
+
+register_presets("full_attention")

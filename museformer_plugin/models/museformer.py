@@ -1,0 +1,234 @@
+"""Museformer (Yu et al., NeurIPS 2022, arXiv 2210.10349): fine-grained attention to the tokens of structure bars,
+coarse-grained attention to the summaries of the others."""
+
+# No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from fairseq.data import Dictionary
+from fairseq.models import register_model
+from fairseq.tasks import FairseqTask
+from torch import Tensor
+
+from ..errors import UserError
+from ..fc_attention import BarCache, BarLayout, PieceBars, fc_attention
+from ..fc_attention.backends import prepare_for_kernels, try_kernels
+from ..layer import BarAwareLayer
+from ..positions import Positions
+from ..token_families import TokenFamilies
+from .decoder import BarAwareDecoder, Keep
+from .options import BarAwareConfig, BarAwareLanguageModel, check_options, register_presets
+
+_PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
+
+
+@dataclass
+class MuseformerConfig(BarAwareConfig):
+    """Options of the model; the defaults are the paper's."""
+
+    structure_bars: str = field(
+        default=_PAPER_STRUCTURE_BARS,
+        metadata={
+            "help": "distances, in bars, of the earlier bars attended to token by token, comma-separated; "
+            "empty for none"
+        },
+    )
+    no_coarse_attention: bool = field(
+        default=False,
+        metadata={"help": "do not attend to summaries: bars other than the structure bars are not seen"},
+    )
+
+
+def parse_structure_bars(text: str) -> tuple[int, ...]:
+    """ "1,2,4" -> (1, 2, 4), rising and without repeats.
+
+    Raises UserError unless every part is a whole number.
+    """
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(re.fullmatch(r"-?[0-9]+", part) for part in parts):
+        raise UserError(
+            f"--structure-bars takes distances in whole bars, separated by commas, such as "
+            f"{_PAPER_STRUCTURE_BARS}, not {text!r}."
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+@dataclass(frozen=True)
+class MuseformerInputs:
+    """``layout``: who attends to whom in a batch; ``positions`` NumPy [T]."""
+
+    layout: BarLayout
+    positions: Positions
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each piece."""
+        return [piece.num_tokens for piece in self.layout.pieces]
+
+
+def make_inputs(
+    families: TokenFamilies,
+    structure_bars: Sequence[int],
+    coarse: bool,
+    for_gpu: bool,
+    pieces: Sequence[np.ndarray],
+    bars: Sequence[PieceBars],
+) -> MuseformerInputs:
+    """``MakeInputs`` but for the first four arguments; ``for_gpu`` makes the index lists of the kernels too."""
+    layout = BarLayout.build(bars, structure_bars, coarse)
+    if for_gpu:
+        prepare_for_kernels(layout)
+    return MuseformerInputs(layout, Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)]))
+
+
+class Turns(NamedTuple):
+    """What ``turn`` multiplies the queries and keys of tokens and of summaries by, where the model has positions so."""
+
+    tokens: Tensor | None
+    summaries: Tensor | None
+
+
+NO_TURNS = Turns(None, None)
+
+
+class MuseformerLayer(BarAwareLayer):
+    """FC-attention and feed-forward, shared between tokens and summaries."""
+
+    def forward(
+        self, x: Tensor, s: Tensor | None, layout: BarLayout, turns: Turns = NO_TURNS, keep: Keep | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens x [T, D] and summaries s [N, D] (None without coarse-grained attention) -> the same.
+
+        ``keep`` receives the rows that incremental decoding needs: keys and values of the tokens
+        [T, 2, H, Dh], and those of the summaries, made of s', [N, 2, H, Dh] or None.
+        """
+        q, k, v = self.qkv(x, self.projections.token_bias, turns.tokens)
+        x_attended, s_attended = fc_attention(
+            (q, k, v),
+            None if s is None else self.qkv(s, self.projections.summary_bias, turns.summaries),
+            self.projections.summary_kv_weight,
+            layout,
+            self.attention_dropout if self.training else 0.0,
+            place_summary_keys=partial(self.place, by=turns.summaries) if self.places(turns.summaries) else None,
+        )
+        if keep is not None:
+            keep(torch.stack([k, v], 1), None if s is None else self.summary_rows(s_attended, turns.summaries))
+        return self.finish(x, x_attended), None if s is None else self.finish(s, s_attended)
+
+    def summarise(self, s: Tensor, bar_rows: Tensor, by: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The summary step of one bar: s [1, D], keys and values of its tokens [2, H, n, Dh].
+
+        Returns the new s [1, D] and its keys and values for tokens [2, H, 1, Dh].
+        """
+        q, k, v = (rows.transpose(0, 1) for rows in self.qkv(s, self.projections.summary_bias, by))  # each [H, 1, Dh]
+        keys, values = torch.cat([k, bar_rows[0]], dim=1), torch.cat([v, bar_rows[1]], dim=1)
+        attended = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0].transpose(0, 1)
+        return self.finish(s, attended), self.summary_rows(attended, by).permute(1, 2, 0, 3)
+
+    def summary_rows(self, s_attended: Tensor, by: Tensor | None = None) -> Tensor:
+        """K2 s', placed, and V2 s' [N, 2, H, Dh] of s' [N, H, Dh]."""
+        rows = F.linear(s_attended.flatten(1), self.projections.summary_kv_weight)
+        rows = rows.view(len(rows), 2, *s_attended.shape[1:])
+        if not self.places(by):
+            return rows
+        return torch.stack([self.place(rows[:, 0], by), rows[:, 1]], 1)
+
+
+class MuseformerDecoder(BarAwareDecoder):
+    """Museformer's only stack. Raises UserError for options that do not fit together."""
+
+    def __init__(self, cfg: MuseformerConfig, dictionary: Dictionary) -> None:
+        check_options(cfg)
+        structure_bars, coarse = parse_structure_bars(cfg.structure_bars), not cfg.no_coarse_attention
+        families = TokenFamilies(dictionary)
+        inputs = partial(make_inputs, families, structure_bars, coarse, torch.cuda.is_available())
+        super().__init__(cfg, dictionary, families, MuseformerLayer, inputs, coarse)
+        self.structure_bars = structure_bars
+        self.coarse = coarse
+        self._head_width = cfg.decoder_embed_dim // cfg.decoder_attention_heads
+        self._try_kernels()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MuseformerDecoder":
+        """What ``to``, ``half``, ``cuda`` and the like come down to; the kernels are tried here, not in a forward."""
+        super()._apply(fn, recurse)
+        self._try_kernels()
+        return self
+
+    def _try_kernels(self) -> None:
+        weight = self.output_projection.weight
+        try_kernels(weight.device, weight.dtype, self._head_width)
+
+    def facts(self) -> dict[str, str]:
+        """See ``BarAwareModel``."""
+        return {
+            "structure bars": ",".join(map(str, self.structure_bars)) or "none",
+            "coarse-grained attention": "on" if self.coarse else "off",
+        }
+
+    def run_layers(self, x: Tensor, inputs: MuseformerInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
+        """See ``BarAwareDecoder``."""
+        s = by_summaries = None
+        if self.coarse:
+            bars = torch.from_numpy(inputs.layout.summary_bar_ids).to(x.device, non_blocking=True)
+            s = self.drop(self.embedding.summaries(bars))
+            by_summaries = self.turn(Positions.of_bars(bars), x)
+        for layer in self.layers:
+            x, s = self.run_layer(layer, x, s, inputs.layout, Turns(by, by_summaries), keep)
+        return x
+
+    def begin_cache(
+        self,
+        bars: Sequence[PieceBars],
+        token_rows: Tensor,
+        summary_rows: Tensor | None,
+        upcoming: Sequence[Sequence[int]] | None,
+    ) -> BarCache:
+        """See ``BarAwareDecoder``."""
+        on_gpu = token_rows.device.type == "cuda"
+        cache = BarCache(self.structure_bars, self.coarse, padded=on_gpu, expected=len(bars))
+        start = first_summary = 0
+        for piece, numbers in zip(bars, upcoming or [()] * len(bars)):
+            end, last_summary = start + piece.num_tokens, first_summary + piece.num_complete
+            cache.add_stream(
+                piece,
+                token_rows[:, :, :, start:end],
+                None if summary_rows is None else summary_rows[:, :, :, first_summary:last_summary],
+                numbers,
+            )
+            start, first_summary = end, last_summary
+        return cache
+
+    def end_bar(self, cache: BarCache, stream: int, number: int) -> None:
+        """Summarise the bar, once per layer."""
+        rows = None
+        if self.coarse:
+            bar_rows = cache.own_bar(stream)
+            bar = torch.tensor([number], device=bar_rows.device)
+            s = self.embedding.summaries(bar)
+            by = self.turn(Positions.of_bars(bar), s)
+            per_layer = []
+            for layer, layer_rows in zip(self.layers, bar_rows):
+                s, summary_rows = layer.summarise(s, layer_rows, by)
+                per_layer.append(summary_rows)
+            rows = torch.stack(per_layer)
+        cache.end_bar(stream, rows)
+
+
+@register_model("museformer", dataclass=MuseformerConfig)
+class MuseformerLanguageModel(BarAwareLanguageModel):
+    """Museformer as fairseq builds it."""
+
+    @classmethod
+    def build_model(cls, cfg: MuseformerConfig, task: FairseqTask) -> "MuseformerLanguageModel":
+        """Build the model; raises UserError for sizes that do not fit together."""
+        return cls(MuseformerDecoder(cfg, task.target_dictionary))
+
+
+register_presets("museformer")

@@ -1,0 +1,88 @@
+"""What task, datasets, generator and evaluation know of an architecture, and no more.
+
+An architecture is a fairseq language model whose ``decoder`` is a ``BarAwareModel``. ``decoder.BarAwareDecoder`` is one
+but for its layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from ..fc_attention import PieceBars
+from ..positions import Positions
+from ..token_families import TokenFamilies
+
+
+class BatchInputs(Protocol):
+    """What a model needs of a batch besides its tokens: the positions [T] of pieces laid end to end, and their lengths.
+
+    It is no tuple, list or dict, so that fairseq and PyTorch hand it on as it is.
+    """
+
+    @property
+    def positions(self) -> Positions:
+        """Of all tokens, NumPy arrays."""
+        ...
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens of each piece."""
+        ...
+
+
+# From pieces, int [n] each with the begin token first, and their bars. It goes to the data workers, so that it is to be
+# pickled and holds no tensors.
+MakeInputs = Callable[[Sequence[np.ndarray], Sequence[PieceBars]], BatchInputs]
+
+
+class DecodingState(Protocol):
+    """A batch of pieces being written, each a stream."""
+
+    def __len__(self) -> int:
+        """How many streams there are."""
+        ...
+
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these streams in this order, with repeats; for the identity nothing moves."""
+        ...
+
+    def put(self, index: int, entering: DecodingState) -> None:
+        """Let the one stream of ``entering``, which stays as it is, take the place of ``index``."""
+        ...
+
+
+class BarAwareModel(Protocol):
+    """The decoder of an architecture."""
+
+    dictionary: Dictionary
+    families: TokenFamilies
+    inputs: MakeInputs
+
+    def forward(
+        self,
+        prev_output_tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        inputs: BatchInputs | None = None,
+        incremental_state: dict[str, Any] | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Logits [B, L, V] of padded int64 ``prev_output_tokens`` [B, L]; ``inputs`` of them, else made here."""
+        ...
+
+    def read_prompts(
+        self, prompts: Sequence[Tensor], bar_numbers: Sequence[np.ndarray] | None = None
+    ) -> tuple[list[Tensor], DecodingState]:
+        """Read prompts, int64 [n] each, begin token first: the logits [n, V] of each, and the streams that go on."""
+        ...
+
+    def step(self, tokens: Tensor, streams: DecodingState) -> Tensor:
+        """Read one token of every stream, int64 [B]; the logits [B, V] of what follows."""
+        ...
+
+    def facts(self) -> dict[str, str]:
+        """What a report says of the architecture, by name."""
+        ...
