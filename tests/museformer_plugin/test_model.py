@@ -69,7 +69,8 @@ def test_the_smallest_sizes_make_a_model(dictionary_of):
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
 
 
-PRESETS = ["museformer_tiny", "museformer_rotary", "museformer_rotary_small", "museformer_rotary_tiny"]
+SIZES = ("tiny", "rotary", "rotary_small", "rotary_tiny")
+PRESETS = [f"{model}_{size}" for model in ("museformer", "full_attention") for size in SIZES]
 
 
 @pytest.mark.parametrize("name", PRESETS)
