@@ -15,9 +15,9 @@ import json
 import resource
 import statistics
 import time
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,35 +27,38 @@ from benchmarks.floor import Ceilings, measure_ceilings
 from benchmarks.pieces import bar_lengths, random_piece, six_track_dictionary
 from museformer_plugin.fc_attention import BarLayout, PieceBars
 from museformer_plugin.generator import MuseformerGenerator
+from museformer_plugin.grammar import StreamGrammar
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
+from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
+from museformer_plugin.token_families import TokenFamilies
 
 WINDOW = 200  # steps over which a time is taken
 
 
-class _PlannedBars(MuseformerGenerator):
-    """Ends bars where planned, as far as the grammar lets it, and notes when each step began."""
+class _PlannedBars(PieceRules):
+    """Rules that end bars where planned, as far as the grammar lets them, and note when each step began."""
 
-    def plan(self, streams: int) -> None:
+    def __init__(self, families: TokenFamilies, length: int, streams: int) -> None:
+        super().__init__(families, length, length)
         self.step_began: list[float] = []
         self.resident_gib: dict[int, float] = {}
-        self._planned = [cycle(bar_lengths(self.max_len, seed)) for seed in range(streams)]
+        self._planned = [cycle(bar_lengths(length, seed)) for seed in range(streams)]
         self._left = [next(lengths) for lengths in self._planned]  # tokens the bar still gets
 
-    def _allowed(self, writing: list, grammar: Any, logits: Tensor) -> Tensor:
+    def allowed(self, pieces: Sequence[Sequence[int]], grammar: StreamGrammar, logits: Tensor) -> Tensor:
         self.step_began.append(time.perf_counter())
         if len(self.step_began) % 1000 == 0:
             self.resident_gib[len(self.step_began)] = _resident_gib()
-        allowed = super()._allowed(writing, grammar, logits)
-        end_of_bar = self.decoder.families.end_of_bar
-        for number, piece in enumerate(writing):
-            if piece.tokens[-1:] == [end_of_bar]:
+        allowed = super().allowed(pieces, grammar, logits)
+        for number, tokens in enumerate(pieces):
+            if tokens[-1:] == [self.end_of_bar]:
                 self._left[number] = next(self._planned[number])
             self._left[number] -= 1
-            if self._left[number] > 0 and allowed[number].sum() > allowed[number, end_of_bar]:
-                allowed[number, end_of_bar] = False
-            elif allowed[number, end_of_bar]:
-                allowed[number] = self._only(end_of_bar, allowed[:1])[0]
+            if self._left[number] > 0 and allowed[number].sum() > allowed[number, self.end_of_bar]:
+                allowed[number, self.end_of_bar] = False
+            elif allowed[number, self.end_of_bar]:
+                allowed[number] = self.only(self.end_of_bar, allowed[:1])[0]
         return allowed
 
 
@@ -70,18 +73,14 @@ def _longest(lengths: list[int]) -> int:
 
 def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, tuple[float, float]]:
     """Median seconds of a step, and resident GiB, when pieces have each of ``lengths`` tokens, multiples of 1,000."""
-    longest = _longest(lengths)
-    lengths_asked = {"min_len": longest, "max_len": longest}
-    generator = _PlannedBars(
-        decoder, SamplingOptions(True, 8, 0.0, 1.0), pieces_per_prompt=1, at_once=0, **lengths_asked, grammar=True
-    )
-    generator.plan(streams)
+    rules = _PlannedBars(decoder.families, _longest(lengths), streams)
+    generator = MuseformerGenerator(decoder, SamplingOptions(True, 8, 0.0, 1.0), rules)
     begin = torch.full((streams, 1), decoder.dictionary.eos(), device=next(decoder.parameters()).device)
     generator.generate([], {"net_input": {"src_tokens": begin}})
-    began = generator.step_began
+    began = rules.step_began
     steps = [after - before for before, after in zip(began, began[1:])]
     return {
-        length: (statistics.median(steps[length - WINDOW : length + WINDOW]), generator.resident_gib[length])
+        length: (statistics.median(steps[length - WINDOW : length + WINDOW]), rules.resident_gib[length])
         for length in lengths
     }
 

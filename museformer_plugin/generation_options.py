@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fairseq.models import FairseqModel
 
 from .errors import UserError
-from .generator import TOKENS_TO_CLOSE
+from .piece_rules import TOKENS_TO_CLOSE
 
 
 def check_generation(models: Sequence[FairseqModel], args: Namespace, lm_model: FairseqModel | None) -> None:

@@ -17,18 +17,16 @@ from fairseq.models import FairseqModel
 from torch import Tensor
 from tqdm import tqdm
 
-from data_prep.tokens.grammar import GrammarState, tokens_to_end_bar
-from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
+from data_prep.tokens.grammar import GrammarState
+from data_prep.tokens.vocabulary import TokenError
 
 from .errors import UserError
 from .grammar import StreamGrammar
 from .models.protocol import BarAwareModel, DecodingState
+from .piece_rules import TOKENS_TO_CLOSE, PieceRules
 from .sampling import SamplingOptions, choose_tokens
 
 logger = logging.getLogger(__name__)
-
-# From any place of the grammar a bar can be ended and the piece closed within this many tokens.
-TOKENS_TO_CLOSE = max(map(tokens_to_end_bar, REPRESENTATIONS.values())) + 1
 
 
 @dataclass
@@ -111,30 +109,26 @@ class MuseformerGenerator:
     Args:
         decoder: the model's decoder, in evaluation mode.
         options: how tokens are chosen.
+        rules: what may be written.
         pieces_per_prompt: independent pieces for every prompt (``--beam``).
         at_once: pieces written at the same time; others enter as they end. 0: all (``--streams``).
-        min_len, max_len: bounds of a piece's tokens, the prompt and ``</s>`` included.
-        grammar: whether to keep to the token grammar, so that every piece decodes.
     """
 
     def __init__(
         self,
         decoder: BarAwareModel,
         options: SamplingOptions,
+        rules: PieceRules,
         *,
-        pieces_per_prompt: int,
-        at_once: int,
-        min_len: int,
-        max_len: int,
-        grammar: bool,
+        pieces_per_prompt: int = 1,
+        at_once: int = 0,
     ) -> None:
         self.decoder = decoder
         self.dictionary = decoder.dictionary
         self.options = options
+        self.rules = rules
         self.pieces_per_prompt = pieces_per_prompt
         self.at_once = at_once
-        self.min_len, self.max_len = min_len, max_len
-        self.grammar = grammar
         self.symbols_to_strip_from_output = {self.dictionary.eos()}
         device = next(decoder.parameters()).device
         self.random = torch.Generator(device).manual_seed(torch.initial_seed())
@@ -177,16 +171,16 @@ class MuseformerGenerator:
             lengths = sample["prompt_lengths"]
         prompts = [row[:length] for row, length in zip(source, lengths.tolist())]
         longest = max(len(prompt) for prompt in prompts)
-        if longest - 1 + TOKENS_TO_CLOSE > self.max_len:
+        if longest - 1 + TOKENS_TO_CLOSE > self.rules.max_len:
             raise UserError(
-                f"A prompt of {longest - 1} tokens leaves no room in pieces of at most {self.max_len} tokens: "
+                f"A prompt of {longest - 1} tokens leaves no room in pieces of at most {self.rules.max_len} tokens: "
                 f"raise --max-len-b or give fewer bars with --prompt-bars."
             )
         return prompts
 
     def _read_grammar(self, number: int, prompt: Tensor) -> GrammarState:
         state = GrammarState(self.decoder.families.representation)
-        if not self.grammar:
+        if not self.rules.grammar:
             return state
         for place, token in enumerate(prompt.tolist()[1:], start=1):
             try:
@@ -203,16 +197,16 @@ class MuseformerGenerator:
         waiting = deque(pieces)
         writing = [waiting.popleft() for _ in range(min(self.at_once or len(pieces), len(pieces)))]
         logits, streams, states = entrance.open([piece.example for piece in writing])
-        progress = _Progress(pieces, self.max_len, self.decoder.families.end_of_bar)
+        progress = _Progress(pieces, self.rules.max_len, self.decoder.families.end_of_bar)
         while True:
             tokens = self._choose(writing, states, logits, progress)
             for n, piece in enumerate(writing):
-                while waiting and self._has_ended(piece):
+                while waiting and self.rules.has_ended(piece.tokens):
                     piece = writing[n] = waiting.popleft()
                     first_logits, state = entrance.enter(piece.example, n, streams)
                     states.put(n, state)
                     tokens[n] = self._choose([piece], states.only(n), first_logits, progress)[0]
-            going_on = [n for n, piece in enumerate(writing) if not self._has_ended(piece)]
+            going_on = [n for n, piece in enumerate(writing) if not self.rules.has_ended(piece.tokens)]
             if not going_on:
                 progress.close()
                 return
@@ -222,45 +216,16 @@ class MuseformerGenerator:
                 streams.select(going_on)
                 states.select(kept)
                 tokens = tokens[kept]
-            if self.grammar:
+            if self.rules.grammar:
                 states.advance(tokens)
             logits = self.decoder.step(tokens, streams)
 
     def _choose(self, writing: list[_Piece], states: StreamGrammar, logits: Tensor, progress: _Progress) -> Tensor:
         """The next token of every stream, int64 [B], appended to its piece."""
-        tokens, scores = choose_tokens(logits, self._allowed(writing, states, logits), self.options, self.random)
+        allowed = self.rules.allowed([piece.tokens for piece in writing], states, logits)
+        tokens, scores = choose_tokens(logits, allowed, self.options, self.random)
         for piece, token, score in zip(writing, tokens.tolist(), scores.tolist()):
             piece.tokens.append(token)
             piece.scores.append(score)
-            progress.wrote(piece, self._has_ended(piece), len(writing))
+            progress.wrote(piece, self.rules.has_ended(piece.tokens), len(writing))
         return tokens
-
-    def _has_ended(self, piece: _Piece) -> bool:
-        return piece.tokens[-1:] == [self.dictionary.eos()] or len(piece.tokens) >= self.max_len
-
-    def _allowed(self, writing: list[_Piece], grammar: StreamGrammar, logits: Tensor) -> Tensor:
-        """bool [B, V]: what each stream may write next."""
-        eos = self.dictionary.eos()
-        lengths = torch.tensor([len(piece.tokens) for piece in writing], device=logits.device)
-        if not self.grammar:
-            allowed = torch.ones_like(logits, dtype=torch.bool)
-            allowed[:, [self.dictionary.bos(), self.dictionary.pad(), self.dictionary.unk()]] = False
-            allowed[:, eos] = lengths + 1 >= self.min_len
-            last = lengths + 1 >= self.max_len
-            return torch.where(last[:, None], self._only(eos, allowed), allowed)
-        allowed = grammar.allowed()
-        # an empty piece has no bar and does not decode
-        allowed[:, eos] &= (lengths > 0) & (lengths + 1 >= self.min_len)
-        closing = lengths + TOKENS_TO_CLOSE >= self.max_len
-        end_bar = closing & grammar.may_end_bar()
-        allowed = torch.where(end_bar[:, None], self._only(self.decoder.families.end_of_bar, allowed), allowed)
-        # a piece that would be too short takes an empty bar more, where there is room for one and </s>
-        long_enough = (lengths + 1 >= self.min_len) | (lengths + 3 > self.max_len)
-        end_piece = closing & grammar.at_bar_end() & (lengths > 0) & long_enough
-        return torch.where(end_piece[:, None], self._only(eos, allowed), allowed)
-
-    @staticmethod
-    def _only(entry: int, like: Tensor) -> Tensor:
-        only = torch.zeros_like(like)
-        only[:, entry] = True
-        return only

@@ -32,6 +32,7 @@ from .family_temperatures import FamilyTemperatures, parse_temperatures
 from .generation_options import check_generation
 from .generator import MuseformerGenerator
 from .models.protocol import MakeInputs
+from .piece_rules import PieceRules
 from .sampling import SamplingOptions
 from .token_families import TokenFamilies
 from .window_batches import WindowBatches, WindowDataset
@@ -302,14 +303,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
         temperatures = parse_temperatures(self.cfg.family_temperatures)
         reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
+        rules = PieceRules(self.families, args.min_len, args.max_len_b, not self.cfg.no_grammar)
         return MuseformerGenerator(
-            models[0].decoder,
-            options,
-            pieces_per_prompt=args.beam,
-            at_once=self.cfg.streams,
-            min_len=args.min_len,
-            max_len=args.max_len_b,
-            grammar=not self.cfg.no_grammar,
+            models[0].decoder, options, rules, pieces_per_prompt=args.beam, at_once=self.cfg.streams
         )
 
     def max_positions(self) -> None:

@@ -8,6 +8,7 @@ from data_prep.tokens_to_midi import decode
 from museformer_plugin import generator as generator_module
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import TOKENS_TO_CLOSE, MuseformerGenerator
+from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
 
 ANY = SamplingOptions(sampling=True, topk=-1, topp=-1.0, temperature=1.0)
@@ -31,11 +32,9 @@ def write(decoders):
         generator = MuseformerGenerator(
             decoder,
             options,
+            PieceRules(decoder.families, min_len, max_len, grammar),
             pieces_per_prompt=streams,
             at_once=at_once,
-            min_len=min_len,
-            max_len=max_len,
-            grammar=grammar,
         )
         rows = [
             torch.tensor([dictionary.eos(), *(dictionary.index(word) for word in words)], dtype=torch.long)
@@ -209,9 +208,7 @@ def test_prefix_tokens_are_prompts(decoders, write_piece):
     dictionary = decoder.dictionary
     words = write_piece("six_track", 2, seed=0)[:9]
     prefix = torch.tensor([[dictionary.index(word) for word in words]])
-    generator = MuseformerGenerator(
-        decoder, TOP_8, pieces_per_prompt=1, at_once=0, min_len=1, max_len=100, grammar=True
-    )
+    generator = MuseformerGenerator(decoder, TOP_8, PieceRules(decoder.families, 1, 100))
     ((hypothesis,),) = generator.generate([], {"net_input": {"src_tokens": prefix}}, prefix_tokens=prefix)
     assert hypothesis["tokens"][:9].tolist() == prefix[0].tolist()
 
@@ -219,9 +216,7 @@ def test_prefix_tokens_are_prompts(decoders, write_piece):
 def test_prompt_lengths_cut_the_source(decoders, read_piece):
     decoder = decoders["six_track"]
     source = read_piece("six_track", bars=3, seed=0)[None]
-    generator = MuseformerGenerator(
-        decoder, TOP_8, pieces_per_prompt=1, at_once=0, min_len=1, max_len=200, grammar=True
-    )
+    generator = MuseformerGenerator(decoder, TOP_8, PieceRules(decoder.families, 1, 200))
     sample = {"net_input": {"src_tokens": source}, "prompt_lengths": torch.tensor([5])}
     torch.manual_seed(0)
     ((hypothesis,),) = generator.generate([], sample)

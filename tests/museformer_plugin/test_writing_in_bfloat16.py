@@ -10,6 +10,7 @@ from museformer_plugin.fc_attention.reference import fc_attention_reference
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.models.museformer import MuseformerLanguageModel
 from museformer_plugin.packed_weights import pack_weights
+from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
 
 SIZES = {
@@ -129,9 +130,8 @@ def test_the_same_seed_writes_the_same(decoders):
     def write():
         torch.manual_seed(5)
         options = SamplingOptions(sampling=True, topk=8, topp=-1.0, temperature=1.0)
-        generator = MuseformerGenerator(
-            half, options, pieces_per_prompt=3, at_once=2, min_len=80, max_len=120, grammar=True
-        )
+        rules = PieceRules(half.families, 80, 120)
+        generator = MuseformerGenerator(half, options, rules, pieces_per_prompt=3, at_once=2)
         begin = torch.full((2, 1), half.dictionary.eos())
         return [[h["tokens"].tolist() for h in found] for found in generator.generate([], _sample(begin))]
 
