@@ -1,7 +1,6 @@
 """The user's shell scripts: help, wrong arguments, what they hand to fairseq, and songs from a checkpoint."""
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -297,10 +296,3 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
     assert done.returncode != 0
     assert "cannot be a prompt: other instruments" in done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_the_readme_is_filled_in():
-    text = (REPOSITORY / "README.md").read_text()
-    assert not re.findall(r"@[A-Z]+@", text)
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (REPOSITORY / link).exists(), link
