@@ -6,7 +6,7 @@ The rules are those of ``vocabulary.FAMILIES`` and ``Representation.chain``; ``G
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -82,7 +82,7 @@ def grammar_table(representation: Representation) -> GrammarTable:
     return GrammarTable(representation)
 
 
-def _pairs(after: dict[str, Iterable[str]]) -> np.ndarray:
+def _pairs(after: Mapping[str, Iterable[str]]) -> np.ndarray:
     found = np.zeros((NO_FAMILY + 1, NO_FAMILY + 1), dtype=bool)
     for letter, others in after.items():
         for other in others:

@@ -21,13 +21,13 @@ class SummaryStep(NamedTuple):
     the weights of summaries and tokens by; [H, 0] without dropout.
     """
 
+    bars: Tensor
+    kept: Tensor
     q: Tensor
     own_keys: Tensor
     own_values: Tensor
     keys: Tensor
     values: Tensor
-    bars: Tensor
-    kept: Tensor
 
 
 class SummaryGradients(NamedTuple):
