@@ -25,8 +25,6 @@ from data_prep.tokens.decode import decode, midi_bytes
 from data_prep.tokens.token_files import TokenLine, TokenSource, read_token_lines, token_sources
 from data_prep.tokens.vocabulary import TokenError
 
-__all__ = ["decode", "main", "midi_bytes"]
-
 MELODIC_CHANNELS = 15  # a MIDI file has sixteen channels, one of them for drums
 _logger = logging.getLogger(__name__)
 

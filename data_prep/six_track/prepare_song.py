@@ -121,7 +121,7 @@ def _from_first_bar(song: Song) -> tuple[Song, Bars]:
     Raises SongError as ``bars_of`` does.
     """
     bars = bars_of(song)
-    first = int(np.searchsorted(bars.starts, song.notes[:, 0].min(), side="right")) - 1
+    first = bars.holding(song.notes[:, 0].min())
     start = int(bars.starts[first])
     notes = song.notes.copy()
     notes[:, 0] -= start

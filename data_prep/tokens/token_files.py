@@ -44,10 +44,7 @@ def token_sources(inputs: Sequence[Path]) -> Iterator[TokenSource]:
         if not path.is_dir():
             yield TokenSource(path, Path())
             continue
-        unlisted: list[OSError] = []
-        names = find_files(path, TOKEN_SUFFIXES, unlisted.append)
-        if unlisted:
-            raise unlisted[0]
+        names = find_files(path, TOKEN_SUFFIXES)
         if not names:
             raise CommandError(f"{path} holds no token files (.txt or .tokens) at any depth.")
         yield from (TokenSource(path / name, name.parent) for name in names)
