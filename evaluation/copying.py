@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.tokens.note_table import NoteTable, note_table
-from evaluation.batches import batches
+from data_prep.tokens.note_table import NOTE_CODES, NoteTable, batches, note_codes, note_table
 
 _EMPTY = np.uint64(0)
-_CODES = 1000 * 1000 * 256 * 128  # of (instrument, onset, pitch, duration); token ids have three digits at most
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,10 @@ class CopiedRun:
 
 def bar_fingerprints(table: NoteTable, instrument: int | None = None) -> np.ndarray:
     """uint64 [bars]: equal for equal bars, 0 for bars without notes of ``instrument`` (None: of any)."""
-    notes = table.notes if instrument is None else table.notes[table.notes[:, 1] == instrument]
-    code = ((notes[:, 1] * 1000 + notes[:, 2]) * 256 + notes[:, 3]) * 128 + notes[:, 4]
-    distinct = np.unique(notes[:, 0] * _CODES + code)
+    notes = table.notes_of(instrument)
+    distinct = np.unique(notes[:, 0] * NOTE_CODES + note_codes(notes))
     fingerprints = np.zeros(len(table.bar_pieces), dtype=np.uint64)
-    np.add.at(fingerprints, distinct // _CODES, _mixed((distinct % _CODES).astype(np.uint64)))
+    np.add.at(fingerprints, distinct // NOTE_CODES, _mixed((distinct % NOTE_CODES).astype(np.uint64)))
     return fingerprints
 
 

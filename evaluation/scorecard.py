@@ -195,7 +195,7 @@ def _grammar_errors(
     if not pieces:
         return None
     finder = GrammarErrors(representation)
-    errors = np.array([(finder.places(piece.tokens) >= piece.given).sum() for piece in pieces])
+    errors = np.array([(finder.indices(piece.tokens) >= piece.given).sum() for piece in pieces])
     tokens = np.array([len(piece.tokens) - piece.given for piece in pieces])
     counts = np.column_stack([errors, tokens])
     rate = options.bootstrap.estimate(lambda sums: 1000 * sums[0] / sums[1] if sums[1] else math.nan, counts)

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.tokens.grammar import NO_FAMILY, coded_tokens
+from data_prep.tokens.note_table import latest
 from data_prep.tokens.vocabulary import DRUMS, END_OF_BAR, FAMILIES, LETTERS, Representation
 from evaluation.bar_repeats import BAR_KINDS, bar_kinds
 
@@ -67,7 +68,7 @@ class TokenKinds:
         return {division: places[:length] for division, places in found.items()}
 
     def _tracks(self, families: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-        opened = np.maximum.accumulate(np.where(families == _INSTRUMENT, np.arange(len(families)), -1))
+        opened = latest(families == _INSTRUMENT)
         of_track = np.isin(families, _OF_TRACKS) & (opened >= 0)
         return np.where(of_track, self._track_of_rank[ranks[np.maximum(opened, 0)] * of_track], 0)
 
