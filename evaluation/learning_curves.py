@@ -19,7 +19,6 @@ Lines that a resumed run logged again take the place of the earlier ones.
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import math
@@ -31,11 +30,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from data_prep.command import CommandError, run_command
-from data_prep.folders.files import write_whole
+from data_prep.similarity.plot import write_figure
 from evaluation.compare import names_apart
 from evaluation.report_text import UNKNOWN, table
 
@@ -140,7 +138,6 @@ def points_table(
 def draw_curves(curves: Mapping[str, LearningCurve], path: Path) -> None:
     """Draw the losses over tokens and over time into ``path``, .svg or .png. Raises OSError."""
     figure = Figure(figsize=(10, 4), dpi=120, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, column, unit, label in zip(
         panels, (1, 2), (1e6, 60), ("million tokens", "minutes: of the CPU, or in training steps")
@@ -154,11 +151,9 @@ def draw_curves(curves: Mapping[str, LearningCurve], path: Path) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("bits a token: training thin, validation with dots")
     panels[0].legend(frameon=False)
-    stream = io.BytesIO()
-    svg = path.suffix == ".svg"
+    options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
     with matplotlib.rc_context({"svg.hashsalt": "learning curves"}):  # equal curves, equal bytes
-        figure.savefig(stream, format=path.suffix[1:], metadata={"Date": None} if svg else None)
-    write_whole(path, stream.getvalue())
+        write_figure(figure, path, path.suffix[1:], **options)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

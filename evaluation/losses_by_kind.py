@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.tokens.vocabulary import Representation
-from evaluation.bootstrap import Bootstrap, Estimate
+from evaluation.bootstrap import Bootstrap, Estimate, ratio_of_sums
 from evaluation.perplexity import Losses
 from evaluation.token_kinds import TokenKinds
 
@@ -24,7 +24,7 @@ class KindLosses:
     def bits_per_token(self, kind: int, bootstrap: Bootstrap) -> Estimate:
         """The mean over all tokens of a kind; pieces are what is resampled, those without such a token too."""
         sums = np.column_stack([self.bits[:, kind], self.tokens[:, kind]])
-        return bootstrap.estimate(lambda total: total[0] / total[1] if total[1] else np.nan, sums)
+        return bootstrap.estimate(ratio_of_sums, sums)
 
 
 def losses_by_kind(losses: Losses, lines: Iterable[str], representation: Representation) -> dict[str, KindLosses]:
