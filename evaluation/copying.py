@@ -65,20 +65,20 @@ class TrainingBars:
     def __init__(self, pieces: Iterable[np.ndarray]) -> None:
         """``pieces``: the fingerprints of each piece's bars."""
         pieces = list(pieces)
-        # One place that equals no bar lies before every piece, so that no run crosses from piece to piece.
+        # One index that equals no bar lies before every piece, so that no run crosses from piece to piece.
         self._starts = np.cumsum([1, *(len(piece) + 1 for piece in pieces)])[:-1]
-        places = [start + np.arange(len(piece)) for start, piece in zip(self._starts, pieces)]
-        at = np.concatenate([np.zeros(0, dtype=np.int64), *places])
+        indices = [start + np.arange(len(piece)) for start, piece in zip(self._starts, pieces)]
+        at = np.concatenate([np.zeros(0, dtype=np.int64), *indices])
         bars = np.concatenate([np.zeros(0, dtype=np.uint64), *pieces])
         order = np.argsort(bars, kind="stable")
         self._bars, self._at = bars[order], at[order]
-        self._room = int(at[-1]) + 1 if len(at) else 1
+        self._size = int(at[-1]) + 1 if len(at) else 1
 
     def longest_run(self, piece: np.ndarray) -> CopiedRun:
         """The longest run of the bars of ``piece`` (fingerprints); of equals the first to end."""
         best = CopiedRun(0, 0, 0, 0)
-        lengths = np.zeros(self._room, dtype=np.int32)  # of the run that ends at each place, in bars with notes
-        bars = np.zeros(self._room, dtype=np.int32)  # of the same run, in all bars
+        lengths = np.zeros(self._size, dtype=np.int32)  # of the run that ends at each index, in bars with notes
+        bars = np.zeros(self._size, dtype=np.int32)  # of the same run, in all bars
         touched = np.zeros(0, dtype=np.int64)
         firsts = np.searchsorted(self._bars, piece, side="left")
         lasts = np.searchsorted(self._bars, piece, side="right")

@@ -89,8 +89,8 @@ def read_log(path: Path) -> LearningCurve:
             points.append(point)
     if not logged["train_inner"]:
         raise CommandError(f"{path} holds no training loss: name what fairseq-train --log-format simple printed.")
-    updates, words, seconds, losses = np.array(logged["train_inner"]).T
-    tokens = np.cumsum(words * np.diff(updates, prepend=0))
+    updates, tokens_an_update, seconds, losses = np.array(logged["train_inner"]).T
+    tokens = np.cumsum(tokens_an_update * np.diff(updates, prepend=0))
     training = np.stack([updates, tokens, np.cumsum(seconds), losses], axis=1)
     validation = [[*_interpolated(training, updates, 0), loss] for updates, loss in logged["valid"]]
     return LearningCurve(training, np.array(validation, dtype=float).reshape(-1, 4))
@@ -116,8 +116,8 @@ def _values(text: str) -> dict[str, float]:
 def _interpolated(points: np.ndarray, value: float, column: int) -> np.ndarray:
     """Updates, tokens, seconds where ``column`` is ``value``: from 0 on, past the last point at its pace."""
     known = np.concatenate([np.zeros((1, 3)), points[:, :3]])
-    place = int(np.clip(np.searchsorted(known[:, column], value), 1, len(known) - 1))
-    before, after = known[place - 1], known[place]
+    index = int(np.clip(np.searchsorted(known[:, column], value), 1, len(known) - 1))
+    before, after = known[index - 1], known[index]
     return before + (after - before) * (value - before[column]) / (after[column] - before[column])
 
 
@@ -128,9 +128,9 @@ def points_table(
     rows = []
     for name, curve in curves.items():
         wanted = [curve.at(value, 1) for value in tokens] + [curve.at(60 * value, 2) for value in minutes]
-        for place in [*(place for place in wanted if place is not None), curve.training[-1, :3]]:
-            losses = curve.training_loss(place[1]), curve.validation_loss(place[1])
-            numbers = (f"{place[0]:,.0f}", f"{place[1]:,.0f}", f"{place[2] / 60:.1f}")
+        for point in [*(point for point in wanted if point is not None), curve.training[-1, :3]]:
+            losses = curve.training_loss(point[1]), curve.validation_loss(point[1])
+            numbers = (f"{point[0]:,.0f}", f"{point[1]:,.0f}", f"{point[2] / 60:.1f}")
             rows.append([name, *numbers, *(UNKNOWN if math.isnan(loss) else f"{loss:.3f}" for loss in losses)])
     return table(["", "updates", "tokens", "minutes", "training loss", "validation loss"], rows)
 

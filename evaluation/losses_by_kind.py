@@ -37,11 +37,11 @@ def losses_by_kind(losses: Losses, lines: Iterable[str], representation: Represe
     length = max(losses.lengths)
     sums: dict[str, list[np.ndarray]] = {division: [] for division in kinds.names}
     for bits, line in zip(losses.token_bits, lines, strict=True):
-        for division, places in kinds.kinds(line.split(), length).items():
+        for division, indices in kinds.kinds(line.split(), length).items():
             count = len(kinds.names[division])
-            if len(places) != len(bits):
-                raise ValueError(f"losses of {len(bits)} tokens cannot be those of a line with {len(places)}")
-            sums[division].append(np.stack([np.bincount(places, bits, count), np.bincount(places, minlength=count)]))
+            if len(indices) != len(bits):
+                raise ValueError(f"losses of {len(bits)} tokens cannot be those of a line with {len(indices)}")
+            sums[division].append(np.stack([np.bincount(indices, bits, count), np.bincount(indices, minlength=count)]))
     found = {}
     for division, names in kinds.names.items():
         bits, tokens = np.stack(sums[division], axis=1)

@@ -35,14 +35,14 @@ def choose_pairs(pieces: Sequence[GeneratedPiece], test: Split, count: int, seed
     """``count`` pieces at random, each with its real one; the same seed chooses the same."""
     chance = np.random.default_rng(seed)
     chosen = np.sort(chance.choice(len(pieces), min(count, len(pieces)), replace=False))
-    numbers = chance.permutation(len(test))
+    order = chance.permutation(len(test))
     pairs = []
-    for place, piece in enumerate(pieces[index] for index in chosen):
-        number = int(numbers[place % len(numbers)])
+    for n, piece in enumerate(pieces[index] for index in chosen):
+        index = int(order[n % len(order)])
         if piece.example is not None:
             pairs.append(Pair(piece, piece.example, f"continued by {piece.name}"))
         else:
-            pairs.append(Pair(piece, test.line(number), f"test piece {number + 1}"))
+            pairs.append(Pair(piece, test.line(index), f"test piece {index + 1}"))
     return pairs
 
 
@@ -83,7 +83,5 @@ def draw_matrices(pairs: Sequence[Pair], representation: Representation, png_pat
 def draw_curves(curves: dict[str, dict[str, list[float | None]]], folder: Path) -> None:
     """Draw ``similarity_TRACK.png`` for each track of a report's ``bar_similarity``."""
     for track, sets in curves.items():
-        numbers = {name: np.array(curve, dtype=float) for name, curve in sets.items()}
-        draw_similarity(
-            {f"{name}, {track}": curve for name, curve in numbers.items()}, folder / f"similarity_{track}.png"
-        )
+        shown = {f"{name}, {track}": np.array(curve, dtype=float) for name, curve in sets.items()}
+        draw_similarity(shown, folder / f"similarity_{track}.png")

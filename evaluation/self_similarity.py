@@ -46,11 +46,11 @@ def draw_self_similarity(rows: Sequence[Sequence[tuple[str, np.ndarray]]], png_p
     axes = figure.subplots(len(rows), columns, squeeze=False)
     image = None
     for row, row_axes in zip(rows, axes):
-        for place, axis in enumerate(row_axes):
-            if place >= len(row) or not row[place][1].size:
+        for column, axis in enumerate(row_axes):
+            if column >= len(row) or not row[column][1].size:
                 axis.axis("off")
                 continue
-            title, matrix = row[place]
+            title, matrix = row[column]
             axis.set_facecolor("#DDDDDD")
             edges = (0.5, len(matrix) + 0.5)
             image = axis.imshow(matrix, vmin=0, vmax=1, cmap="magma_r", extent=(*edges, *edges[::-1]))

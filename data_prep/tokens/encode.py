@@ -63,7 +63,7 @@ def encode(
 
     With ``normalise_key`` the song is shifted to C major or A minor (drums stay). Bars before the first
     note are left out unless ``keep_empty_bars``; the last onset is in the last bar. Raises SongError for an instrument
-    that has no place in the representation, for a metre that cannot be represented and for more than
+    that is not in the representation, for a metre that cannot be represented and for more than
     MAX_BARS bars. A song in other metres than 4/4 is encoded in ``six_track`` too, as the original system
     does, although nothing can read it back: ``check_encodable`` is what refuses it.
     """

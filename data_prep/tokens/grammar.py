@@ -163,7 +163,7 @@ class GrammarState:
 
 
 def check_piece(tokens: Iterable[str], representation: Representation, complete: bool = True) -> None:
-    """Raise TokenError, naming the place, when ``tokens`` break the grammar.
+    """Raise TokenError, naming the position, when ``tokens`` break the grammar.
 
     With ``complete=False`` the piece may stop anywhere, as a prompt does.
     """
@@ -179,7 +179,7 @@ def check_piece(tokens: Iterable[str], representation: Representation, complete:
 
 
 def tokens_to_end_bar(representation: Representation) -> int:
-    """From any place of the grammar a bar can be ended within this many tokens, ``b-1`` included."""
+    """From any state of the grammar a bar can be ended within this many tokens, ``b-1`` included."""
     reached, count = {"b"}, 0
     while len(reached) < len(representation.successors):
         reached |= {family for family, after in representation.successors.items() if after & reached}

@@ -29,7 +29,7 @@ class TokenLine:
 
 @dataclass(frozen=True)
 class TokenSource:
-    """A file of pieces; ``folder`` is its place below the folder that was named, empty for a named file."""
+    """A file of pieces; ``folder`` is where it lies below the folder that was named, empty for a named file."""
 
     path: Path
     folder: Path

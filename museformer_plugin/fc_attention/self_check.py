@@ -10,7 +10,7 @@ import torch
 from .layout import BarLayout, PieceBars
 from .reference import fc_attention_reference
 
-# largest errors of right code, with room: far above rounding
+# largest errors of right code, with a margin: far above rounding
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 

@@ -1,7 +1,7 @@
 """The calls of this backend: attention over ranges of rows, with its own backward and no T x T tensor.
 
-Beside what comes in and goes out only one number a query and head is kept for the backward, so memory is linear in the
-number of rows. Softmax and accumulation run in float32 (float64 stays float64).
+Beside what comes in and goes out only the log-sum-exp of each query and head is kept for the backward, so memory is
+linear in the number of rows. Softmax and accumulation run in float32 (float64 stays float64).
 
 On a CPU the heads of tokens, and the bars of summaries, are spread over threads of their own. Splitting every small
 product over the cores instead would make them wait for each other a thousand times a call, and for ever on a machine
@@ -192,15 +192,15 @@ class _FCAttention(torch.autograd.Function):
         _over_bars(summarise, step, s)
         s = s.to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight, place_summary_keys)
-        x, x_sums = _step(q_x, [k2, k_x], [v2, v_x], *ctx.token_options).attend()
+        x, x_lse = _step(q_x, [k2, k_x], [v2, v_x], *ctx.token_options).attend()
         ctx.place_summary_keys = place_summary_keys
-        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x, x_sums)
+        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x, x_lse)
         return x, s
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_x: Tensor, grad_s: Tensor) -> tuple[Tensor | None, ...]:
-        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x, x_sums = ctx.saved_tensors
+        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x, x_lse = ctx.saved_tensors
         k2, v2 = summary_keys_and_values(s, weight)
         with torch.enable_grad():
             unplaced = k2.detach().requires_grad_()
@@ -211,7 +211,7 @@ class _FCAttention(torch.autograd.Function):
         grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
         token_step = _step(q_x, [k2, k_x], [v2, v_x], *ctx.token_options)
         grad_k2, grad_v2 = grad_rows.unbind(1)
-        grad_q_x = token_step.differentiate(x, x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
+        grad_q_x = token_step.differentiate(x, x_lse, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
         if placed is not unplaced:
             (grad_placed,) = torch.autograd.grad(placed, unplaced, grad_k2.to(placed.dtype))
             grad_k2.copy_(grad_placed)
