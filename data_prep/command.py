@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Callable
+
+from data_prep.folders.limited_workers import Limits
 
 _logger = logging.getLogger(__name__)
 
@@ -39,3 +42,21 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return number
+
+
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """``--workers``, ``--time-limit`` and ``--memory-limit``: how a run over many files reads them."""
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=len(os.sched_getaffinity(0)),
+        help="files worked on at the same time (default: the CPU cores available, here %(default)s)",
+    )
+    for limit, unit, default in (("time", "SECONDS", Limits.seconds), ("memory", "MIB", Limits.memory_mib)):
+        parser.add_argument(
+            f"--{limit}-limit",
+            type=positive,
+            default=int(default),
+            metavar=unit,
+            help=f"reject a file that takes more {limit} (default: %(default)s)",
+        )

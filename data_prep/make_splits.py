@@ -68,10 +68,7 @@ def check_pieces(token_dir: Path) -> tuple[list[PieceSource], dict[PieceSource, 
 
     Raises CommandError when there is no good piece or when both representations occur.
     """
-    unlisted: list[OSError] = []
-    files = find_files(token_dir, (".txt",), unlisted.append)
-    if unlisted:
-        raise unlisted[0]
+    files = find_files(token_dir, (".txt",))
     if not files:
         raise CommandError(f"{token_dir} holds no token files (.txt) at any depth.")
     good: dict[PieceSource, Representation] = {}

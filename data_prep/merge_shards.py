@@ -32,7 +32,7 @@ def whole_settings(shards: Sequence[Path]) -> Settings:
     when they are not each part once.
     """
     parts: dict[str, Path] = {}
-    common: dict[str, object] | None = None
+    common: Settings = {}
     for shard in shards:
         settings = read_settings(shard) if shard.is_dir() else None
         if settings is None or "shard" not in settings:
@@ -41,7 +41,7 @@ def whole_settings(shards: Sequence[Path]) -> Settings:
             raise CommandError(f"{shard} is not complete; finish it with --resume first.")
         part = str(settings["shard"])
         settings = {**settings, "shard": "1/1"}
-        if common is not None and settings != common:
+        if parts and settings != common:
             raise CommandError(f"{shard} and {shards[0]} were made with different options; see their settings.json.")
         if part in parts:
             raise CommandError(f"{shard} and {parts[part]} are both part {part}.")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.command import CommandError, positive, run_command
+from data_prep.command import CommandError, add_limit_options, run_command
 from data_prep.folders.files import find_files, one_line
 from data_prep.folders.limited_workers import Failure, Limits, run_limited
 from data_prep.folders.token_folder import TokenFolder
@@ -148,26 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--original-key", action="store_true", help="do not shift songs to C major or A minor")
     parser.add_argument("--keep-empty-bars", action="store_true", help="keep the bars before the first note")
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        default=len(os.sched_getaffinity(0)),
-        help="files read at the same time (default: the CPU cores available, here %(default)s)",
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=positive,
-        default=int(Limits.seconds),
-        metavar="SECONDS",
-        help="reject a file that takes longer (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--memory-limit",
-        type=positive,
-        default=Limits.memory_mib,
-        metavar="MIB",
-        help="reject a file that takes more memory (default: %(default)s)",
-    )
+    add_limit_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run with the same options")
     return parser
 

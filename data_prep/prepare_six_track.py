@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import re
 import sys
 import zlib
@@ -30,8 +29,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.command import CommandError, positive, run_command
-from data_prep.folders.files import to_bytes, walk_files
+from data_prep.command import CommandError, add_limit_options, run_command
+from data_prep.folders.files import iterate_files, to_bytes
 from data_prep.folders.limited_workers import Failure, Limits, run_limited
 from data_prep.folders.song_lists import listed_files
 from data_prep.midi_to_tokens import MIDI_SUFFIXES
@@ -87,7 +86,7 @@ def prepare_folder(
 
     def everything() -> Iterator[Path]:
         unlisted.clear()
-        found = walk_files(midi_dir, MIDI_SUFFIXES, unlisted.append) if files is None else files
+        found = iterate_files(midi_dir, MIDI_SUFFIXES, unlisted.append) if files is None else files
         return (file for file in found if file in shard)
 
     total = sum(1 for _ in everything())
@@ -137,20 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="I/N",
         help="prepare part I of N only; data_prep.merge_shards puts the parts together",
     )
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        default=len(os.sched_getaffinity(0)),
-        help="files worked on at the same time (default: the CPU cores available, here %(default)s)",
-    )
-    for limit, unit, default in (("time", "SECONDS", Limits.seconds), ("memory", "MIB", Limits.memory_mib)):
-        parser.add_argument(
-            f"--{limit}-limit",
-            type=positive,
-            default=int(default),
-            metavar=unit,
-            help=f"reject a file that takes more {limit} (default: %(default)s)",
-        )
+    add_limit_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run with the same options")
     rules = parser.add_argument_group("rules", "in the order in which they apply; each can be left out")
     for rule, description in RULE_HELP.items():
@@ -180,7 +166,7 @@ def _run(args: argparse.Namespace) -> int:
     }
     files = None
     if args.lists:
-        files, missing = listed_files(args.lists, walk_files(args.midi_dir, MIDI_SUFFIXES, _raise))
+        files, missing = listed_files(args.lists, iterate_files(args.midi_dir, MIDI_SUFFIXES))
         if missing:
             _logger.warning("%d listed songs are not there, the first is %s.", len(missing), missing[0])
     folder = PreparedFolder(args.out_dir, settings, args.resume)
@@ -188,10 +174,6 @@ def _run(args: argparse.Namespace) -> int:
     limits = Limits(args.time_limit, args.memory_limit)
     prepare_folder(files, args.midi_dir, args.shard, folder, options, args.workers, limits)
     return folder.finish()
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,8 +27,13 @@ def prompt_of(song_path: Path, representation: Representation, bars: int) -> tup
     song = read_song(song_path)
     check_encodable(song, representation)
     tokens = encode(song, representation)
-    ends = [end for end, token in enumerate(tokens, start=1) if token == END_OF_BAR]
-    return normalising_shift(song), tokens[: ends[min(bars, len(ends)) - 1]]
+    return normalising_shift(song), first_bars(tokens, bars)
+
+
+def first_bars(tokens: Sequence[str], bars: int) -> list[str]:
+    """The first ``bars`` bars of ``tokens``; all of them where there are fewer."""
+    ends = [0, *(end for end, token in enumerate(tokens, start=1) if token == END_OF_BAR)]
+    return list(tokens[: ends[bars]] if bars < len(ends) else tokens)
 
 
 def read_representation(dict_path: Path) -> Representation:

@@ -25,8 +25,6 @@ from data_prep.tokens.decode import decode, midi_bytes
 from data_prep.tokens.token_files import TokenLine, TokenSource, read_token_lines, token_sources
 from data_prep.tokens.vocabulary import TokenError
 
-__all__ = ["decode", "main", "midi_bytes"]
-
 MELODIC_CHANNELS = 15  # a MIDI file has sixteen channels, one of them for drums
 _logger = logging.getLogger(__name__)
 
@@ -96,18 +94,18 @@ def _decode_all(sources: Sequence[TokenSource], out_dir: Path, pieces: int, args
     with tqdm(total=pieces, disable=None) as bar:
         for source in sources:
             for line in read_token_lines(source.path):
-                place = f"{source.path}, line {line.number}"
+                where = f"{source.path}, line {line.number}"
                 try:
                     content, skipped = decode_line(line.text, args.strict, args.transpose)
                 except TokenError as error:
-                    _logger.error("%s: not decoded: %s.", place, error)
+                    _logger.error("%s: not decoded: %s.", where, error)
                     totals.rejected += 1
                 else:
                     write_whole(_target(out_dir, source, line), content)
                     totals.written += 1
                     totals.skipped_tokens += len(skipped)
                     if skipped:
-                        _logger.warning("%s: %d tokens skipped, first %s.", place, len(skipped), skipped[0])
+                        _logger.warning("%s: %d tokens skipped, first %s.", where, len(skipped), skipped[0])
                 bar.update()
     return totals
 

@@ -21,7 +21,7 @@ _REPEATS, _VARIES, _NEW, _EMPTY = range(len(BAR_KINDS))
 
 
 def bar_kinds(line: str, instrument: int | None = None) -> np.ndarray:
-    """int64 [bars]: the place in BAR_KINDS of each bar of a piece, by the notes of ``instrument`` (None: of all)."""
+    """int64 [bars]: the index in BAR_KINDS of each bar of a piece, by the notes of ``instrument`` (None: of all)."""
     similarity = self_similarity(line, instrument)
     earlier = np.tril(np.ones(similarity.shape, dtype=bool), -1)
     nearest = np.where(earlier & ~np.isnan(similarity), similarity, -1.0).max(axis=1, initial=-1.0)

@@ -56,7 +56,7 @@ def self_bleu(lines: Sequence[str], weights: Sequence[float], title: str) -> np.
     High where pieces are alike. Time grows with the square of the pieces: give it a sample.
     """
     scores = []
-    for number in tqdm(range(len(lines)), desc=f"self-BLEU, {title}", unit="piece", leave=False):
-        others = [*lines[:number], *lines[number + 1 :]]
-        scores.append(bleu_score(bleu_statistics(lines[number], others, len(weights)), weights) if others else math.nan)
+    for index in tqdm(range(len(lines)), desc=f"self-BLEU, {title}", unit="piece", leave=False):
+        others = [*lines[:index], *lines[index + 1 :]]
+        scores.append(bleu_score(bleu_statistics(lines[index], others, len(weights)), weights) if others else math.nan)
     return np.array(scores)

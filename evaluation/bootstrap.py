@@ -53,11 +53,11 @@ class Bootstrap:
 
     def mean(self, values: np.ndarray) -> Estimate:
         """The mean of one figure a piece, without the pieces that have none (NaN)."""
-        return self.estimate(_ratio, with_counts(values))
+        return self.estimate(ratio_of_sums, with_counts(values))
 
     def mean_difference(self, values: np.ndarray, others: np.ndarray) -> Estimate:
         """Mean of ``values`` minus mean of ``others``; NaN are left out of both."""
-        return self.estimate(lambda a, b: _ratio(a) - _ratio(b), with_counts(values), with_counts(others))
+        return self.estimate(lambda a, b: ratio_of_sums(a) - ratio_of_sums(b), with_counts(values), with_counts(others))
 
     def draws(self, statistic: Callable[[np.ndarray], float], sample: np.ndarray, pieces: int) -> Estimate:
         """What ``statistic`` comes to for ``pieces`` pieces drawn from ``sample``: its mean, and percentiles."""
@@ -81,7 +81,8 @@ def with_counts(values: np.ndarray) -> np.ndarray:
     return np.column_stack([known, np.ones(len(known))])
 
 
-def _ratio(sums: np.ndarray) -> float:
+def ratio_of_sums(sums: np.ndarray) -> float:
+    """The first of ``sums`` over the second, which counts; NaN where that is 0."""
     return sums[0] / sums[1] if sums[1] else math.nan
 
 

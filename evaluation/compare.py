@@ -144,15 +144,15 @@ def over_seeds(entries: Sequence[dict[str, Any] | None]) -> dict[str, Any] | Non
 def _check_seeds(name: str, seeds: Seeds) -> None:
     """Raises CommandError when the reports of a column are not of one model trained with several seeds."""
     models = [{**scores["model"], "checkpoint": None} for scores in seeds]
-    numbers = [model.pop("training_seed") for model in models]
-    if len(set(numbers)) < len(numbers) or any(model != models[0] for model in models):
+    trained_with = [model.pop("training_seed") for model in models]
+    if len(set(trained_with)) < len(trained_with) or any(model != models[0] for model in models):
         raise CommandError(f"The models {name} differ in more than their training seed, or have the same one.")
 
 
 def _ratio(seeds: Seeds, others: Seeds, length: str) -> dict[str, Any] | None:
     """Seed by seed: ``paired_ratio``, or over several seeds; None where the seeds are not the same."""
-    numbers = [[scores["model"]["training_seed"] for scores in model] for model in (seeds, others)]
-    if numbers[0] != numbers[1] and max(map(len, numbers)) > 1:
+    trained_with = [[scores["model"]["training_seed"] for scores in model] for model in (seeds, others)]
+    if trained_with[0] != trained_with[1] and max(map(len, trained_with)) > 1:
         return None
     return over_seeds([paired_ratio(scores, other, length) for scores, other in zip(seeds, others)])
 

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.tokens.note_table import NoteTable, note_table
-from evaluation.batches import batches
+from data_prep.tokens.note_table import NOTE_CODES, NoteTable, batches, note_codes, note_table
 
 _EMPTY = np.uint64(0)
-_CODES = 1000 * 1000 * 256 * 128  # of (instrument, onset, pitch, duration); token ids have three digits at most
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,10 @@ class CopiedRun:
 
 def bar_fingerprints(table: NoteTable, instrument: int | None = None) -> np.ndarray:
     """uint64 [bars]: equal for equal bars, 0 for bars without notes of ``instrument`` (None: of any)."""
-    notes = table.notes if instrument is None else table.notes[table.notes[:, 1] == instrument]
-    code = ((notes[:, 1] * 1000 + notes[:, 2]) * 256 + notes[:, 3]) * 128 + notes[:, 4]
-    distinct = np.unique(notes[:, 0] * _CODES + code)
+    notes = table.notes_of(instrument)
+    distinct = np.unique(notes[:, 0] * NOTE_CODES + note_codes(notes))
     fingerprints = np.zeros(len(table.bar_pieces), dtype=np.uint64)
-    np.add.at(fingerprints, distinct // _CODES, _mixed((distinct % _CODES).astype(np.uint64)))
+    np.add.at(fingerprints, distinct // NOTE_CODES, _mixed((distinct % NOTE_CODES).astype(np.uint64)))
     return fingerprints
 
 
@@ -68,20 +65,20 @@ class TrainingBars:
     def __init__(self, pieces: Iterable[np.ndarray]) -> None:
         """``pieces``: the fingerprints of each piece's bars."""
         pieces = list(pieces)
-        # One place that equals no bar lies before every piece, so that no run crosses from piece to piece.
+        # One index that equals no bar lies before every piece, so that no run crosses from piece to piece.
         self._starts = np.cumsum([1, *(len(piece) + 1 for piece in pieces)])[:-1]
-        places = [start + np.arange(len(piece)) for start, piece in zip(self._starts, pieces)]
-        at = np.concatenate([np.zeros(0, dtype=np.int64), *places])
+        indices = [start + np.arange(len(piece)) for start, piece in zip(self._starts, pieces)]
+        at = np.concatenate([np.zeros(0, dtype=np.int64), *indices])
         bars = np.concatenate([np.zeros(0, dtype=np.uint64), *pieces])
         order = np.argsort(bars, kind="stable")
         self._bars, self._at = bars[order], at[order]
-        self._room = int(at[-1]) + 1 if len(at) else 1
+        self._size = int(at[-1]) + 1 if len(at) else 1
 
     def longest_run(self, piece: np.ndarray) -> CopiedRun:
         """The longest run of the bars of ``piece`` (fingerprints); of equals the first to end."""
         best = CopiedRun(0, 0, 0, 0)
-        lengths = np.zeros(self._room, dtype=np.int32)  # of the run that ends at each place, in bars with notes
-        bars = np.zeros(self._room, dtype=np.int32)  # of the same run, in all bars
+        lengths = np.zeros(self._size, dtype=np.int32)  # of the run that ends at each index, in bars with notes
+        bars = np.zeros(self._size, dtype=np.int32)  # of the same run, in all bars
         touched = np.zeros(0, dtype=np.int64)
         firsts = np.searchsorted(self._bars, piece, side="left")
         lasts = np.searchsorted(self._bars, piece, side="right")

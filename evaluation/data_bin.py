@@ -31,10 +31,10 @@ class Split:
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def line(self, number: int) -> str:
-        """The tokens of a piece, separated by spaces; pieces are numbered from 0, as in the token file."""
-        entries = self._pieces[number].numpy()
+    def line(self, index: int) -> str:
+        """The tokens of a piece, separated by spaces; its index is that of its line in the token file."""
+        entries = self._pieces[index].numpy()
         return " ".join(self._symbols[entries[entries != self._end]])
 
     def __iter__(self) -> Iterator[str]:
-        return (self.line(number) for number in range(len(self)))
+        return (self.line(index) for index in range(len(self)))

@@ -14,13 +14,13 @@ The real continuation of a prompt is its example's (T-), else that of the test p
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.command import CommandError
 from data_prep.folders.files import from_bytes
+from data_prep.prompt import first_bars
 from data_prep.tokens.token_files import TokenLine, read_token_lines, token_sources
 from data_prep.tokens.vocabulary import END_OF_BAR, Representation
 
@@ -118,19 +118,17 @@ def read_generated(folder: Path, representation: Representation, prompt_bars: in
 
 def _given(path: Path, lines: Sequence[TokenLine]) -> list[_Given]:
     """What stands before each of the ``lines`` of a file; nothing in a token file."""
-    latest = {b"S": None, b"T": None}
-    numbers = [line.number for line in lines]
-    given = [_Given()] * len(lines)
+    latest: dict[bytes, str | None] = {b"S": None, b"T": None}
+    given = {line.number: _Given() for line in lines}
     with path.open("rb") as stream:
         for number, text in enumerate(stream, start=1):
             if match := _GIVEN.match(text):
                 if match[1] == b"S":
                     latest[b"T"] = None  # every sample begins with its source
                 latest[match[1]] = from_bytes(match[2]).strip()
-            place = bisect_left(numbers, number)
-            if place < len(numbers) and numbers[place] == number:
-                given[place] = _Given(latest[b"S"], latest[b"T"])
-    return given
+            if number in given:
+                given[number] = _Given(latest[b"S"], latest[b"T"])
+    return list(given.values())
 
 
 def _prompt(tokens: Sequence[str], given: _Given, prompt_bars: int) -> tuple[list[str], str | None]:
@@ -142,25 +140,11 @@ def _prompt(tokens: Sequence[str], given: _Given, prompt_bars: int) -> tuple[lis
     return first_bars(tokens, prompt_bars), None
 
 
-def first_bars(tokens: Sequence[str], bars: int) -> list[str]:
-    """The first ``bars`` bars of ``tokens``; all of them where there are fewer."""
-    ends = [place for place, token in enumerate(tokens, start=1) if token == END_OF_BAR]
-    if bars == 0:
-        return []
-    return list(tokens[: ends[bars - 1]] if len(ends) >= bars else tokens)
-
-
 def find_examples(pieces: Sequence[GeneratedPiece], lines: Iterable[str]) -> list[GeneratedPiece]:
     """``pieces`` with the first of ``lines`` that begins with their prompt, where they had no example."""
     wanted = {piece.prompt for piece in pieces if piece.given and piece.example is None}
     found: dict[str, str] = {}
     for line in lines if wanted else ():
-        for prompt in [prompt for prompt in wanted if line.startswith(f"{prompt} ")]:
-            found[prompt] = line
-            wanted.discard(prompt)
-    return [
-        piece
-        if piece.example is not None or not piece.given
-        else GeneratedPiece(piece.name, piece.tokens, piece.given, found.get(piece.prompt))
-        for piece in pieces
-    ]
+        found.update((prompt, line) for prompt in wanted if line.startswith(f"{prompt} "))
+        wanted -= found.keys()
+    return [piece if piece.example is not None else replace(piece, example=found.get(piece.prompt)) for piece in pieces]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.tokens.grammar import BAR_END, NO_FAMILY, coded_tokens, grammar_table
+from data_prep.tokens.note_table import latest
 from data_prep.tokens.vocabulary import Representation
 
 
@@ -23,17 +24,17 @@ class GrammarErrors:
         self._representation = representation
         self._table = grammar_table(representation)
 
-    def places(self, tokens: Sequence[str]) -> np.ndarray:
-        """int64, rising: which tokens are errors, from 0; the number of tokens stands for a missing end."""
+    def indices(self, tokens: Sequence[str]) -> np.ndarray:
+        """int64, rising: which tokens are errors, from 0; the count of tokens stands for a missing end."""
         coded = coded_tokens(tokens, self._representation)
         known = np.flatnonzero(coded[:, 0] != NO_FAMILY)
         families, values = coded[known].T
         wrong = ~self._table.follows[np.append(BAR_END, families)[:-1], families]
         wrong |= self._out_of_order(families, values)
-        places = np.concatenate([known[wrong], np.flatnonzero(coded[:, 0] == NO_FAMILY)])
+        found = np.concatenate([known[wrong], np.flatnonzero(coded[:, 0] == NO_FAMILY)])
         if not len(families) or families[-1] != BAR_END:
-            places = np.append(places, len(tokens))
-        return np.sort(places)
+            found = np.append(found, len(tokens))
+        return np.sort(found)
 
     def _out_of_order(self, families: np.ndarray, values: np.ndarray) -> np.ndarray:
         """bool [n]: tokens that break an order inside their bar, or that the token in force of a family rules out."""
@@ -44,8 +45,8 @@ class GrammarErrors:
             wrong |= own & (values <= _earlier(own, barrier, values))
         for family, rule in table.narrowed.items():
             own = np.flatnonzero(families == family)
-            latest = _latest(families == rule.by)[own]
-            by = np.where(latest >= 0, values[latest], table.start[rule.by])
+            deciding = latest(families == rule.by)[own]
+            by = np.where(deciding >= 0, values[deciding], table.start[rule.by])
             outside = (values[own] < rule.lowest[by]) | (values[own] > rule.highest[by])
             wrong[own] |= outside & (by >= 0)
         self._find_rising_notes(families, values, wrong)
@@ -60,8 +61,8 @@ class GrammarErrors:
         begins = np.flatnonzero(families == falling[0])
         padded = np.append(families, [BAR_END] * len(falling))
         spelled = np.all([padded[begins + part] == family for part, family in enumerate(falling)], axis=0)
-        latest = np.append(-1, _latest(spelled))[:-1]
-        after, before = begins[latest >= 0], begins[latest[latest >= 0]]
+        previous = np.append(-1, latest(spelled))[:-1]
+        after, before = begins[previous >= 0], begins[previous[previous >= 0]]
         group = np.cumsum(self._table.forgets[families, falling[0]])
         together = group[after] == group[before]
         after, before = after[together], before[together]
@@ -73,12 +74,7 @@ class GrammarErrors:
             after, before = after[equal], before[equal]
 
 
-def _latest(marked: np.ndarray) -> np.ndarray:
-    """int64: for each token the place of the latest marked one up to it, -1 when there is none."""
-    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1)) if len(marked) else marked.astype(int)
-
-
 def _earlier(marked: np.ndarray, barrier: np.ndarray, values: np.ndarray) -> np.ndarray:
     """int64: for each token the value of the latest marked token before it and after the latest barrier, or -1."""
-    place = np.concatenate([[-1], _latest(marked)[:-1]]) if len(marked) else marked.astype(int)
-    return np.where(place > _latest(barrier), values[place], -1)
+    index = np.append(-1, latest(marked))[:-1]
+    return np.where(index > latest(barrier), values[index], -1)

@@ -19,7 +19,6 @@ Lines that a resumed run logged again take the place of the earlier ones.
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import math
@@ -31,11 +30,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from data_prep.command import CommandError, run_command
-from data_prep.folders.files import write_whole
+from data_prep.similarity.plot import write_figure
 from evaluation.compare import names_apart
 from evaluation.report_text import UNKNOWN, table
 
@@ -91,8 +89,8 @@ def read_log(path: Path) -> LearningCurve:
             points.append(point)
     if not logged["train_inner"]:
         raise CommandError(f"{path} holds no training loss: name what fairseq-train --log-format simple printed.")
-    updates, words, seconds, losses = np.array(logged["train_inner"]).T
-    tokens = np.cumsum(words * np.diff(updates, prepend=0))
+    updates, tokens_an_update, seconds, losses = np.array(logged["train_inner"]).T
+    tokens = np.cumsum(tokens_an_update * np.diff(updates, prepend=0))
     training = np.stack([updates, tokens, np.cumsum(seconds), losses], axis=1)
     validation = [[*_interpolated(training, updates, 0), loss] for updates, loss in logged["valid"]]
     return LearningCurve(training, np.array(validation, dtype=float).reshape(-1, 4))
@@ -118,8 +116,8 @@ def _values(text: str) -> dict[str, float]:
 def _interpolated(points: np.ndarray, value: float, column: int) -> np.ndarray:
     """Updates, tokens, seconds where ``column`` is ``value``: from 0 on, past the last point at its pace."""
     known = np.concatenate([np.zeros((1, 3)), points[:, :3]])
-    place = int(np.clip(np.searchsorted(known[:, column], value), 1, len(known) - 1))
-    before, after = known[place - 1], known[place]
+    index = int(np.clip(np.searchsorted(known[:, column], value), 1, len(known) - 1))
+    before, after = known[index - 1], known[index]
     return before + (after - before) * (value - before[column]) / (after[column] - before[column])
 
 
@@ -130,9 +128,9 @@ def points_table(
     rows = []
     for name, curve in curves.items():
         wanted = [curve.at(value, 1) for value in tokens] + [curve.at(60 * value, 2) for value in minutes]
-        for place in [*(place for place in wanted if place is not None), curve.training[-1, :3]]:
-            losses = curve.training_loss(place[1]), curve.validation_loss(place[1])
-            numbers = (f"{place[0]:,.0f}", f"{place[1]:,.0f}", f"{place[2] / 60:.1f}")
+        for point in [*(point for point in wanted if point is not None), curve.training[-1, :3]]:
+            losses = curve.training_loss(point[1]), curve.validation_loss(point[1])
+            numbers = (f"{point[0]:,.0f}", f"{point[1]:,.0f}", f"{point[2] / 60:.1f}")
             rows.append([name, *numbers, *(UNKNOWN if math.isnan(loss) else f"{loss:.3f}" for loss in losses)])
     return table(["", "updates", "tokens", "minutes", "training loss", "validation loss"], rows)
 
@@ -140,7 +138,6 @@ def points_table(
 def draw_curves(curves: Mapping[str, LearningCurve], path: Path) -> None:
     """Draw the losses over tokens and over time into ``path``, .svg or .png. Raises OSError."""
     figure = Figure(figsize=(10, 4), dpi=120, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, column, unit, label in zip(
         panels, (1, 2), (1e6, 60), ("million tokens", "minutes: of the CPU, or in training steps")
@@ -154,11 +151,9 @@ def draw_curves(curves: Mapping[str, LearningCurve], path: Path) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("bits a token: training thin, validation with dots")
     panels[0].legend(frameon=False)
-    stream = io.BytesIO()
-    svg = path.suffix == ".svg"
+    options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
     with matplotlib.rc_context({"svg.hashsalt": "learning curves"}):  # equal curves, equal bytes
-        figure.savefig(stream, format=path.suffix[1:], metadata={"Date": None} if svg else None)
-    write_whole(path, stream.getvalue())
+        write_figure(figure, path, path.suffix[1:], **options)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

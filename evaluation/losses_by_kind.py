@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.tokens.vocabulary import Representation
-from evaluation.bootstrap import Bootstrap, Estimate
+from evaluation.bootstrap import Bootstrap, Estimate, ratio_of_sums
 from evaluation.perplexity import Losses
 from evaluation.token_kinds import TokenKinds
 
@@ -24,7 +24,7 @@ class KindLosses:
     def bits_per_token(self, kind: int, bootstrap: Bootstrap) -> Estimate:
         """The mean over all tokens of a kind; pieces are what is resampled, those without such a token too."""
         sums = np.column_stack([self.bits[:, kind], self.tokens[:, kind]])
-        return bootstrap.estimate(lambda total: total[0] / total[1] if total[1] else np.nan, sums)
+        return bootstrap.estimate(ratio_of_sums, sums)
 
 
 def losses_by_kind(losses: Losses, lines: Iterable[str], representation: Representation) -> dict[str, KindLosses]:
@@ -37,11 +37,11 @@ def losses_by_kind(losses: Losses, lines: Iterable[str], representation: Represe
     length = max(losses.lengths)
     sums: dict[str, list[np.ndarray]] = {division: [] for division in kinds.names}
     for bits, line in zip(losses.token_bits, lines, strict=True):
-        for division, places in kinds.kinds(line.split(), length).items():
+        for division, indices in kinds.kinds(line.split(), length).items():
             count = len(kinds.names[division])
-            if len(places) != len(bits):
-                raise ValueError(f"losses of {len(bits)} tokens cannot be those of a line with {len(places)}")
-            sums[division].append(np.stack([np.bincount(places, bits, count), np.bincount(places, minlength=count)]))
+            if len(indices) != len(bits):
+                raise ValueError(f"losses of {len(bits)} tokens cannot be those of a line with {len(indices)}")
+            sums[division].append(np.stack([np.bincount(indices, bits, count), np.bincount(indices, minlength=count)]))
     found = {}
     for division, names in kinds.names.items():
         bits, tokens = np.stack(sums[division], axis=1)

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.tokens.note_table import NoteTable, note_table
+from data_prep.similarity.bars import ratio
+from data_prep.tokens.note_table import NoteTable, batches, note_table
 from data_prep.tokens.vocabulary import DEFAULT_METRE, DRUMS, END_OF_BAR, METRES, bar_length
-from evaluation.batches import batches
 
 FEATURES = ("pitch_class_entropy", "groove_consistency", "scale_consistency", "empty_bar_rate", "notes_a_bar")
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
@@ -73,9 +73,9 @@ def _features(lines: Sequence[str], table: NoteTable) -> np.ndarray:
     columns = [
         _entropy(histogram),
         _groove_consistency(table, np.concatenate([[], *map(bar_lengths, lines, bars)])),
-        _ratio((histogram @ _SCALES.T).max(axis=1), histogram.sum(axis=1)),
-        1 - _ratio(np.bincount(table.bar_pieces[sounding], minlength=table.pieces), bars),
-        _ratio(np.bincount(pieces, minlength=table.pieces), bars),
+        ratio((histogram @ _SCALES.T).max(axis=1), histogram.sum(axis=1)),
+        1 - ratio(np.bincount(table.bar_pieces[sounding], minlength=table.pieces), bars),
+        ratio(np.bincount(pieces, minlength=table.pieces), bars),
     ]
     return np.column_stack(columns)
 
@@ -102,7 +102,7 @@ def _pitch_classes(table: NoteTable, pieces: np.ndarray) -> np.ndarray:
 
 
 def _entropy(histogram: np.ndarray) -> np.ndarray:
-    share = _ratio(histogram, histogram.sum(axis=1, keepdims=True))
+    share = ratio(histogram, histogram.sum(axis=1, keepdims=True))
     bits = np.log2(share, out=np.zeros_like(share), where=share > 0)
     return 0.0 - (share * bits).sum(axis=1)
 
@@ -115,9 +115,4 @@ def _groove_consistency(table: NoteTable, lengths: np.ndarray) -> np.ndarray:
     differing = (onsets[neighbours] != onsets[neighbours + 1]).sum(axis=1)
     share = differing / np.maximum(lengths[neighbours], lengths[neighbours + 1])
     pieces = table.bar_pieces[neighbours]
-    return 1 - _ratio(np.bincount(pieces, share, table.pieces), np.bincount(pieces, minlength=table.pieces))
-
-
-def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
-    counts = np.broadcast_to(denominators, numerators.shape)
-    return np.divide(numerators, counts, out=np.full(numerators.shape, np.nan), where=counts > 0)
+    return 1 - ratio(np.bincount(pieces, share, table.pieces), np.bincount(pieces, minlength=table.pieces))

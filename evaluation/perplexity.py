@@ -96,11 +96,11 @@ def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS)
     bits = np.zeros((len(dataset), len(lengths)))
     tokens = np.zeros((len(dataset), len(lengths)), dtype=np.int64)
     token_bits = []
-    for number in tqdm(range(len(dataset)), desc="perplexity", unit="piece", leave=False):
-        losses = _piece_losses(loaded, dataset.collater([dataset[number]]))
+    for index in tqdm(range(len(dataset)), desc="perplexity", unit="piece", leave=False):
+        losses = _piece_losses(loaded, dataset.collater([dataset[index]]))
         for column, length in enumerate(lengths):
-            bits[number, column] = losses[:length].sum()
-            tokens[number, column] = min(length, len(losses))
+            bits[index, column] = losses[:length].sum()
+            tokens[index, column] = min(length, len(losses))
         token_bits.append(losses[: max(lengths)])
     return Losses(tuple(lengths), bits, tokens, tuple(token_bits))
 

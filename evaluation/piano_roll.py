@@ -15,17 +15,17 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from miditoolkit import MidiFile, TimeSignature
 
+from data_prep.command import run_command
+from data_prep.similarity.plot import write_figure
 from data_prep.tokens.vocabulary import DEFAULT_METRE, DRUMS, SIX_TRACK
 
 BARS_PER_SYSTEM = 16
@@ -94,6 +94,11 @@ def read_roll(midi_path: Path) -> Roll:
     except Exception as error:  # what broken bytes raise inside the MIDI library has no common class
         detail = f": {error}" if str(error) else ""
         raise DrawingError(f"cannot be read as MIDI ({type(error).__name__}{detail})") from None
+    return roll_of(midi)
+
+
+def roll_of(midi: MidiFile) -> Roll:
+    """A parsed or decoded song. Raises DrawingError, with the reason, when it cannot be drawn."""
     gathered: dict[int, list[tuple[int, int, int, int]]] = {}
     for track in midi.instruments:
         instrument = DRUMS if track.is_drum else track.program
@@ -119,12 +124,8 @@ def _drawing_order(instrument: int) -> tuple[bool, int]:
     return (False, order.index(instrument)) if instrument in order else (True, instrument)
 
 
-def draw_piano_roll(midi_path: Path, png_path: Path, title: Optional[str] = None, prompt_bars: int = 0) -> None:
-    """Draw one MIDI file to one PNG; ``title`` is the file's name unless given.
-
-    Raises DrawingError when the file cannot be drawn, OSError when the picture cannot be written.
-    """
-    roll = read_roll(midi_path)
+def draw_piano_roll(roll: Roll, png_path: Path, title: str, prompt_bars: int = 0) -> None:
+    """Draw a song to a PNG, with the shade of a prompt. Raises OSError when the picture cannot be written."""
     per_system = max(BARS_PER_SYSTEM, -(-roll.bars // MAX_SYSTEMS))
     systems = -(-roll.bars // per_system)
     colours = _colours(roll)
@@ -134,7 +135,6 @@ def draw_piano_roll(midi_path: Path, png_path: Path, title: Optional[str] = None
     header, footer, gap = 0.6, 0.05, 0.36  # inches
     height = header + footer + systems * (sum(heights) + gap)
     figure = Figure(figsize=(15, height), dpi=110, facecolor="white")
-    FigureCanvasAgg(figure)
     left, width = 0.062, 0.926
     top = height - header
     for system in range(systems):
@@ -151,7 +151,7 @@ def draw_piano_roll(midi_path: Path, png_path: Path, title: Optional[str] = None
                 _draw_drums(axes, roll, colours[DRUMS], shown)
             _draw_bars(axes, shown, prompt_bars, numbered=row == len(heights) - 1)
         top -= gap
-    figure.text(left, 1 - 0.3 / height, title or midi_path.stem, fontsize=15, weight="bold", va="center")
+    figure.text(left, 1 - 0.3 / height, title, fontsize=15, weight="bold", va="center")
     handles = [Patch(color=colours[i], label=_NAMES.get(i, f"program {i}")) for i in roll.notes]
     if prompt_bars:
         handles.append(Patch(facecolor=_PROMPT_COLOUR, edgecolor="#9DB7D5", label="prompt"))
@@ -165,7 +165,7 @@ def draw_piano_roll(midi_path: Path, png_path: Path, title: Optional[str] = None
         handlelength=1.2,
         columnspacing=1.4,
     )
-    figure.savefig(png_path, format="png")
+    write_figure(figure, png_path)
 
 
 def _colours(roll: Roll) -> dict[int, str]:
@@ -268,18 +268,18 @@ def _bar_count(text: str) -> int:
     return int(text)
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0 when every file was drawn."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.piano_roll", description=__doc__.split("\n")[0])
     parser.add_argument("midi", nargs="+", type=Path, metavar="MIDI", help="MIDI files to draw")
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="folder for the pictures")
     parser.add_argument("--prompt-bars", type=_bar_count, default=0, help="shade this many first bars")
-    options = parser.parse_args(arguments)
-    try:
-        options.out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(f"piano_roll: {error}", file=sys.stderr)
-        return 1
+    args = parser.parse_args(arguments)
+    return run_command(lambda: _run(args), "Interrupted; the pictures drawn so far are whole.")
+
+
+def _run(options: argparse.Namespace) -> int:
+    options.out_dir.mkdir(parents=True, exist_ok=True)
     status = 0
     drawn: set[Path] = set()
     for path in options.midi:
@@ -287,7 +287,7 @@ def main(arguments: Optional[list[str]] = None) -> int:
         try:
             if target in drawn:
                 raise DrawingError(f"would overwrite {target}, just drawn from another file of that name")
-            draw_piano_roll(path, target, prompt_bars=options.prompt_bars)
+            draw_piano_roll(read_roll(path), target, path.stem, options.prompt_bars)
             drawn.add(target)
         except DrawingError as error:
             print(f"piano_roll: {path} {error}.", file=sys.stderr)

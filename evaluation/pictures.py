@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,11 @@ from tqdm import tqdm
 
 from data_prep.similarity.bars import TRACKS
 from data_prep.similarity.plot import draw_similarity
-from data_prep.tokens.decode import decode, midi_bytes
+from data_prep.tokens.decode import decode
 from data_prep.tokens.vocabulary import Representation
 from evaluation.data_bin import Split
 from evaluation.generated import GeneratedPiece
-from evaluation.piano_roll import DrawingError, draw_piano_roll
+from evaluation.piano_roll import DrawingError, draw_piano_roll, roll_of
 from evaluation.self_similarity import draw_self_similarity, self_similarity
 
 _logger = logging.getLogger(__name__)
@@ -36,14 +35,14 @@ def choose_pairs(pieces: Sequence[GeneratedPiece], test: Split, count: int, seed
     """``count`` pieces at random, each with its real one; the same seed chooses the same."""
     chance = np.random.default_rng(seed)
     chosen = np.sort(chance.choice(len(pieces), min(count, len(pieces)), replace=False))
-    numbers = chance.permutation(len(test))
+    order = chance.permutation(len(test))
     pairs = []
-    for place, piece in enumerate(pieces[index] for index in chosen):
-        number = int(numbers[place % len(numbers)])
+    for n, piece in enumerate(pieces[index] for index in chosen):
+        index = int(order[n % len(order)])
         if piece.example is not None:
             pairs.append(Pair(piece, piece.example, f"continued by {piece.name}"))
         else:
-            pairs.append(Pair(piece, test.line(number), f"test piece {number + 1}"))
+            pairs.append(Pair(piece, test.line(index), f"test piece {index + 1}"))
     return pairs
 
 
@@ -59,43 +58,30 @@ def draw_rolls(pairs: Sequence[Pair], folder: Path) -> list[str]:
         prompt_bars = pair.generated.prompt_bars
         for name, (tokens, title) in sides.items():
             try:
-                _draw_tokens(tokens, folder / f"{name}.png", title, prompt_bars)
+                draw_piano_roll(roll_of(decode(tokens).midi), folder / f"{name}.png", title, prompt_bars)
                 drawn.append(name)
             except DrawingError as error:
                 _logger.warning("%s %s and is not drawn.", title, error)
     return drawn
 
 
-def _draw_tokens(tokens: Sequence[str], png_path: Path, title: str, prompt_bars: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        midi_path = Path(folder, "piece.mid")
-        midi_path.write_bytes(midi_bytes(decode(tokens).midi))
-        draw_piano_roll(midi_path, png_path, title, prompt_bars)
-
-
 def draw_matrices(pairs: Sequence[Pair], representation: Representation, png_path: Path) -> None:
-    """Generated pieces above, real ones below, all instruments; each title names the piece."""
-    generated = [(pair.generated.name, self_similarity(" ".join(pair.generated.tokens))) for pair in pairs]
-    real = [(pair.real_name, self_similarity(pair.real)) for pair in pairs]
-    rows = [generated, real]
-    if not representation.has_metre:
-        melody = TRACKS["melody"]
-        rows = [
-            generated,
-            real,
-            [
-                (f"{pair.generated.name}, melody", self_similarity(" ".join(pair.generated.tokens), melody))
-                for pair in pairs
-            ],
-            [(f"{pair.real_name}, melody", self_similarity(pair.real, melody)) for pair in pairs],
-        ]
+    """Generated pieces above, real ones below, of all instruments and then of the melody; titles name pieces."""
+    lines = [
+        [(pair.generated.name, " ".join(pair.generated.tokens)) for pair in pairs],
+        [(pair.real_name, pair.real) for pair in pairs],
+    ]
+    instruments = {"": None} if representation.has_metre else {"": None, ", melody": TRACKS["melody"]}
+    rows = [
+        [(f"{name}{track}", self_similarity(line, instrument)) for name, line in row]
+        for track, instrument in instruments.items()
+        for row in lines
+    ]
     draw_self_similarity(rows, png_path)
 
 
 def draw_curves(curves: dict[str, dict[str, list[float | None]]], folder: Path) -> None:
     """Draw ``similarity_TRACK.png`` for each track of a report's ``bar_similarity``."""
     for track, sets in curves.items():
-        numbers = {name: np.array(curve, dtype=float) for name, curve in sets.items()}
-        draw_similarity(
-            {f"{name}, {track}": curve for name, curve in numbers.items()}, folder / f"similarity_{track}.png"
-        )
+        shown = {f"{name}, {track}": np.array(curve, dtype=float) for name, curve in sets.items()}
+        draw_similarity(shown, folder / f"similarity_{track}.png")

@@ -249,20 +249,20 @@ def _copying(scores: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "Bars with notes, in a row equal to bars in a row of one training piece; mean over pieces, and the longest."
     yield ""
-    rows, places = [], []
+    rows, longest_runs = [], []
     for track, entry in scores["copied_bars"].items():
         longest = entry["longest"]
         rows.append([track, shown(entry["generated"], 2), str(longest["length"])])
         rows.append([f"{track}, test pieces", shown(entry["test"], 2), str(entry["longest_test"])])
         if longest["length"]:
-            places.append(
+            longest_runs.append(
                 f"The longest of track {track}: {longest['piece']}, from bar {longest['bar'] + 1} of what the model "
                 f"wrote, is training piece {longest['source'] + 1} from bar {longest['source_bar'] + 1}."
             )
     yield from table(["track", "mean over pieces", "longest"], rows)
-    for place in places:
+    for sentence in longest_runs:
         yield ""
-        yield place
+        yield sentence
 
 
 def _pictures(rolls: Sequence[str]) -> Iterator[str]:

@@ -163,11 +163,11 @@ def _exact_repeats(corpora: Corpora, options: Options) -> dict[str, Any]:
         "bars_of_a_piece": length,
         "tracks": {
             track: {
-                "generated": _repeats(map(exact_repeats, pieces[place], first_bars), options),
-                "test": _repeats(map(exact_repeats, real[place]), options),
-                "test_as_long": _repeats((exact_repeats(piece[:length]) for piece in real[place]), options),
+                "generated": _repeats(map(exact_repeats, pieces[index], first_bars), options),
+                "test": _repeats(map(exact_repeats, real[index]), options),
+                "test_as_long": _repeats((exact_repeats(piece[:length]) for piece in real[index]), options),
             }
-            for place, track in enumerate(tracks)
+            for index, track in enumerate(tracks)
         },
     }
 
@@ -195,7 +195,7 @@ def _grammar_errors(
     if not pieces:
         return None
     finder = GrammarErrors(representation)
-    errors = np.array([(finder.places(piece.tokens) >= piece.given).sum() for piece in pieces])
+    errors = np.array([(finder.indices(piece.tokens) >= piece.given).sum() for piece in pieces])
     tokens = np.array([len(piece.tokens) - piece.given for piece in pieces])
     counts = np.column_stack([errors, tokens])
     rate = options.bootstrap.estimate(lambda sums: 1000 * sums[0] / sums[1] if sums[1] else math.nan, counts)
@@ -241,7 +241,7 @@ def _self_bleu(corpora: Corpora, options: Options) -> dict[str, Any] | None:
     if count < 2:
         return None
     chance = np.random.default_rng(options.seed)
-    chosen = [lines[place] for place in np.sort(chance.choice(len(lines), count, replace=False))]
+    chosen = [lines[n] for n in np.sort(chance.choice(len(lines), count, replace=False))]
     real = [corpora.test.line(int(n)) for n in np.sort(chance.choice(len(corpora.test), count, replace=False))]
     scores = self_bleu(chosen, options.bleu_weights, "generated"), self_bleu(real, options.bleu_weights, "test")
     generated, test = (options.bootstrap.mean(values).as_json() for values in scores)
@@ -255,11 +255,11 @@ def _copied_bars(corpora: Corpora, options: Options) -> dict[str, Any]:
     generated = fingerprints_of_lines(corpora.own_lines(), instruments)
     test = fingerprints_of_lines(corpora.test, instruments)
     found = {}
-    for place, track in enumerate(tracks):
-        bars = TrainingBars(training[place])
-        runs = [bars.longest_run(piece) for piece in tqdm(generated[place], f"copied, {track}", leave=False)]
-        real = [bars.longest_run(piece).length for piece in tqdm(test[place], f"copied, test {track}", leave=False)]
-        longest = max(range(len(runs)), key=lambda number: runs[number].length)
+    for index, track in enumerate(tracks):
+        bars = TrainingBars(training[index])
+        runs = [bars.longest_run(piece) for piece in tqdm(generated[index], f"copied, {track}", leave=False)]
+        real = [bars.longest_run(piece).length for piece in tqdm(test[index], f"copied, test {track}", leave=False)]
+        longest = max(range(len(runs)), key=lambda n: runs[n].length)
         found[track] = {
             "generated": options.bootstrap.mean(np.array([run.length for run in runs])).as_json(),
             "test": options.bootstrap.mean(np.array(real)).as_json(),

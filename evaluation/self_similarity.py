@@ -9,18 +9,16 @@ above, the melody (program 80) below; with ``--piece`` the Nth alone, side by si
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.folders.files import write_whole
-from data_prep.similarity.bars import TRACKS
+from data_prep.similarity.bars import TRACKS, ratio
+from data_prep.similarity.plot import write_figure
 from data_prep.tokens.note_table import note_table
 from data_prep.tokens.token_files import read_token_lines
 
@@ -32,29 +30,27 @@ def self_similarity(line: str, instrument: int | None = None) -> np.ndarray:
     equal instruments too. NaN where both bars are empty.
     """
     table = note_table([line])
-    notes = table.notes if instrument is None else table.notes[table.notes[:, 1] == instrument]
+    notes = table.notes_of(instrument)
     kinds, kind = np.unique(notes[:, 1:], axis=0, return_inverse=True)
     held = np.zeros((len(table.bar_pieces), len(kinds)), dtype=np.float32)
     held[notes[:, 0], kind.reshape(-1)] = 1
     shared = (held @ held.T).astype(float)
     sizes = held.sum(axis=1).astype(float)
-    union = sizes[:, np.newaxis] + sizes - shared
-    return np.divide(shared, union, out=np.full(union.shape, np.nan), where=union > 0)
+    return ratio(shared, sizes[:, np.newaxis] + sizes - shared)
 
 
 def draw_self_similarity(rows: Sequence[Sequence[tuple[str, np.ndarray]]], png_path: Path) -> None:
     """Draw matrices with their titles, row by row: dark is alike, grey is empty. Raises OSError."""
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(3.4 * columns + 0.8, 3.5 * len(rows)), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     image = None
     for row, row_axes in zip(rows, axes):
-        for place, axis in enumerate(row_axes):
-            if place >= len(row) or not row[place][1].size:
+        for column, axis in enumerate(row_axes):
+            if column >= len(row) or not row[column][1].size:
                 axis.axis("off")
                 continue
-            title, matrix = row[place]
+            title, matrix = row[column]
             axis.set_facecolor("#DDDDDD")
             edges = (0.5, len(matrix) + 0.5)
             image = axis.imshow(matrix, vmin=0, vmax=1, cmap="magma_r", extent=(*edges, *edges[::-1]))
@@ -62,9 +58,7 @@ def draw_self_similarity(rows: Sequence[Sequence[tuple[str, np.ndarray]]], png_p
             axis.tick_params(labelsize=8)
     if image is not None:
         figure.colorbar(image, ax=axes, label="similarity of two bars", shrink=0.7)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    write_whole(png_path, stream.getvalue())
+    write_figure(figure, png_path)
 
 
 def draw_pieces(path: Path, png_path: Path, piece: int | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.similarity.bars import TRACKS, BarSimilarity, similarity_error
+from data_prep.similarity.bars import TRACKS, BarSimilarity, ratio, similarity_error
 from data_prep.tokens.vocabulary import Representation
 from evaluation.bootstrap import Bootstrap, Estimate
 
@@ -58,7 +58,7 @@ def peak_heights(similarity: BarSimilarity, bootstrap: Bootstrap) -> dict[int, E
 
 def _height(sums: np.ndarray) -> float:
     """``sums`` [2, 3]: those of similarities and of pairs, at three distances in a row."""
-    before, at, after = np.divide(sums[0], sums[1], out=np.full(3, math.nan), where=sums[1] > 0)
+    before, at, after = ratio(*sums)
     return at - max(before, after) if not math.isnan(before + after) else math.nan
 
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.tokens.grammar import NO_FAMILY, coded_tokens
+from data_prep.tokens.note_table import latest
 from data_prep.tokens.vocabulary import DRUMS, END_OF_BAR, FAMILIES, LETTERS, Representation
 from evaluation.bar_repeats import BAR_KINDS, bar_kinds
 
@@ -41,7 +42,7 @@ class TokenKinds:
             self._track_of_rank = 1 + np.arange(len(tracks))  # both are in the order of instruments
         else:
             tracks = ["drums", "other instruments"]
-            self._track_of_rank = np.array([1 if number == DRUMS else 2 for number in representation.instruments])
+            self._track_of_rank = np.array([1 if program == DRUMS else 2 for program in representation.instruments])
         self.names: dict[str, tuple[str, ...]] = {
             "family": (*(family.name for family in FAMILIES), "other", "end of piece"),
             "track": (_SHARED, *tracks),
@@ -51,7 +52,7 @@ class TokenKinds:
             self.names["track_bar"] = (_SHARED, *(f"{track}, {kind}" for track in self._own for kind in BAR_KINDS))
 
     def kinds(self, tokens: Sequence[str], length: int) -> dict[str, np.ndarray]:
-        """int64 [n] for each division: the places in ``names`` of the kinds of the first n tokens.
+        """int64 [n] for each division: the indices in ``names`` of the kinds of the first n tokens.
 
         n is ``length``, or for shorter pieces one more than they have tokens: the last is the end of the
         piece. Bars count whole, also the one that ``length`` cuts.
@@ -64,24 +65,24 @@ class TokenKinds:
         found["bar"] = np.where(families == _END, len(BAR_KINDS), _at(bar_kinds(line), bars))
         if self._own:
             found["track_bar"] = self._track_bars(line, found["track"], bars)
-        return {division: places[:length] for division, places in found.items()}
+        return {division: indices[:length] for division, indices in found.items()}
 
     def _tracks(self, families: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-        opened = np.maximum.accumulate(np.where(families == _INSTRUMENT, np.arange(len(families)), -1))
+        opened = latest(families == _INSTRUMENT)
         of_track = np.isin(families, _OF_TRACKS) & (opened >= 0)
         return np.where(of_track, self._track_of_rank[ranks[np.maximum(opened, 0)] * of_track], 0)
 
     def _track_bars(self, line: str, tracks: np.ndarray, bars: np.ndarray) -> np.ndarray:
-        places = np.zeros(len(tracks), dtype=np.int64)
-        for number, instrument in enumerate(self._own.values()):
+        indices = np.zeros(len(tracks), dtype=np.int64)
+        for index, instrument in enumerate(self._own.values()):
             kinds = _at(bar_kinds(line, instrument), bars)
-            places = np.where(tracks == number + 1, 1 + number * len(BAR_KINDS) + kinds, places)
-        return places
+            indices = np.where(tracks == index + 1, 1 + index * len(BAR_KINDS) + kinds, indices)
+        return indices
 
 
 def _whole_bars(tokens: Sequence[str], length: int) -> Sequence[str]:
     """As many bars as hold the first ``length`` tokens."""
-    end = next((place for place in range(max(length, 1), len(tokens)) if tokens[place - 1] == END_OF_BAR), len(tokens))
+    end = next((end for end in range(max(length, 1), len(tokens)) if tokens[end - 1] == END_OF_BAR), len(tokens))
     return tokens[:end]
 
 

@@ -37,11 +37,17 @@ def write_whole(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def walk_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None]) -> Iterator[Path]:
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def iterate_files(
+    folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None] = _raise
+) -> Iterator[Path]:
     """Paths relative to ``folder`` of the files at any depth that end in ``suffixes`` (any case).
 
     The order is always the same, folder by folder. Links to folders are followed, once each. ``on_error``
-    is told of folders that cannot be listed.
+    is told of folders that cannot be listed; it raises OSError unless chosen otherwise.
     """
     seen: set[tuple[int, int]] = set()
     for parent, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
@@ -56,9 +62,9 @@ def walk_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSEr
                 yield Path(parent, name).relative_to(folder)
 
 
-def find_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None]) -> list[Path]:
-    """The files of ``walk_files``, sorted."""
-    return sorted(walk_files(folder, suffixes, on_error))
+def find_files(folder: Path, suffixes: tuple[str, ...], on_error: Callable[[OSError], None] = _raise) -> list[Path]:
+    """The files of ``iterate_files``, sorted."""
+    return sorted(iterate_files(folder, suffixes, on_error))
 
 
 def one_line(text: str) -> str:

@@ -14,13 +14,13 @@ import resource
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
-from typing import Any, Generic, TypeVar, Union
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ class _Worker(Generic[Item]):
 
 def run_limited(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, limits: Limits
-) -> Iterator[tuple[Item, Union[Result, Failure]]]:
+) -> Generator[tuple[Item, Result | Failure], None, None]:
     """Yield (item, result or Failure) for every item, in the order in which they finish.
 
     ``items`` are taken one by one as workers become free.
@@ -120,7 +120,7 @@ def _receive(worker: _Worker[Item], limits: Limits) -> tuple[Any, bool]:
         kind, value = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join()
-        code = worker.process.exitcode
+        code = worker.process.exitcode or 0  # never None behind join
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return Failure(f"crash: the process that read it was {how}"), False
     if kind == "result":

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from data_prep.command import CommandError
 from data_prep.folders.files import TEMPORARY_SUFFIX, from_bytes, to_bytes, write_whole
 
 SETTINGS_FILE = "settings.json"
 
-Settings = Mapping[str, object]
+Settings = Mapping[str, Any]  # what JSON can hold
 
 
 class RunFolder:
@@ -61,7 +62,7 @@ class RunFolder:
             raise
 
 
-def read_settings(root: Path) -> dict[str, object] | None:
+def read_settings(root: Path) -> dict[str, Any] | None:
     """The settings of the run that filled ``root``; None when it is not the output of one."""
     try:
         settings = json.loads((root / SETTINGS_FILE).read_bytes())

@@ -7,12 +7,12 @@ that lie t apart; a pair of two empty bars has no similarity and is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.tokens.note_table import NoteTable, note_table
+from data_prep.tokens.note_table import NoteTable, batches, note_codes, note_table
 from data_prep.tokens.vocabulary import SIX_TRACK
 
 # What can be compared by its name: the paper's figure is that of the melody.
@@ -22,7 +22,6 @@ TRACKS: Mapping[str, int | None] = {
     for name in (melody, "all", *others)
 }
 MAX_DISTANCE = 40  # bars, as in the paper's figure 3
-_BATCH_CHARACTERS = 4_000_000  # of token lines worked on at once: some 200,000 notes, 200 MB
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,17 @@ class BarSimilarity:
 
     def curve(self) -> np.ndarray:
         """float64 [max distance]: L_t as the paper defines it, pooled over all pairs; NaN without pairs."""
-        return _ratio(self.sums.sum(axis=0), self.pairs.sum(axis=0))
+        return ratio(self.sums.sum(axis=0), self.pairs.sum(axis=0))
 
     def curve_per_piece(self) -> np.ndarray:
         """Like ``curve``, but the mean of the pieces' own means, so that long pieces weigh no more."""
-        means = _ratio(self.sums, self.pairs)
+        means = ratio(self.sums, self.pairs)
         present = ~np.isnan(means)
-        return _ratio(np.where(present, means, 0.0).sum(axis=0), present.sum(axis=0))
+        return ratio(np.where(present, means, 0.0).sum(axis=0), present.sum(axis=0))
 
 
-def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """``sums`` over ``counts``, float64 as ``sums``; NaN where there is nothing to count."""
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
@@ -64,7 +64,7 @@ def similarity_of_lines(
     ``note_table`` says. Raises KeyError for a track that is not in TRACKS.
     """
     parts: dict[str, list[BarSimilarity]] = {track: [] for track in tracks}
-    for batch in _batches(lines):
+    for batch in batches(lines):
         table = note_table(batch)
         for track in tracks:
             parts[track].append(_similarity_of_table(table, TRACKS[track], max_distance))
@@ -96,21 +96,8 @@ def similarity_error(generated: np.ndarray, reference: np.ndarray) -> float:
     return float(differences.mean())
 
 
-def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    characters = 0
-    for line in lines:
-        batch.append(line)
-        characters += len(line)
-        if characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
 def _similarity_of_table(table: NoteTable, instrument: int | None, max_distance: int) -> BarSimilarity:
-    notes = table.notes if instrument is None else table.notes[table.notes[:, 1] == instrument]
+    notes = table.notes_of(instrument)
     bars = len(table.bar_pieces)
     # Each bar has a slot; a gap between pieces keeps their bars further apart than any distance that counts.
     slots = np.arange(bars) + max_distance * table.bar_pieces
@@ -137,8 +124,7 @@ def _similarity_of_table(table: NoteTable, instrument: int | None, max_distance:
 
 def _distinct(notes: np.ndarray, slots: np.ndarray, num_slots: int) -> np.ndarray:
     """Sorted int64: instrument, onset, pitch, duration and the bar's slot in one integer, each once."""
-    code = ((notes[:, 1] * 1000 + notes[:, 2]) * 256 + notes[:, 3]) * 128 + notes[:, 4]
-    coded = np.sort(code * num_slots + slots[notes[:, 0]])
+    coded = np.sort(note_codes(notes) * num_slots + slots[notes[:, 0]])
     return coded[np.concatenate([[True], coded[1:] != coded[:-1]])] if len(coded) else coded
 
 

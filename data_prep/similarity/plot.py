@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from data_prep.folders.files import write_whole
@@ -22,7 +22,6 @@ def draw_similarity(curves: Mapping[str, np.ndarray], png_path: Path, marked: Se
     The distances ``marked`` get a vertical line. Raises OSError when the picture cannot be written.
     """
     figure = Figure(figsize=(9, 4.2), dpi=120, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     longest = max((len(curve) for curve in curves.values()), default=1)
     for distance in marked:
@@ -38,6 +37,11 @@ def draw_similarity(curves: Mapping[str, np.ndarray], png_path: Path, marked: Se
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.legend(frameon=False)
+    write_figure(figure, png_path)
+
+
+def write_figure(figure: Figure, path: Path, format: str = "png", **options: Any) -> None:
+    """Write ``figure`` with ``options`` of its ``savefig``, whole or not at all. Raises OSError."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    write_whole(png_path, stream.getvalue())
+    figure.savefig(stream, format=format, **options)
+    write_whole(path, stream.getvalue())

@@ -13,7 +13,7 @@ _SUBDIVISIONS = (4, 6, 8)
 # Phases of a quarter, in positions, at which notes are expected, and how much more so than elsewhere.
 _STRENGTHS = {0: 1.0, 6: 0.6, 3: 0.35, 9: 0.35, 4: 0.35, 8: 0.35}
 _STEPS_PER_POSITION = 8  # resolution of the search for an offset
-_REACH = 0.75  # positions: how far from its place a note still speaks for it
+_REACH = 0.75  # positions: how far from a phase a note still speaks for it
 # An offset must explain the onsets this much better than none, so that off-beat music stays off the beat.
 _OFFSET_GAIN = 1.25
 
@@ -61,7 +61,7 @@ def fit_grid(onsets: np.ndarray, quarter_seconds: np.ndarray) -> GridFit:
 def _offset(phases: np.ndarray) -> float:
     """The constant offset of onsets with these phases in the quarter, -6 ... 6 positions; 0 for none.
 
-    Every shift in steps of 1/8 position is scored by how many onsets it brings near expected places.
+    Every shift in steps of 1/8 position is scored by how many onsets it brings near expected phases.
     """
     steps = POSITIONS_PER_QUARTER * _STEPS_PER_POSITION
     histogram = np.bincount(np.rint(phases * _STEPS_PER_POSITION).astype(np.int64) % steps, minlength=steps)

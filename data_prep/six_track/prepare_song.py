@@ -16,7 +16,7 @@ from data_prep.six_track.rules import MIN_CONCENTRATION, QUALITY_RULES, RULES, C
 from data_prep.six_track.tracks import Track, features_of, read_tracks
 from data_prep.tokens.decode import TICKS_PER_POSITION, TICKS_PER_QUARTER, midi_bytes
 from data_prep.tokens.encode import Bars, bars_of
-from data_prep.tokens.song import Song, SongError, changes_of, parse_midi
+from data_prep.tokens.song import Song, SongError, Value, changes_of, parse_midi
 from data_prep.tokens.vocabulary import DEFAULT_METRE, DEFAULT_TEMPO_BPM, DRUMS, SIX_TRACK
 
 READABLE_RULE = "readable"  # the file is MIDI with notes and bars
@@ -121,7 +121,7 @@ def _from_first_bar(song: Song) -> tuple[Song, Bars]:
     Raises SongError as ``bars_of`` does.
     """
     bars = bars_of(song)
-    first = int(np.searchsorted(bars.starts, song.notes[:, 0].min(), side="right")) - 1
+    first = bars.holding(song.notes[:, 0].min())
     start = int(bars.starts[first])
     notes = song.notes.copy()
     notes[:, 0] -= start
@@ -129,7 +129,7 @@ def _from_first_bar(song: Song) -> tuple[Song, Bars]:
     return cut, Bars(bars.starts[first:] - start, bars.metres[first:])
 
 
-def _changes_since(changes: list[tuple[int, object]], start: int) -> list:
+def _changes_since(changes: list[tuple[int, Value]], start: int) -> list[tuple[int, Value]]:
     """``changes`` counted from ``start``; what is in force there stands at 0."""
     kept = {max(0, position - start): value for position, value in changes}
     return sorted(kept.items(), key=lambda change: change[0])

@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 class PreparedFolder:
     """The output of one run; see ``RunFolder`` for its arguments and errors.
 
-    ``done`` holds a number for the name of every file that is done with. On resuming, files whose song has vanished
+    ``done`` holds a digest of the name of every file that is done with. On resuming, files whose song has vanished
     and files that failed at a limit are not.
     """
 

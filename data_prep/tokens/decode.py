@@ -64,11 +64,11 @@ def decode(tokens: Sequence[str], representation: Representation | None = None, 
         check_piece(tokens, representation)
     reader = _Reader(representation)
     skipped = []
-    for number, token in enumerate(tokens, start=1):
+    for position, token in enumerate(tokens, start=1):
         try:
             reader.read(token)
         except TokenError as error:
-            skipped.append(f"token {number}: {error}")
+            skipped.append(f"token {position}: {error}")
     if reader.pitch is not None:
         skipped.append(f"token {len(tokens)}: the line ends inside a note")
     return Decoded(reader.midi(), skipped)

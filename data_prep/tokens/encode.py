@@ -48,6 +48,10 @@ class Bars:
     starts: np.ndarray
     metres: np.ndarray
 
+    def holding(self, position: int) -> int:
+        """The index of the bar that ``position`` lies in."""
+        return int(np.searchsorted(self.starts, position, side="right")) - 1
+
 
 def encode(
     song: Song,
@@ -59,7 +63,7 @@ def encode(
 
     With ``normalise_key`` the song is shifted to C major or A minor (drums stay). Bars before the first
     note are left out unless ``keep_empty_bars``; the last onset is in the last bar. Raises SongError for an instrument
-    that has no place in the representation, for a metre that cannot be represented and for more than
+    that is not in the representation, for a metre that cannot be represented and for more than
     MAX_BARS bars. A song in other metres than 4/4 is encoded in ``six_track`` too, as the original system
     does, although nothing can read it back: ``check_encodable`` is what refuses it.
     """
@@ -67,7 +71,7 @@ def encode(
         representation = REPRESENTATIONS[representation]
     bars = bars_of(song)
     notes = _ordered_notes(song, representation, normalise_key)
-    first = 0 if keep_empty_bars else int(np.searchsorted(bars.starts, notes[0, 0], side="right")) - 1
+    first = 0 if keep_empty_bars else bars.holding(notes[0, 0])
     return list(_tokens(song, bars, first, notes, representation))
 
 
@@ -81,8 +85,7 @@ def check_encodable(song: Song, representation: Representation, keep_empty_bars:
     if representation.has_metre:
         return
     bars = bars_of(song)
-    onset = song.notes[:, 0].min()
-    first = 0 if keep_empty_bars else int(np.searchsorted(bars.starts, onset, side="right")) - 1
+    first = 0 if keep_empty_bars else bars.holding(song.notes[:, 0].min())
     others = np.flatnonzero(bars.metres[first:] != metre_id(*DEFAULT_METRE))
     if len(others):
         numerator, denominator = METRES[bars.metres[first + others[0]]]

@@ -6,7 +6,7 @@ The rules are those of ``vocabulary.FAMILIES`` and ``Representation.chain``; ``G
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -82,7 +82,7 @@ def grammar_table(representation: Representation) -> GrammarTable:
     return GrammarTable(representation)
 
 
-def _pairs(after: dict[str, Iterable[str]]) -> np.ndarray:
+def _pairs(after: Mapping[str, Iterable[str]]) -> np.ndarray:
     found = np.zeros((NO_FAMILY + 1, NO_FAMILY + 1), dtype=bool)
     for letter, others in after.items():
         for other in others:
@@ -163,7 +163,7 @@ class GrammarState:
 
 
 def check_piece(tokens: Iterable[str], representation: Representation, complete: bool = True) -> None:
-    """Raise TokenError, naming the place, when ``tokens`` break the grammar.
+    """Raise TokenError, naming the position, when ``tokens`` break the grammar.
 
     With ``complete=False`` the piece may stop anywhere, as a prompt does.
     """
@@ -179,7 +179,7 @@ def check_piece(tokens: Iterable[str], representation: Representation, complete:
 
 
 def tokens_to_end_bar(representation: Representation) -> int:
-    """From any place of the grammar a bar can be ended within this many tokens, ``b-1`` included."""
+    """From any state of the grammar a bar can be ended within this many tokens, ``b-1`` included."""
     reached, count = {"b"}, 0
     while len(reached) < len(representation.successors):
         reached |= {family for family, after in representation.successors.items() if after & reached}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from data_prep.tokens.vocabulary import MAX_DURATION_ID, MAX_PITCH_ID
 
 _SPACE, _DASH, _ZERO = ord(" "), ord("-"), ord("0")
 _LONGEST_TOKEN = 5  # a letter, a dash and at most three digits
+_BATCH_CHARACTERS = 4_000_000  # some 200,000 notes, 200 MB
+NOTE_CODES = 1000 * 1000 * 256 * 128  # ids have three digits at most
 _WHITE = bytes.maketrans(b"\t\n\r\v\f", b"     ")
 
 
@@ -28,6 +30,29 @@ class NoteTable:
     bar_pieces: np.ndarray
     pieces: int
     tokens: int
+
+    def notes_of(self, instrument: int | None) -> np.ndarray:
+        """The notes of ``instrument``; None: of all."""
+        return self.notes if instrument is None else self.notes[self.notes[:, 1] == instrument]
+
+
+def note_codes(notes: np.ndarray) -> np.ndarray:
+    """int64 [N], below NOTE_CODES: equal for notes equal in instrument, onset, pitch and duration."""
+    return ((notes[:, 1] * 1000 + notes[:, 2]) * 256 + notes[:, 3]) * 128 + notes[:, 4]
+
+
+def batches(lines: Iterable[str]) -> Iterator[list[str]]:
+    """``lines`` in lists of some million characters, so that the tables of long corpora stay small."""
+    batch: list[str] = []
+    characters = 0
+    for line in lines:
+        batch.append(line)
+        characters += len(line)
+        if characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def note_table(lines: Iterable[str]) -> NoteTable:
@@ -50,7 +75,7 @@ def note_table(lines: Iterable[str]) -> NoteTable:
     first_tokens = np.searchsorted(pieces, np.arange(len(encoded)))
     last_tokens = np.searchsorted(pieces, np.arange(len(encoded)), side="right")
     open_bars = np.zeros(len(encoded), dtype=np.int64)
-    last_ends = _latest(ends)
+    last_ends = latest(ends)
     bar_starts = np.maximum(last_ends, first_tokens[pieces] - 1) if len(pieces) else last_ends
     final = bar_starts[last_tokens[pieces[pitches]] - 1] < pitches  # in a bar that nothing ends
     open_bars[pieces[pitches[final]]] = 1
@@ -95,12 +120,12 @@ def _tokens(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return text[starts], values[right], pieces
 
 
-def _latest(marked: np.ndarray) -> np.ndarray:
+def latest(marked: np.ndarray) -> np.ndarray:
     """int64: for each token the index of the latest marked one before or at it, -1 when there is none."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
 def _carried(marked: np.ndarray, values: np.ndarray, since: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """At ``indices`` the value of the latest marked token after ``since``, 0 when there is none."""
-    latest = _latest(marked)[indices]
-    return np.where(latest > since[indices], values[np.maximum(latest, 0)], 0)
+    found = latest(marked)[indices]
+    return np.where(found > since[indices], values[np.maximum(found, 0)], 0)

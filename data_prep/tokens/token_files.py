@@ -29,7 +29,7 @@ class TokenLine:
 
 @dataclass(frozen=True)
 class TokenSource:
-    """A file of pieces; ``folder`` is its place below the folder that was named, empty for a named file."""
+    """A file of pieces; ``folder`` is where it lies below the folder that was named, empty for a named file."""
 
     path: Path
     folder: Path
@@ -44,10 +44,7 @@ def token_sources(inputs: Sequence[Path]) -> Iterator[TokenSource]:
         if not path.is_dir():
             yield TokenSource(path, Path())
             continue
-        unlisted: list[OSError] = []
-        names = find_files(path, TOKEN_SUFFIXES, unlisted.append)
-        if unlisted:
-            raise unlisted[0]
+        names = find_files(path, TOKEN_SUFFIXES)
         if not names:
             raise CommandError(f"{path} holds no token files (.txt or .tokens) at any depth.")
         yield from (TokenSource(path / name, name.parent) for name in names)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from itertools import zip_longest
 
 POSITIONS_PER_QUARTER = 12
 POSITIONS_PER_WHOLE = 4 * POSITIONS_PER_QUARTER
@@ -288,19 +289,15 @@ def representation_of(symbols: Iterable[str]) -> Representation:
     Raises TokenError naming the first difference to the closer of the two.
     """
     symbols = list(symbols)
-    best: tuple[int, Representation] | None = None
-    for representation in REPRESENTATIONS.values():
-        expected = representation.symbols()
-        if symbols == expected:
-            return representation
-        same = next(
-            (n for n, (a, b) in enumerate(zip(symbols, expected)) if a != b),
-            min(len(symbols), len(expected)),
-        )
-        if best is None or same > best[0]:
-            best = (same, representation)
-    same, closest = best
-    expected = closest.symbols()
+
+    def first_difference(representation: Representation) -> int:
+        pairs = zip_longest(symbols, representation.symbols())
+        return next((n for n, (a, b) in enumerate(pairs) if a != b), len(symbols))
+
+    closest = max(REPRESENTATIONS.values(), key=first_difference)
+    expected, same = closest.symbols(), first_difference(closest)
+    if symbols == expected:
+        return closest
     found = repr(symbols[same]) if same < len(symbols) else "the end of the dictionary"
     wanted = repr(expected[same]) if same < len(expected) else "the end of the dictionary"
     raise TokenError(

@@ -65,14 +65,15 @@ def fc_attention(
     _check_dropout(dropout)
     shape = tuple(tokens[0].shape[1:])
     _check("tokens", tokens, (layout.num_tokens, *shape))
-    if layout.coarse:
-        if summaries is None or summary_kv_weight is None:
-            raise ValueError("a coarse layout needs summaries and summary_kv_weight")
-        _check("summaries", summaries, (layout.num_summaries, *shape))
-        width = shape[0] * shape[1]
-        if summary_kv_weight.shape != (2 * width, width):
-            found = tuple(summary_kv_weight.shape)
-            raise ValueError(f"summary_kv_weight has shape {found}, expected [{2 * width}, {width}]")
+    if not layout.coarse:
+        return backend_for(tokens[0], backend).attention(*tokens, layout.token_plan, dropout), None
+    if summaries is None or summary_kv_weight is None:
+        raise ValueError("a coarse layout needs summaries and summary_kv_weight")
+    _check("summaries", summaries, (layout.num_summaries, *shape))
+    width = shape[0] * shape[1]
+    if summary_kv_weight.shape != (2 * width, width):
+        found = tuple(summary_kv_weight.shape)
+        raise ValueError(f"summary_kv_weight has shape {found}, expected [{2 * width}, {width}]")
     run = backend_for(tokens[0], backend).fc_attention
     return run(tokens, summaries, summary_kv_weight, layout, dropout, place_summary_keys)
 

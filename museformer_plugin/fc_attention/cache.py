@@ -103,8 +103,8 @@ class BarCache:
         stream = _Stream(token_rows[:, :, :, :1].clone(), self.structure_bars, numbers)
         edges = [int(start) for start in piece.starts] + [piece.num_tokens]
         for bar, (start, end) in enumerate(zip(edges[: piece.num_complete], edges[1:])):
-            summary = summary_rows[:, :, :, bar : bar + 1].clone() if self.coarse else None
-            stream.end_bar(token_rows[:, :, :, start:end].clone(), summary)
+            summary = None if summary_rows is None else summary_rows[:, :, :, bar : bar + 1].clone()
+            stream.end_bar(token_rows[:, :, :, start:end].clone(), summary if self.coarse else None)
         self._streams.append(stream)
         own_start = edges[piece.num_complete] if piece.num_tokens > 1 else 1
         self._gather(len(self._streams) - 1, token_rows[:, :, :, own_start:])
@@ -133,11 +133,13 @@ class BarCache:
     @property
     def address(self) -> int:
         """Of the padded buffer: it changes when the buffer grows, or when there are more streams or fewer."""
+        assert isinstance(self._buffers, PaddedBuffer)
         return self._buffers.address
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the step under way: that of the padded buffer, and how many of its rows are read."""
+        assert isinstance(self._buffers, PaddedBuffer)
         return self._buffers.shape
 
     def visible(self, positions: Tensor) -> Tensor | None:

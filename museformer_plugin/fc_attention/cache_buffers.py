@@ -27,10 +27,10 @@ class PaddedBuffer:
         """``expected``: how many streams will be added, so that there is memory for them at once."""
         self._expected = expected
         self._num_streams = 0
-        self._rows: Tensor | None = None  # [L, 2, B, H, capacity, Dh]
+        self._rows = torch.empty([0] * 6)  # [L, 2, B, H, capacity, Dh]; capacity 0 until there is a stream
         self._longest = 0  # of the streams, as the step under way began
 
-    def begin(self, index: int, parts: Sequence[Tensor]) -> None:
+    def begin(self, index: int, parts: list[Tensor]) -> None:
         """Let stream ``index``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
         rows = torch.cat(parts, dim=3)
         self._num_streams = max(self._num_streams, index + 1)
@@ -44,14 +44,14 @@ class PaddedBuffer:
         """Let there be memory for every stream and ``length`` rows (``like`` [L, 2, H, n, Dh] gives the rest)."""
         layers, two, heads, _, width = like.shape
         old = self._rows
-        streams, capacity = (0, 0) if old is None else (old.shape[2], old.shape[4])
-        needed = max(self._num_streams, self._expected if old is None else 0)
+        streams, capacity = old.shape[2], old.shape[4]
+        needed = max(self._num_streams, 0 if capacity else self._expected)
         if streams >= needed and capacity >= length:
             return
         if capacity < length:
             capacity = max(length + _PADDED_GROWTH, capacity + capacity // 4)
         self._rows = like.new_zeros(layers, two, max(streams, needed), heads, capacity, width)
-        if old is not None:
+        if old.shape[4]:
             self._rows[:, :, :streams, :, : old.shape[4]] = old
 
     def begin_step(self, lengths: Sequence[int]) -> None:
@@ -85,7 +85,7 @@ class PaddedBuffer:
         streams = torch.arange(len(positions), device=positions.device)
         keys[streams, :, positions] = k
         values[streams, :, positions] = v
-        num_read = visible.shape[3]
+        num_read = self._num_read
         queries = q.unsqueeze(2)
         return _attend(queries, keys[:, :, :num_read], values[:, :, :num_read], attn_mask=visible).squeeze(2)
 
@@ -104,7 +104,7 @@ class PaddedBuffer:
 
     def tensors(self) -> list[Tensor]:
         """What is held in memory."""
-        return [] if self._rows is None else [self._rows]
+        return [self._rows]
 
 
 class _OwnBuffer:
@@ -167,7 +167,7 @@ class StreamBuffers:
     def __init__(self) -> None:
         self._buffers: list[_OwnBuffer] = []
 
-    def begin(self, index: int, parts: Sequence[Tensor]) -> None:
+    def begin(self, index: int, parts: list[Tensor]) -> None:
         """Let stream ``index``, which may be a new one, begin with ``parts``, each [L, 2, H, n, Dh]."""
         length = sum(part.shape[3] for part in parts)
         if index == len(self._buffers):
@@ -187,7 +187,7 @@ class StreamBuffers:
     def visible(self, positions: Tensor) -> None:
         """Each stream knows what it sees."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: None) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
         """Put k and v behind the rows of each stream and attend to all: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         if q.dtype == torch.bfloat16:
             q = q * q.shape[2] ** -0.5

@@ -146,13 +146,14 @@ class _PieceRows:
     def token_segments(self, num_summaries: int) -> list[Segment]:
         """The prefix and every bar, each with its keys; query rows count tokens only."""
         prefix = (self.token_start, self.token_start + 1)
-        found = [Segment(prefix, [prefix], causal=True)]
+        found = [Segment((prefix[0] - num_summaries, prefix[1] - num_summaries), [prefix], causal=True)]
         for bar, (start, end) in enumerate(self.bars):
             keys = self._keys_of(bar, prefix)
             for first in range(start, end, LONGEST_SEGMENT):
                 last = min(first + LONGEST_SEGMENT, end)
-                found.append(Segment((first, last), [*keys[:-1], (keys[-1][0], last)], causal=True))
-        return [segment._replace(queries=tuple(row - num_summaries for row in segment.queries)) for segment in found]
+                queries = (first - num_summaries, last - num_summaries)
+                found.append(Segment(queries, [*keys[:-1], (keys[-1][0], last)], causal=True))
+        return found
 
     def _keys_of(self, bar: int, prefix: tuple[int, int]) -> list[tuple[int, int]]:
         """Summaries, then the prefix and the structure bars, the own bar last."""

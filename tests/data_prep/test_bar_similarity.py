@@ -145,7 +145,7 @@ def test_similarity_error():
 def test_batches_do_not_change_anything(monkeypatch):
     lines = song_lines(5)
     whole = similarity_of_lines(lines, ["melody", "all"])
-    monkeypatch.setattr("data_prep.similarity.bars._BATCH_CHARACTERS", 1)
+    monkeypatch.setattr("data_prep.tokens.note_table._BATCH_CHARACTERS", 1)
     apart = similarity_of_lines(lines, ["melody", "all"])
     for track in whole:
         np.testing.assert_array_equal(whole[track].sums, apart[track].sums)

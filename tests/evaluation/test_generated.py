@@ -1,8 +1,9 @@
 import pytest
 
 from data_prep.command import CommandError
+from data_prep.prompt import first_bars
 from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK
-from evaluation.generated import find_examples, first_bars, read_generated
+from evaluation.generated import find_examples, read_generated
 
 BARS = [f"t-30 o-0 i-80 p-{pitch} d-6 v-20 b-1" for pitch in (60, 62, 64, 65, 67)]
 EXAMPLE = " ".join(BARS[:4])

@@ -21,7 +21,7 @@ RIGHT = "t-30 o-0 i-80 p-60 d-6 v-20 i-128 p-164 d-3 v-20 o-6 i-80 p-62 d-6 v-20
 
 
 def places(line, representation=SIX_TRACK):
-    return GrammarErrors(representation).places(line.split()).tolist()
+    return GrammarErrors(representation).indices(line.split()).tolist()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_broken_pieces_have_their_first_error_where_the_state_machine_stops(name
     broken = 0
     for seed in range(300):
         words = write_piece(representation, 3, seed)
-        assert errors.places(words).tolist() == []
+        assert errors.indices(words).tolist() == []
         place = chance.randrange(len(words))
         kind = chance.randrange(3)
         if kind == 0:
@@ -76,7 +76,7 @@ def test_broken_pieces_have_their_first_error_where_the_state_machine_stops(name
             words.insert(place, chance.choice(words))
         else:
             words[place] = chance.choice(representation.symbols())
-        found = errors.places(words)
+        found = errors.indices(words)
         assert (len(found) == 0) == obeys_grammar(words, representation)
         if len(found):
             broken += 1
@@ -109,7 +109,7 @@ def test_a_rule_is_changed_in_one_place(monkeypatch, letter, rule, line, place):
     monkeypatch.setattr(grammar, "FAMILIES", tuple(changed))
     representation = replace(SIX_TRACK)  # tables are kept for each
     words = line.split()
-    found = GrammarErrors(representation).places(words).tolist()
+    found = GrammarErrors(representation).indices(words).tolist()
     assert obeys_grammar(words, SIX_TRACK) != obeys_grammar(words, representation) == (place is None)
     assert first_error(words, representation) == (len(words) if place is None else place)
     assert found[:1] == ([] if place is None else [place])

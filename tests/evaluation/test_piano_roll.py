@@ -43,8 +43,8 @@ def test_command_writes_a_picture_and_shades_the_prompt(song, tmp_path):
 
 
 def test_drawing_twice_gives_the_same_bytes(song, tmp_path):
-    draw_piano_roll(song, tmp_path / "a.png", title="twice")
-    draw_piano_roll(song, tmp_path / "b.png", title="twice")
+    draw_piano_roll(read_roll(song), tmp_path / "a.png", "twice")
+    draw_piano_roll(read_roll(song), tmp_path / "b.png", "twice")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -97,7 +97,7 @@ def test_an_endless_file_is_refused(tmp_path):
 @pytest.mark.parametrize("is_drum", [True, False])
 def test_one_track_of_any_kind_can_be_drawn(tmp_path, is_drum):
     path = write_midi(tmp_path / "one.mid", [(0, 1, 35), (70, 71, 100)], program=12, is_drum=is_drum)
-    draw_piano_roll(path, tmp_path / "one.png")
+    draw_piano_roll(read_roll(path), tmp_path / "one.png", "one")
     assert (tmp_path / "one.png").stat().st_size > 1000
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -347,7 +347,7 @@ class _Worker:
         """The heads of this group."""
         return slice(group * self._heads, min((group + 1) * self._heads, self._step.queries.shape[1]))
 
-    def arguments(self, group: int) -> tuple[Any, ...]:
+    def arguments(self, group: int) -> tuple[Tensor, Tensor, Tensor, Tiles, Tensor, float, Tensor, Buffers]:
         """The first ones of ``attend`` and ``differentiate``."""
         step, heads = self._step, self.heads(group)
         keys, values = (rows[: heads.stop - heads.start] for rows in (self._keys, self._values))

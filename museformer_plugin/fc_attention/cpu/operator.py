@@ -1,7 +1,7 @@
 """The calls of this backend: attention over ranges of rows, with its own backward and no T x T tensor.
 
-Beside what comes in and goes out only one number a query and head is kept for the backward, so memory is linear in the
-number of rows. Softmax and accumulation run in float32 (float64 stays float64).
+Beside what comes in and goes out only the log-sum-exp of each query and head is kept for the backward, so memory is
+linear in the number of rows. Softmax and accumulation run in float32 (float64 stays float64).
 
 On a CPU the heads of tokens, and the bars of summaries, are spread over threads of their own. Splitting every small
 product over the cores instead would make them wait for each other a thousand times a call, and for ever on a machine
@@ -105,7 +105,7 @@ class _Worker:
         """For one head of ``parts`` laid end to end."""
         return self._like.new_empty(sum(map(len, parts)), self._like.shape[2], dtype=_accurate_dtype(self._like.dtype))
 
-    def arguments(self, head: int) -> tuple[Any, ...]:
+    def arguments(self, head: int) -> tuple[Tensor, Tensor, Tensor, Tiles, one_head.Dropout]:
         """The first ones of ``one_head.attend`` and ``differentiate``."""
         step = self._step
         _join(step.keys, head, self._keys)
@@ -120,7 +120,9 @@ def _join(parts: list[Tensor], head: int, rows: Tensor) -> None:
         part_rows.copy_(part[:, head])
 
 
-def _step(plan: Tiles, dropout: float, seed: int, q: Tensor, keys: list[Tensor], values: list[Tensor]) -> Any:
+def _step(
+    q: Tensor, keys: list[Tensor], values: list[Tensor], plan: Tiles, dropout: float, seed: int
+) -> Bfloat16Step | _Step:
     """The attention, computed where possible in the dtype of its rows."""
     in_bfloat16 = q.dtype == torch.bfloat16 and multiplies_bfloat16(q.device)
     return (Bfloat16Step if in_bfloat16 else _Step)(plan, dropout, seed, q, keys, values)
@@ -131,8 +133,8 @@ def _accurate_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _accurate(*tensors: Tensor) -> list[Tensor]:
-    return [rows.to(_accurate_dtype(rows.dtype)) for rows in tensors]
+def _accurate(rows: Tensor) -> Tensor:
+    return rows.to(_accurate_dtype(rows.dtype))
 
 
 _BARS_AT_ONCE = 8  # few enough to share out evenly, many enough to be worth a call
@@ -152,7 +154,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: float, seed: int) -> Tensor:
         ctx.options = plan.prepared(Tiles.of), dropout, seed
-        out, lse = _step(*ctx.options, q, [k], [v]).attend()
+        out, lse = _step(q, [k], [v], *ctx.options).attend()
         ctx.save_for_backward(q, k, v, out, lse)
         return out
 
@@ -161,7 +163,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         grad_k, grad_v = torch.empty_like(k), torch.empty_like(v)
-        grad_q = _step(*ctx.options, q, [k], [v]).differentiate(out, lse, grad_out, [grad_k], [grad_v])
+        grad_q = _step(q, [k], [v], *ctx.options).differentiate(out, lse, grad_out, [grad_k], [grad_v])
         return grad_q, grad_k, grad_v, None, None, None
 
 
@@ -185,20 +187,20 @@ class _FCAttention(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.token_options = layout.token_plan.prepared(Tiles.of), dropout, seed
         ctx.summary_options = layout, dropout, seed + q_x.shape[1]
-        step = SummaryStep(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s))
+        step = _summary_step((q_s, k_s, v_s, k_x, v_x), *ctx.summary_options)
         s = torch.empty_like(step.q)
         _over_bars(summarise, step, s)
         s = s.to(q_s.dtype)
         k2, v2 = summary_keys_and_values(s, summary_kv_weight, place_summary_keys)
-        x, x_sums = _step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x]).attend()
+        x, x_lse = _step(q_x, [k2, k_x], [v2, v_x], *ctx.token_options).attend()
         ctx.place_summary_keys = place_summary_keys
-        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x, x_sums)
+        ctx.save_for_backward(q_x, k_x, v_x, q_s, k_s, v_s, summary_kv_weight, s, x, x_lse)
         return x, s
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_x: Tensor, grad_s: Tensor) -> tuple[Tensor | None, ...]:
-        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x, x_sums = ctx.saved_tensors
+        q_x, k_x, v_x, q_s, k_s, v_s, weight, s, x, x_lse = ctx.saved_tensors
         k2, v2 = summary_keys_and_values(s, weight)
         with torch.enable_grad():
             unplaced = k2.detach().requires_grad_()
@@ -207,30 +209,32 @@ class _FCAttention(torch.autograd.Function):
         # the two steps' gradients of the tokens meet here
         grad_k_x, grad_v_x = (rows.new_empty(rows.shape, dtype=_accurate_dtype(rows.dtype)) for rows in (k_x, v_x))
         grad_rows = k2.new_empty(len(s), 2, *s.shape[1:])
-        token_step = _step(*ctx.token_options, q_x, [k2, k_x], [v2, v_x])
+        token_step = _step(q_x, [k2, k_x], [v2, v_x], *ctx.token_options)
         grad_k2, grad_v2 = grad_rows.unbind(1)
-        grad_q_x = token_step.differentiate(x, x_sums, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
+        grad_q_x = token_step.differentiate(x, x_lse, grad_x, [grad_k2, grad_k_x], [grad_v2, grad_v_x])
         if placed is not unplaced:
             (grad_placed,) = torch.autograd.grad(placed, unplaced, grad_k2.to(placed.dtype))
             grad_k2.copy_(grad_placed)
         grad_rows = grad_rows.flatten(1)
         grad_weight = (grad_rows.t() @ s.flatten(1).to(grad_rows.dtype)).to(weight.dtype)
         grad_s = grad_s + (grad_rows @ weight.to(grad_rows.dtype)).view(s.shape)
-        step = SummaryStep(*_accurate(q_s, k_s, v_s, k_x, v_x), *_bars(*ctx.summary_options, q_s))
-        of_summaries = [torch.empty_like(rows) for rows in (step.q, step.own_keys, step.own_values)]
-        grads = SummaryGradients(*of_summaries, grad_k_x, grad_v_x)
-        _over_bars(differentiate_summaries, step, *_accurate(grad_s), grads)
-        written = zip((grad_q_x, grad_k_x, grad_v_x, *of_summaries), (q_x, k_x, v_x, q_s, k_s, v_s))
+        step = _summary_step((q_s, k_s, v_s, k_x, v_x), *ctx.summary_options)
+        grad_q_s, grad_k_s, grad_v_s = map(torch.empty_like, (step.q, step.own_keys, step.own_values))
+        grads = SummaryGradients(grad_q_s, grad_k_s, grad_v_s, grad_k_x, grad_v_x)
+        _over_bars(differentiate_summaries, step, _accurate(grad_s), grads)
+        written = zip((grad_q_x, grad_k_x, grad_v_x, *grads[:3]), (q_x, k_x, v_x, q_s, k_s, v_s))
         return *(grad.to(like.dtype) for grad, like in written), grad_weight, None, None, None, None
 
 
-def _bars(layout: BarLayout, dropout: float, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """``bars`` and ``kept`` of ``SummaryStep`` for summaries as ``like`` [N, H, Dh]."""
+def _summary_step(rows: tuple[Tensor, ...], layout: BarLayout, dropout: float, seed: int) -> SummaryStep:
+    """The summary step of ``rows``: q, k, v of summaries, k, v of tokens."""
+    like = rows[0]
     bars = torch.from_numpy(layout.summary_bars)
-    rows = layout.num_summaries + layout.num_tokens if dropout > 0 else 0
-    kept = like.new_empty(like.shape[1], rows, dtype=_accurate_dtype(like.dtype))
+    count = layout.num_summaries + layout.num_tokens if dropout > 0 else 0
+    kept = like.new_empty(like.shape[1], count, dtype=_accurate_dtype(like.dtype))
     generator = torch.Generator(like.device).manual_seed(seed)
-    return bars, kept.bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
+    kept = kept.bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
+    return SummaryStep(bars, kept, *map(_accurate, rows))
 
 
 def _whole_65536ths(dropout: float) -> float:
@@ -249,15 +253,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: flo
 
 def fc_attention(
     tokens: tuple[Tensor, Tensor, Tensor],
-    summaries: tuple[Tensor, Tensor, Tensor] | None,
-    summary_kv_weight: Tensor | None,
+    summaries: tuple[Tensor, Tensor, Tensor],
+    summary_kv_weight: Tensor,
     layout: BarLayout,
     dropout: float = 0.0,
     place_summary_keys: PlaceKeys | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """As ``fc_attention.api`` says, of arguments that fit."""
-    if not layout.coarse:
-        return attention(*tokens, layout.token_plan, dropout), None
+) -> tuple[Tensor, Tensor]:
+    """As ``fc_attention.api`` says, of arguments that fit a coarse layout."""
     options = layout, place_summary_keys, _whole_65536ths(dropout), _seed(dropout)
     with torch.autocast(tokens[0].device.type, enabled=False):
         return _FCAttention.apply(*tokens, *summaries, summary_kv_weight, *options)

@@ -21,13 +21,13 @@ class SummaryStep(NamedTuple):
     the weights of summaries and tokens by; [H, 0] without dropout.
     """
 
+    bars: Tensor
+    kept: Tensor
     q: Tensor
     own_keys: Tensor
     own_values: Tensor
     keys: Tensor
     values: Tensor
-    bars: Tensor
-    kept: Tensor
 
 
 class SummaryGradients(NamedTuple):
@@ -86,8 +86,8 @@ def differentiate_summaries(
             grad_weights = grad_weights * factors
         grads.values[start:end].addcmul_(dropped[:, 1:].t().unsqueeze(2), grad.unsqueeze(0))
         grads.own_values[index] = dropped[:, :1] * grad
-        total = (grad_weights * weights).sum(1, keepdim=True)
-        grad_scores = (grad_weights - total) * weights * scale
+        delta = (grad_weights * weights).sum(1, keepdim=True)
+        grad_scores = (grad_weights - delta) * weights * scale
         through_keys = torch.bmm(grad_scores[:, 1:].unsqueeze(1), keys.transpose(0, 1)).squeeze(1)
         grads.q[index] = torch.addcmul(through_keys, grad_scores[:, :1], step.own_keys[index])
         grads.own_keys[index] = grad_scores[:, :1] * step.q[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,9 @@ class Tiles(NamedTuple):
     @staticmethod
     def of(plan: AttentionPlan) -> Tiles:
         """Bridge the short gaps between the key ranges of every segment, and index the distinct ones."""
-        segments, tiles, masked = [], [], []
+        segments: list[list[int]] = []
+        tiles: list[list[int]] = []
+        masked: list[int] = []
         indices: dict[tuple[int, int], int] = {}
         scores_of_tile = scores_of_segment = 0
         for segment in plan.with_short_windows(_QUERIES_OF_A_WINDOW).segments():
@@ -66,7 +69,7 @@ class Tiles(NamedTuple):
         )
 
 
-def _bridge(ranges: list[tuple[int, int]], num_summaries: int) -> list[tuple[tuple[int, int], list[int]]]:
+def _bridge(ranges: Sequence[tuple[int, int]], num_summaries: int) -> list[tuple[tuple[int, int], list[int]]]:
     """Ranges of summaries that lie close behind one another as one, each with the columns of the rows between them."""
     bridged: list[tuple[tuple[int, int], list[int]]] = []
     for start, end in ranges:

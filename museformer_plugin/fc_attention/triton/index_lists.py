@@ -31,16 +31,16 @@ MOST_PARTS = 16  # into which a block is split, so that partial sums stay linear
 class DeviceLists(NamedTuple):
     """``IndexLists`` on a device."""
 
+    num_partials: int
+    one_query_each: bool
+    windowed: bool
+    masks: Tensor
     key_rows: Tensor
     query_blocks: Tensor
     key_order: Tensor
     query_rows: Tensor
     key_blocks: Tensor
     partial_blocks: Tensor
-    masks: Tensor
-    num_partials: int
-    one_query_each: bool
-    windowed: bool
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class IndexLists:
             part[: array.size] = torch.from_numpy(array.ravel())
         on_device = packed.to(device, non_blocking=True).split(sizes)
         masks, *rows = (part[: array.size].view(array.shape) for part, array in zip(on_device, arrays))
-        return DeviceLists(*rows, masks.view(torch.int64), self.num_partials, self.one_query_each, self.windowed)
+        return DeviceLists(self.num_partials, self.one_query_each, self.windowed, masks.view(torch.int64), *rows)
 
 
 def lists_on(plan: AttentionPlan, device: torch.device) -> DeviceLists:

@@ -42,7 +42,7 @@ def fitting_registers(
 
 
 def kernel_arguments(q: Tensor, k: Tensor, v: Tensor, rate: float) -> dict[str, Any]:
-    """The numbers every kernel takes, by name, for rows of q, k, v and a rate of dropout."""
+    """The arguments every kernel takes, by name, for rows of q, k, v and a rate of dropout."""
     queries, heads, width = q.shape
     return {
         "stride_q": q.stride(0),

@@ -36,10 +36,10 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        *saved, random_bits = ctx.saved_tensors
+        q, k, v, out, lse, random_bits = ctx.saved_tensors
         run = summary_bwd if ctx.lists.one_query_each else ragged_bwd
         with torch.cuda.device_of(grad_out):
-            grads = run(*saved, grad_out.contiguous(), ctx.lists, random_bits, ctx.dropout)
+            grads = run(q, k, v, out, lse, grad_out.contiguous(), ctx.lists, random_bits, ctx.dropout)
         return *grads, None, None
 
 
@@ -71,15 +71,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, dropout: flo
 
 def fc_attention(
     tokens: tuple[Tensor, Tensor, Tensor],
-    summaries: tuple[Tensor, Tensor, Tensor] | None,
-    summary_kv_weight: Tensor | None,
+    summaries: tuple[Tensor, Tensor, Tensor],
+    summary_kv_weight: Tensor,
     layout: BarLayout,
     dropout: float = 0.0,
     place_summary_keys: PlaceKeys | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """As ``fc_attention.api`` says, of arguments that fit."""
-    if not layout.coarse:
-        return attention(*tokens, layout.token_plan, dropout), None
+) -> tuple[Tensor, Tensor]:
+    """As ``fc_attention.api`` says, of arguments that fit a coarse layout."""
     (q_x, k_x, v_x), (q_s, k_s, v_s) = tokens, summaries
     s = attention(q_s, torch.cat([k_s, k_x]), torch.cat([v_s, v_x]), layout.summary_plan, dropout)
     k2, v2 = summary_keys_and_values(s, summary_kv_weight, place_summary_keys)

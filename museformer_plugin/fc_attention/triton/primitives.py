@@ -2,7 +2,7 @@
 
 Names: ``i_`` program index, ``o_`` offsets, ``m_`` mask, ``b_`` a block in registers. Letters: H heads,
 D head width, BD the power of two that holds it, BM queries and BN keys of a tile. Tensors of rows are
-[rows, H, D] with a stride a row; numbers of a query (its log-sum-exp) are float32 [H, Q]. ``random_bits``
+[rows, H, D] with a stride a row; values of a query (its log-sum-exp) are float32 [H, Q]. ``random_bits``
 int32 [H, Q + K] are for dropout, those of the keys behind those of the queries.
 Exponents have base 2: ``scale`` is log2(e) / sqrt(D), and log-sum-exps are logarithms to base 2.
 """
@@ -22,7 +22,7 @@ INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 
 @triton.jit
 def row_pointers(ptr, b_row, stride, BD: tl.constexpr):
-    """Where the numbers of these rows lie: [rows, BD]."""
+    """Where the elements of these rows lie: [rows, BD]."""
     return ptr + b_row.to(tl.int64)[:, None] * stride + tl.arange(0, BD)[None, :]
 
 

@@ -32,7 +32,7 @@ song = Song(merge(tracks, roles, 0.0), [], [])
 check_encodable(song, SIX_TRACK)
 tokens = encode(song, SIX_TRACK)
 check_piece(tokens, SIX_TRACK)
-assert "i-14" in tokens and not len(GrammarErrors(SIX_TRACK).places(tokens))
+assert "i-14" in tokens and not len(GrammarErrors(SIX_TRACK).indices(tokens))
 assert [track.name for track in song_midi(song).instruments] == ["bells", "piano", "strings"]
 kinds = TokenKinds(SIX_TRACK)
 assert {kinds.names["track"][place] for place in kinds.kinds(tokens, 99)["track"]} == \

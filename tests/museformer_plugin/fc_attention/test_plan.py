@@ -187,14 +187,12 @@ def test_gradients_with_dropout_are_those_of_the_drawn_mask(windowed_plan):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_error_is_at_most_twice_that_of_eager_code(windowed_plan, dtype):
+def test_error_is_at_most_twice_that_of_eager_code(windowed_plan, dtype, assert_at_most_twice_the_error):
     low = random_rows(windowed_plan, dtype, width=16)
     exact = [rows.detach().double().requires_grad_() for rows in low]
     dense = by_mask(windowed_plan)
     truth, eager = with_gradients(dense, exact), with_gradients(dense, low)
-    for found, coarse, expected in zip(with_gradients(by_us(windowed_plan), low), eager, truth):
-        error, allowed = ((part.double() - expected).abs().max() for part in (found, coarse))
-        assert error <= 2 * allowed + 64 * torch.finfo(torch.float32).eps * max(1.0, expected.abs().max())
+    assert_at_most_twice_the_error(with_gradients(by_us(windowed_plan), low), eager, truth)
 
 
 def test_arguments_that_do_not_fit():

@@ -68,37 +68,32 @@ def moved(inputs, **options):
     return tuple(leaves[:3]), tuple(leaves[3:6]), leaves[6]
 
 
-def assert_at_most_twice_the_error_of_eager_code(inputs, layout, device):
-    """Against float64; where eager code happens to be exact, sums of 64 terms in float32 are allowed."""
-    on_device = moved(inputs, device=device)
-    truth = outputs_and_gradients(reference, moved(inputs, dtype=torch.float64), layout)
-    eager = outputs_and_gradients(reference, on_device, layout)
-    found = outputs_and_gradients(kernels, on_device, layout)
-    for number, (exact, coarse, ours) in enumerate(zip(truth, eager, found, strict=True)):
-        assert ours.dtype == coarse.dtype
-        if ours.numel():
-            error, allowed = ((part.double().cpu() - exact).abs().max() for part in (ours, coarse))
-            rounding = 64 * torch.finfo(torch.float32).eps * max(1.0, exact.abs().max())
-            assert error <= 2 * allowed + rounding, f"result {number}: {error} against {allowed}"
+@pytest.fixture
+def check_kernels(attend, device, assert_at_most_twice_the_error):
+    """A function from inputs and a layout to the assertion that kernels are about as exact as eager code."""
+
+    def check(inputs, layout):
+        on_device = moved(inputs, device=device)
+        truth = outputs_and_gradients(reference, moved(inputs, dtype=torch.float64), layout)
+        eager = outputs_and_gradients(reference, on_device, layout)
+        assert_at_most_twice_the_error(outputs_and_gradients(kernels, on_device, layout), eager, truth)
+
+    return check
 
 
-@pytest.mark.usefixtures("attend")
-def test_outputs_and_gradients(case, draw_inputs, device):
+def test_outputs_and_gradients(case, draw_inputs, check_kernels):
     layout, heads, width = case
-    inputs = draw_inputs(layout, heads, width, torch.float32)
-    assert_at_most_twice_the_error_of_eager_code(inputs, layout, device)
+    check_kernels(draw_inputs(layout, heads, width, torch.float32), layout)
 
 
-@pytest.mark.usefixtures("attend")
 @pytest.mark.parametrize(
     ("dtype", "width"),
     [(torch.bfloat16, 16), (torch.bfloat16, 64), (torch.float16, 24), (torch.float16, 128)],
     ids=lambda value: str(value).removeprefix("torch."),
 )
-def test_half_precision(piece_of, draw_inputs, device, dtype, width):
+def test_half_precision(piece_of, draw_inputs, check_kernels, dtype, width):
     layout = BarLayout.build([piece_of([3, 66, 1, 20, 2, 2, 9]), piece_of([5, 4], False)], (1, 2))
-    inputs = draw_inputs(layout, 2, width, dtype)
-    assert_at_most_twice_the_error_of_eager_code(inputs, layout, device)
+    check_kernels(draw_inputs(layout, 2, width, dtype), layout)
 
 
 @pytest.mark.usefixtures("attend")
