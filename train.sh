@@ -31,7 +31,7 @@ none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment
   PIECES_PER_BATCH=1        pieces, or windows, of one forward and backward
   SAVE_DIR=checkpoints
   SAVE_EVERY=1000           updates between checkpoints; the last two, the best and the last are kept
-  STRUCTURE_BARS=1,2,4,8,12,16,24,32
+  STRUCTURE_BARS=1,2,4,8,12,16,24,32   of Museformer
   SEED=1
   NUM_WORKERS=2             processes that prepare batches
 
@@ -124,7 +124,7 @@ echo "train.sh: $recipe recipe, $arch, $pieces_per_update $([[ $recipe == fast ]
 
 exec "$here/.venv/bin/fairseq-train" "$data_bin" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling \
-    --arch "$arch" --structure-bars "${STRUCTURE_BARS:-1,2,4,8,12,16,24,32}" \
+    --arch "$arch" ${STRUCTURE_BARS:+--structure-bars="$STRUCTURE_BARS"} \
     --dropout "$dropout" --attention-dropout "$dropout" --weight-decay "${WEIGHT_DECAY:-0.01}" \
     --criterion cross_entropy "${recipe_options[@]}" \
     --batch-size "$pieces_per_batch" --update-freq "$((pieces_per_update / at_once))" \

@@ -72,7 +72,7 @@ def _is_broken_checkpoint(error: BaseException) -> bool:
 
 def _is_other_model(error: BaseException) -> bool:
     text = str(error)
-    return "loading state_dict for Museformer" in text or text.startswith("Cannot load model parameters")
+    return "loading state_dict for " in text or text.startswith("Cannot load model parameters")
 
 
 def _sentence_of_worker(error: BaseException) -> str | None:

@@ -34,7 +34,7 @@ TICKS_PER_QUARTER = 480
 TICKS_PER_POSITION = TICKS_PER_QUARTER // POSITIONS_PER_QUARTER
 
 # What a token means does not depend on the representation, so all ids of the larger dictionary are read.
-_HIGHEST_ID = {letter: max(ids) for letter, ids in GENERAL.entries if ids}
+_HIGHEST_ID = {letter: max(ids) for letter, ids in (*SIX_TRACK.entries, *GENERAL.entries) if ids}
 # Tokens after which the order of notes begins anew cut off a note that is being spelled.
 _CUT_NOTES = {letter for family in FAMILIES if family.order is Order.FALLS for letter in family.since}
 
