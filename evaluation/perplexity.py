@@ -18,6 +18,7 @@ import museformer_plugin  # noqa: F401  (registers the task and the model)
 from data_prep.command import CommandError
 from evaluation.bootstrap import Bootstrap, Estimate
 from museformer_plugin.errors import sentence_for
+from museformer_plugin.models.any_fairseq import facts_of
 
 LENGTHS = (1024, 5120, 10240)  # tokens, as the paper reports
 
@@ -76,7 +77,7 @@ def load_model(checkpoint: Path, data_bin: Path) -> Model:
         "checkpoint": str(checkpoint),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "updates": updates,
-        "architecture": model.decoder.facts(),
+        "architecture": facts_of(model),
         "training_seed": int(cfg.common.seed),
     }
     return Model(model, task, facts)

@@ -95,7 +95,6 @@ _SIGNS = {
     "loaded state dict has a different number of parameter groups": _OTHER_OPTIMIZER,
     "Cannot resume training due to dataloader mismatch": "The checkpoint stopped in an epoch of other batches than "
     "these options make: pass --reset-dataloader to begin an epoch of the new ones, or the same options as before.",
-    "tokens_per_sample": "--context-window is not offered: pieces are evaluated whole, with all their context.",
 }
 
 

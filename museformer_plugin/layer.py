@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .fc_attention import BarCache
 from .packed_weights import Packable, PackableLinear
 from .rotary import normalise, turn
 
@@ -82,12 +81,12 @@ class BarAwareLayer(nn.Module):
             matrix.weight.param_group = HiddenMatrices()
 
     def step(
-        self, x: Tensor, cache: BarCache, layer: int, places: Tensor, visible: Tensor | None, by: Tensor | None = None
+        self, x: Tensor, cache: Any, layer: int, places: Tensor, visible: Tensor | None, by: Tensor | None = None
     ) -> Tensor:
         """One new token of every stream, x [B, D] -> [B, D].
 
-        ``layer`` is this layer's place in ``cache``; for ``places`` and ``visible`` see there. ``by`` is what queries
-        and keys are turned by.
+        ``layer`` is this layer's place in ``cache``, an ``AttentionCache``; for ``places`` and ``visible`` see there.
+        ``by`` is what queries and keys are turned by.
         """
         q, k, v = self.qkv(x, self.projections.token_bias, by)
         return self.finish(x, cache.attend(layer, q, k, v, places, visible))

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from .errors import UserError
 from .family_temperatures import FamilyTemperatures, parse_temperatures
 from .generation_options import check_generation
 from .generator import MuseformerGenerator
+from .models.any_fairseq import writing_model
 from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
 from .sampling import SamplingOptions
@@ -80,6 +81,12 @@ class MuseformerTaskConfig(FairseqDataclass):
             "pitch=0.7,duration=0.7; the choice between families stays as it is"
         },
     )
+    # fairseq's own language models read these three of the task
+    tokens_per_sample: int = field(
+        default=20480, metadata={"help": "longest piece of fairseq's own models, whose positions are counted in tokens"}
+    )
+    max_target_positions: Optional[int] = field(default=None, metadata={"help": "the same, where it is another"})
+    add_bos_token: bool = field(default=False, metadata={"help": "for fairseq's own models; has no effect here"})
     no_grammar: bool = field(default=False, metadata={"help": "let data and generated pieces leave the token grammar"})
     dataset_impl: Any = II("dataset.dataset_impl")
     train_subset: str = II("dataset.train_subset")
@@ -114,7 +121,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqModel:
         """Build the model, and remember how the data workers make what it needs of a batch."""
         model = super().build_model(cfg, from_checkpoint)
-        self._inputs = model.decoder.inputs
+        self._inputs = getattr(model.decoder, "inputs", None)  # fairseq's own models need none
         self._trains = not from_checkpoint  # fairseq loads models so for everything else
         return model
 
@@ -305,7 +312,11 @@ class MuseformerLanguageModelingTask(FairseqTask):
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
         rules = PieceRules(self.families, args.min_len, args.max_len_b, not self.cfg.no_grammar)
         return MuseformerGenerator(
-            models[0].decoder, options, rules, pieces_per_prompt=args.beam, at_once=self.cfg.streams
+            writing_model(models[0], self.families),
+            options,
+            rules,
+            pieces_per_prompt=args.beam,
+            at_once=self.cfg.streams,
         )
 
     def max_positions(self) -> None:

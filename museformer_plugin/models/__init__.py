@@ -4,4 +4,4 @@
 share.
 """
 
-from . import full_attention, museformer  # noqa: F401  (registers them)
+from . import full_attention, longformer, museformer, sparse_transformer  # noqa: F401  (registers them)

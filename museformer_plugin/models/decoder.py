@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..embedding import BarAwareEmbedding, PreviousTokens
-from ..fc_attention import BarCache, PieceBars
+from ..fc_attention import PieceBars
 from ..layer import BarAwareLayer
 from ..packed_weights import PackableLinear
 from ..positions import Positions
@@ -24,7 +24,7 @@ from ..rotary import RotaryPositions
 from ..stream_positions import StreamPositions
 from ..token_families import TokenFamilies
 from .options import BarAwareConfig
-from .protocol import BatchInputs, MakeInputs
+from .protocol import AttentionCache, BatchInputs, MakeInputs
 
 _STATE = "museformer_streams"
 _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
@@ -40,7 +40,7 @@ class Streams:
     padding where there are fewer.
     """
 
-    def __init__(self, cache: BarCache, positions: StreamPositions, latest: np.ndarray) -> None:
+    def __init__(self, cache: AttentionCache, positions: StreamPositions, latest: np.ndarray) -> None:
         self.cache = cache
         self.positions = positions
         self.latest = latest
@@ -215,7 +215,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
         token_rows: Tensor,
         summary_rows: Tensor | None,
         upcoming: Sequence[Sequence[int]] | None,
-    ) -> BarCache:
+    ) -> AttentionCache:
         """The state of attention behind prompts, from what ``keep`` received: rows [L, 2, H, n, Dh]."""
         raise NotImplementedError
 
@@ -246,7 +246,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
             self.end_bar(cache, stream, int(positions.bars[stream]))
         return logits
 
-    def _step(self, inputs: Tensor, cache: BarCache) -> Tensor:
+    def _step(self, inputs: Tensor, cache: AttentionCache) -> Tensor:
         """Logits [B, V] from int64 [3 K + 6, B].
 
         Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the onsets,
@@ -262,7 +262,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
             x = layer.step(x, cache, number, places, visible, by)
         return self.output_projection(self.final_norm(x))
 
-    def end_bar(self, cache: BarCache, stream: int, number: int) -> None:
+    def end_bar(self, cache: AttentionCache, stream: int, number: int) -> None:
         """What happens when a stream has completed the bar of this number."""
 
     def _read_on(self, prev_output_tokens: Tensor, incremental_state: dict[str, Any]) -> Tensor:

@@ -40,6 +40,40 @@ class BatchInputs(Protocol):
 MakeInputs = Callable[[Sequence[np.ndarray], Sequence[PieceBars]], BatchInputs]
 
 
+class AttentionCache(Protocol):
+    """What a ``BarAwareDecoder`` needs of its attention's state, such as ``BarCache``.
+
+    A step is ``begin_step``, ``visible``, then ``attend`` once per layer, then ``end_step``. Where ``padded``, nothing
+    in between depends on the host but ``address`` and ``shape``, so that a step can be recorded.
+    """
+
+    padded: bool
+
+    def begin_step(self) -> np.ndarray:
+        """Let there be memory for one more token of every stream; where they go, int64 [B]."""
+        ...
+
+    def visible(self, positions: Tensor) -> Tensor | None:
+        """For ``attend``, from what ``begin_step`` returned."""
+        ...
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Any) -> Tensor:
+        """Add the new tokens' keys and values, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
+        ...
+
+    def end_step(self) -> None:
+        """Every stream has one more token."""
+        ...
+
+    def select(self, indices: Sequence[int]) -> None:
+        """As of ``DecodingState``."""
+        ...
+
+    def put(self, index: int, entering: Any) -> None:
+        """As of ``DecodingState``."""
+        ...
+
+
 class DecodingState(Protocol):
     """A batch of pieces being written, each a stream."""
 

@@ -15,8 +15,10 @@ from data_prep.tokens.grammar import GrammarState
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.convert_checkpoint import convert_options, convert_parameters, read_original
 from museformer_plugin.models.full_attention import FullAttentionDecoder
+from museformer_plugin.models.longformer import LongformerConfig, LongformerDecoder
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
 from museformer_plugin.models.options import BarAwareConfig
+from museformer_plugin.models.sparse_transformer import SparseTransformerConfig, SparseTransformerDecoder
 from museformer_plugin.token_families import TokenFamilies
 
 TINY = {
@@ -27,6 +29,17 @@ TINY = {
     "token_embed_dim": 12,
     "bar_embed_dim": 8,
     "beat_embed_dim": 6,
+}
+# By name: options, decoder, what is small enough for small pieces.
+ARCHITECTURES = {
+    "museformer": (MuseformerConfig, MuseformerDecoder, {"structure_bars": "1,2,4"}),
+    "full_attention": (BarAwareConfig, FullAttentionDecoder, {}),
+    "longformer": (LongformerConfig, LongformerDecoder, {"window": 20}),
+    "sparse_transformer": (
+        SparseTransformerConfig,
+        SparseTransformerDecoder,
+        {"sparse_stride": 11, "sparse_expressivity": 3},
+    ),
 }
 
 
@@ -104,11 +117,8 @@ def build_decoder():
 
     def build(name="six_track", seed=0, dtype=torch.float64, architecture="museformer", **options):
         torch.manual_seed(seed)
-        if architecture == "full_attention":
-            decoder = FullAttentionDecoder(BarAwareConfig(**{**TINY, **options}), _dictionary_of(name))
-        else:
-            cfg = MuseformerConfig(**{**TINY, "structure_bars": "1,2,4", **options})
-            decoder = MuseformerDecoder(cfg, _dictionary_of(name))
+        config, decoder_class, defaults = ARCHITECTURES[architecture]
+        decoder = decoder_class(config(**{**TINY, **defaults, **options}), _dictionary_of(name))
         for parameter in decoder.parameters():  # biases are made 0, which would hide what is done with them
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.5)

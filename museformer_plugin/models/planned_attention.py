@@ -1,0 +1,110 @@
+"""What architectures share whose attention is fixed by where tokens lie in their piece: plans of our operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from ..fc_attention import AttentionPlan, PieceBars, attention
+from ..fc_attention.gathering_cache import GatheringCache, SeenByHeads
+from ..layer import BarAwareLayer
+from ..positions import Positions
+from ..token_families import TokenFamilies
+from .decoder import BarAwareDecoder, Keep
+from .options import BarAwareConfig, check_options
+
+
+class HeadPlan(NamedTuple):
+    """Who sees whom in ``heads``; where there is an ``order``, int64 [T], the plan's rows are the tokens in it."""
+
+    heads: slice
+    plan: AttentionPlan
+    order: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class PlannedInputs:
+    """``plans`` of the heads in their order; ``positions`` NumPy [T]; ``lengths`` of the pieces."""
+
+    plans: tuple[HeadPlan, ...]
+    positions: Positions
+    lengths: list[int]
+
+
+# From the lengths of pieces laid end to end.
+MakePlans = Callable[[Sequence[int]], tuple[HeadPlan, ...]]
+
+
+def make_inputs(
+    families: TokenFamilies, make_plans: MakePlans, pieces: Sequence[np.ndarray], bars: Sequence[PieceBars]
+) -> PlannedInputs:
+    """``MakeInputs`` but for the first two arguments."""
+    lengths = [len(piece) for piece in pieces]
+    positions = Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)])
+    return PlannedInputs(make_plans(lengths), positions, lengths)
+
+
+class PlannedLayer(BarAwareLayer):
+    """Attention by plans, and feed-forward."""
+
+    def forward(
+        self, x: Tensor, plans: tuple[HeadPlan, ...], by: Tensor | None = None, keep: Keep | None = None
+    ) -> Tensor:
+        """Tokens x [T, D] -> [T, D]; ``keep`` receives keys and values [T, 2, H, Dh]."""
+        qkv = self.qkv(x, self.projections.token_bias, by)
+        if keep is not None:
+            keep(torch.stack(qkv[1:], 1), None)
+        dropout = self.attention_dropout if self.training else 0.0
+        attended = []
+        for heads, plan, order in plans:
+            rows = [part[:, heads] for part in qkv]
+            if order is None:
+                attended.append(attention(*rows, plan, dropout))
+                continue
+            index = torch.from_numpy(order).to(x.device)
+            found = attention(*(part[index] for part in rows), plan, dropout)
+            attended.append(torch.empty_like(found).index_copy(0, index, found))
+        return self.finish(x, torch.cat(attended, dim=1))
+
+
+class PlannedDecoder(BarAwareDecoder):
+    """Raises UserError for options that do not fit together.
+
+    Args:
+        make_plans: it goes to the data workers, so that it is to be pickled.
+        seen: what the query of one row sees by the same plans.
+    """
+
+    def __init__(
+        self, cfg: BarAwareConfig, dictionary: Dictionary, make_plans: MakePlans, seen: Sequence[SeenByHeads]
+    ) -> None:
+        check_options(cfg)
+        families = TokenFamilies(dictionary)
+        super().__init__(cfg, dictionary, families, PlannedLayer, partial(make_inputs, families, make_plans))
+        self._seen = seen
+
+    def run_layers(self, x: Tensor, inputs: PlannedInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
+        """See ``BarAwareDecoder``."""
+        for layer in self.layers:
+            x = self.run_layer(layer, x, inputs.plans, by, keep)
+        return x
+
+    def begin_cache(
+        self,
+        bars: Sequence[PieceBars],
+        token_rows: Tensor,
+        summary_rows: Tensor | None,
+        upcoming: Sequence[Sequence[int]] | None,
+    ) -> GatheringCache:
+        """See ``BarAwareDecoder``."""
+        cache = GatheringCache(self._seen)
+        for rows in token_rows.split([piece.num_tokens for piece in bars], dim=3):
+            cache.add_stream(rows)
+        return cache
