@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..token_families import TokenFamilies
 from .protocol import BarAwareModel
+
+# fairseq keeps the options of its older models, such as lstm_lm, in one of these, which holds plain values alone
+torch.serialization.add_safe_globals([Namespace])
 
 
 class OwnStates:

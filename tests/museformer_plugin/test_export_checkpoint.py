@@ -184,7 +184,7 @@ def test_the_same_dictionary_may_be_there(trained, run_export, tmp_path):
         ({"model": {}}, "is not a checkpoint that fairseq-train wrote for a Museformer"),
         ({"model": {}, "cfg": {"model": {"_name": "transformer_lm"}}}, "fairseq-train wrote for a Museformer"),
         (
-            {"model": {}, "cfg": {"model": {"structure_bars": "1"}}},
+            {"model": {}, "cfg": {"model": {"_name": "museformer_tiny"}}},
             "has 0 dictionary entries, neither those of six_track nor of general",
         ),
     ],
