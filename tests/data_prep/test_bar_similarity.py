@@ -159,6 +159,7 @@ def test_batches_do_not_change_anything(monkeypatch):
         "b-1",
         "p-60 d-12",
         "t-30 o-0 i-80 p-60 d-12 v-3 b-1 nonsense \u00e9 p-1234 p-6x -- b-1 t-30 i-80 p-60 d-12 v-3",
+        "t-30 o-4 i-80 p-60 d-12 v-3 b-1 t-30 p-62 d-12 v-3 b-1",
         "t-30 o-0 p-60 p-61 d-12 v-3 v-4 b-1 d-12 v-3 b-1 o-4 i-80 p-61 d-12 v-3",
     ],
 )

@@ -289,10 +289,11 @@ def test_every_parameter_learns_from_a_batch(build_decoder, read_piece):
     assert all(parameter.grad.any() for parameter in decoder.parameters())
 
 
-def test_dropout_acts_in_training_alone(build_decoder, read_piece):
+@pytest.mark.parametrize("architecture", ["museformer", "full_attention"])
+def test_dropout_acts_in_training_alone(build_decoder, read_piece, architecture):
     tokens = read_piece("six_track", bars=3, seed=0)
     for rates in ({"dropout": 0.5, "attention_dropout": 0}, {"dropout": 0, "attention_dropout": 0.5}):
-        decoder = build_decoder(**rates)
+        decoder = build_decoder(architecture=architecture, **rates)
         assert torch.equal(logits_of(decoder, tokens), logits_of(decoder, tokens))
         decoder.train()
         assert not torch.equal(logits_of(decoder, tokens), logits_of(decoder, tokens))

@@ -130,6 +130,14 @@ def test_merge_puts_notes_on_the_grid_and_drops_doubles():
     assert assign_roles(tracks, features_of(tracks), [doubled])[2] == MELODY
 
 
+def test_of_doubled_notes_the_longest_stays_then_the_loudest():
+    tracks = [
+        Track(number, 0, "", np.array([(0.0, end, 60, velocity)]))
+        for number, (end, velocity) in enumerate([(6, 100), (12, 50), (12, 70)])
+    ]
+    assert merge(tracks, dict.fromkeys(range(3), PIANO), 0.0).tolist() == [[0, 12, 60, 70, PIANO]]
+
+
 @pytest.mark.parametrize("number", range(1, 24))
 def test_the_melody_of_the_example_songs(number, tmp_path):
     """With names hidden and programs that say nothing."""
