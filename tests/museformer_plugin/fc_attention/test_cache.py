@@ -158,7 +158,7 @@ def test_the_buffer_grows_without_losing_a_row(piece_of, new_cache):
     expected = piece.expected()
     for place in range(2, piece.bars.num_tokens):
         found = step(cache, [piece], [place])
-    torch.testing.assert_close(found[:, 0], expected[:, -1], rtol=0, atol=1e-12)
+        torch.testing.assert_close(found[:, 0], expected[:, place], rtol=0, atol=1e-12)
 
 
 def test_select_repeats_drops_and_reorders(piece_of, new_cache):
