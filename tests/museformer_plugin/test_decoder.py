@@ -229,6 +229,20 @@ def test_selected_streams_go_on_by_themselves(build_decoder, read_piece, variant
 
 
 @torch.no_grad()
+def test_a_stream_takes_the_place_of_another(build_decoder, read_piece, variant):
+    decoder = build_decoder(**variant)
+    old, other, new = (read_piece("six_track", bars=4, seed=seed) for seed in (1, 2, 3))
+    expected = [logits_of(decoder, piece) for piece in (new, other)]
+    _, streams = decoder.read_prompts([old[:9], other[:9]])
+    _, entering = decoder.read_prompts([new[:20]])
+    streams.put(0, entering)
+    for place in range(9, min(len(other), len(new) - 11)):
+        found = decoder.step(torch.stack([new[place + 11], other[place]]), streams)
+        torch.testing.assert_close(found[0], expected[0][place + 11], rtol=0, atol=1e-11)
+        torch.testing.assert_close(found[1], expected[1][place], rtol=0, atol=1e-11)
+
+
+@torch.no_grad()
 def test_incremental_protocol_of_fairseq(build_decoder, read_piece):
     """Growing prefixes, one token or several at a time, reordered in between."""
     decoder = build_decoder()

@@ -82,6 +82,27 @@ def test_positions_one_by_one_are_those_of_the_whole(families_of, read_piece, na
             np.testing.assert_array_equal(found, np.stack([rows[:, place] for rows in whole], axis=1))
 
 
+def test_streams_keep_the_numbers_of_their_bars_to_come(families_of, read_piece):
+    """Where they change places and where another takes the place of one."""
+    families = families_of("six_track")
+    piece = read_piece("six_track", bars=8, seed=1).numpy()
+    bars = replace(families.piece_bars(piece), numbers=np.array([4, 4, 1, 9, 2, 3, 3, 7]))
+    whole = np.stack(families.positions(piece, bars))
+    read = families.piece_bars(piece[:5])
+    told = [4, 1, 9, 2, 3, 3, 7]
+
+    def streams(*upcoming):
+        of_each = [replace(read, numbers=bars.numbers[: len(read.starts)])] * len(upcoming)
+        return StreamPositions(families, [piece[:5]] * len(upcoming), of_each, upcoming)
+
+    positions = streams(told, [], [])
+    positions.select([1, 0])
+    positions.put(0, streams(told))
+    for place in range(5, len(piece)):
+        found = positions.advance(piece[[place, place]])
+        np.testing.assert_array_equal(found, whole[:, [place, place]])
+
+
 @pytest.mark.parametrize(
     ("text", "starts", "num_complete"),
     [

@@ -126,9 +126,10 @@ def test_bars_go_on_one_by_one(piece_of, new_cache):
             found += cache.bar_numbers.tolist()
             step(cache, [piece], [place])
         assert found + cache.bar_numbers.tolist() == [*piece.layout.bar_ids[prompt:], 9]
-    cache = new_cache((1,), True)
-    cache.add_stream(*piece.prompt(1, piece_of)[:3])
-    assert cache.bar_numbers.tolist() == [1]
+    cache = new_cache((1,), True, expected=2)
+    for prompt in (1, piece.bars.num_tokens):
+        cache.add_stream(*piece.prompt(prompt, piece_of)[:3])
+    assert cache.bar_numbers.tolist() == [1, 9]
 
 
 @pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
