@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from fairseq.data import Dictionary
 
 from data_prep.tokens.grammar import check_piece
 from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 from museformer_plugin.errors import UserError
+from museformer_plugin.positions import Positions
 from museformer_plugin.stream_positions import StreamPositions
 from museformer_plugin.token_families import TokenFamilies
 
@@ -80,6 +82,15 @@ def test_positions_one_by_one_are_those_of_the_whole(families_of, read_piece, na
         for place in range(start, min(steps, start + 30)):
             found = positions.advance(np.array([piece[place] for piece in pieces]))
             np.testing.assert_array_equal(found, np.stack([rows[:, place] for rows in whole], axis=1))
+
+
+@pytest.mark.parametrize("name", ["six_track", "general"])
+def test_summaries_stand_where_their_bars_begin(families_of, read_piece, name):
+    families = families_of(name)
+    piece = read_piece(name, bars=6, seed=0).numpy()
+    bars = families.piece_bars(piece)
+    of_first_tokens = np.stack(families.positions(piece, bars))[:, bars.starts]
+    np.testing.assert_array_equal(torch.stack(Positions.of_bars(torch.from_numpy(bars.bar_numbers))), of_first_tokens)
 
 
 def test_streams_keep_the_numbers_of_their_bars_to_come(families_of, read_piece):
