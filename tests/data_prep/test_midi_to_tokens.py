@@ -82,10 +82,10 @@ def test_golden_songs_through_the_command(golden, tmp_path, run_module, name):
         assert rejected["synth_inst_all128.mid"].startswith("other instruments: program 5, 10, 15, 20, 30 ...")
 
 
-def test_options_reach_the_encoder(songs, tmp_path, golden):
-    options = [*GENERAL, "--original-key", "--keep-empty-bars"]
-    assert main([str(songs), str(tmp_path / "t"), *options]) == 0
-    form = golden / "encode" / "general__original_key__keep_empty_bars"
+@pytest.mark.parametrize("options", [["--original-key"], ["--original-key", "--keep-empty-bars"]], ids=len)
+def test_options_reach_the_encoder(songs, tmp_path, golden, options):
+    assert main([str(songs), str(tmp_path / "t"), *GENERAL, *options]) == 0
+    form = golden / "encode" / "__".join(["general", *(option[2:].replace("-", "_") for option in options)])
     assert (tmp_path / "t" / "jig.txt").read_text() == (form / "synth_ts_6_8.txt").read_text()
 
 

@@ -313,6 +313,19 @@ def test_dropout_acts_in_training_alone(build_decoder, read_piece, architecture)
         assert not torch.equal(logits_of(decoder, tokens), logits_of(decoder, tokens))
 
 
+def test_dropout_reaches_embeddings_and_both_branches(build_decoder, read_piece):
+    """Where all is dropped nothing comes through, of summaries neither."""
+    decoder = build_decoder(dropout=0, attention_dropout=0).train()
+    decoder.dropout = 1.0
+    decoder(read_piece("six_track", bars=6, seed=0)[None])[0].square().sum().backward()
+    assert decoder.output_projection.weight.grad.any()
+    assert not any(parameter.grad.any() for parameter in decoder.embedding.parameters())
+    rows = torch.randn(2, 5, 16, dtype=torch.float64)
+    for layer in decoder.layers:
+        layer.dropout = 1.0
+        assert torch.equal(layer.finish(rows[0], rows[1].view(5, 2, 8)), rows[0])
+
+
 def test_positions_have_no_end(build_decoder):
     decoder = build_decoder()
     ends = torch.full((3001,), decoder.families.end_of_bar)

@@ -122,6 +122,17 @@ def test_the_end_may_come_from_the_least_length_on(decoders):
         assert (allowed.sum(dim=1) > 1).all()
 
 
+def test_a_piece_without_room_for_a_bar_more_ends_though_it_is_too_short(decoders):
+    families = decoders["six_track"].families
+    dictionary = families.dictionary
+    pieces = [[dictionary.index(word) for word in ["t-3", "b-1"] * bars] for bars in (3, 4)]
+    grammar = StreamGrammar(families, [GrammarState(families.representation)] * 2, torch.device("cpu"))
+    allowed = PieceRules(families, 10, 10).allowed(pieces, grammar, torch.zeros(2, len(dictionary)))
+    assert not allowed[0, dictionary.eos()]
+    assert allowed[0, dictionary.index("t-3")]
+    assert allowed[1].nonzero().tolist() == [[dictionary.eos()]]
+
+
 def test_without_the_grammar_anything_may_come(write):
     (pieces,), _ = write("six_track", [["p-60"]], streams=20, options=ANY, max_len=60, grammar=False)
     families = {word.partition("-")[0] for words in pieces for word in words[1:-1]}

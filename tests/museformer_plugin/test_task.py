@@ -192,9 +192,9 @@ def test_the_generator_follows_the_options(set_up, build_decoder):
     generator = set_up(streams=2).build_generator([model], options)
     assert isinstance(generator, MuseformerGenerator)
     assert (generator.pieces_per_prompt, generator.at_once) == (3, 2)
-    assert (generator.min_len, generator.max_len) == (5, 50)
-    assert (generator.options.topk, generator.options.temperature, generator.grammar) == (8, 0.9, True)
-    assert not set_up(no_grammar=True).build_generator([model], generation()).grammar
+    assert (generator.rules.min_len, generator.rules.max_len) == (5, 50)
+    assert (generator.options.topk, generator.options.temperature, generator.rules.grammar) == (8, 0.9, True)
+    assert not set_up(no_grammar=True).build_generator([model], generation()).rules.grammar
 
 
 @pytest.mark.parametrize(
