@@ -499,7 +499,7 @@ FAULTS = (
         "museformer_plugin/task.py",
         "first_update=self._train_batches.updates if self._train_batches else 0,",
         "first_update=0,",
-        "museformer_plugin/test_task.py museformer_plugin/test_window_batches.py",
+        "museformer_plugin/test_task.py::test_windows_of_an_epoch_go_on_from_those_before",
     ),
     Fault(
         "museformer_plugin/task.py",

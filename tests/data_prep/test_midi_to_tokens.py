@@ -83,10 +83,12 @@ def test_golden_songs_through_the_command(golden, tmp_path, run_module, name):
 
 
 @pytest.mark.parametrize("options", [["--original-key"], ["--original-key", "--keep-empty-bars"]], ids=len)
-def test_options_reach_the_encoder(songs, tmp_path, golden, options):
-    assert main([str(songs), str(tmp_path / "t"), *GENERAL, *options]) == 0
+def test_options_reach_the_encoder(tmp_path, golden, options):
+    (tmp_path / "midi").mkdir()
+    shutil.copy(golden / "encode" / "midi" / "synth_empty_bars_lead_6t.mid", tmp_path / "midi" / "late.mid")
+    assert main([str(tmp_path / "midi"), str(tmp_path / "t"), *GENERAL, *options]) == 0
     form = golden / "encode" / "__".join(["general", *(option[2:].replace("-", "_") for option in options)])
-    assert (tmp_path / "t" / "jig.txt").read_text() == (form / "synth_ts_6_8.txt").read_text()
+    assert (tmp_path / "t" / "late.txt").read_text() == (form / "synth_empty_bars_lead_6t.txt").read_text()
 
 
 @pytest.mark.parametrize(

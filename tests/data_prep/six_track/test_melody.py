@@ -76,7 +76,7 @@ def test_names_help_only_when_they_are_looked_at():
 def test_instruments_that_take_turns_share_the_melody():
     turns = [tune(1, bars=range(4, 16)), chords(2, bars=range(32)), tune(3, instrument=66, bars=range(16, 28))]
     assert sorted(chosen(turns)) == [1, 3]
-    assert len(chosen([*turns, tune(4, instrument=66, bars=range(16, 28))])) == 2
+    assert sorted(chosen([*turns, tune(4, bars=range(4, 16))])) == [1, 3]
     together = [tune(1, bars=range(4, 16)), chords(2, bars=range(32)), tune(3, instrument=66, bars=range(4, 16))]
     assert len(chosen(together)) == 1
 
