@@ -4,10 +4,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from museformer_plugin import layer, packed_weights
+from museformer_plugin import packed_weights
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention.reference import fc_attention_reference
 from museformer_plugin.generator import MuseformerGenerator
+from museformer_plugin.models import museformer
 from museformer_plugin.models.museformer import MuseformerLanguageModel
 from museformer_plugin.packed_weights import pack_weights
 from museformer_plugin.piece_rules import PieceRules
@@ -49,7 +50,7 @@ def by_definition(tokens, summaries, weight, layout, dropout, place_summary_keys
 @torch.no_grad()
 def logits_by_definition(decoder, pieces, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(layer, "fc_attention", by_definition)
+        patched.setattr(museformer, "fc_attention", by_definition)
         return [decoder(piece[None])[0][0].double() for piece in pieces]
 
 
