@@ -159,6 +159,7 @@ def test_batches_do_not_change_anything(monkeypatch):
         "b-1",
         "p-60 d-12",
         "t-30 o-0 i-80 p-60 d-12 v-3 b-1 nonsense \u00e9 p-1234 p-6x -- b-1 t-30 i-80 p-60 d-12 v-3",
+        "t-30 o-4 i-80 p-60 d-12 v-3 b-1 t-30 p-62 d-12 v-3 b-1",
         "t-30 o-0 p-60 p-61 d-12 v-3 v-4 b-1 d-12 v-3 b-1 o-4 i-80 p-61 d-12 v-3",
     ],
 )
@@ -183,7 +184,12 @@ def test_the_command(tmp_path, capsys):
     assert "8 pieces" in shown and "--structure-bars " in shown and "the paper's" in shown
     assert (tmp_path / "l.png").read_bytes().startswith(b"\x89PNG")
     assert main([str(tokens), "--track", "all", "--max-distance", "5", "--per-piece"]) == 0
-    assert "\n   5 " in capsys.readouterr().out
+    similarity = similarity_of_lines(song_lines(8), ["all"], 5)["all"]
+    pooled, per_piece = (
+        f"\n   5   {100 * curve[4]:7.2f} " for curve in (similarity.curve(), similarity.curve_per_piece())
+    )
+    shown = capsys.readouterr().out
+    assert per_piece in shown and pooled not in shown
 
 
 def test_nothing_to_compare_is_told(tmp_path, caplog):

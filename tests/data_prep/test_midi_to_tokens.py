@@ -81,11 +81,13 @@ def test_golden_songs_through_the_command(golden, tmp_path, run_module, name):
         assert rejected["synth_inst_all128.mid"].startswith("other instruments: program 5, 10, 15, 20, 30 ...")
 
 
-def test_options_reach_the_encoder(songs, tmp_path, golden):
-    options = [*GENERAL, "--original-key", "--keep-empty-bars"]
-    assert main([str(songs), str(tmp_path / "t"), *options]) == 0
-    form = golden / "encode" / "general__original_key__keep_empty_bars"
-    assert (tmp_path / "t" / "jig.txt").read_text() == (form / "synth_ts_6_8.txt").read_text()
+@pytest.mark.parametrize("options", [["--original-key"], ["--original-key", "--keep-empty-bars"]], ids=len)
+def test_options_reach_the_encoder(tmp_path, golden, options):
+    (tmp_path / "midi").mkdir()
+    shutil.copy(golden / "encode" / "midi" / "synth_empty_bars_lead_6t.mid", tmp_path / "midi" / "late.mid")
+    assert main([str(tmp_path / "midi"), str(tmp_path / "t"), *GENERAL, *options]) == 0
+    form = golden / "encode" / "__".join(["general", *(option[2:].replace("-", "_") for option in options)])
+    assert (tmp_path / "t" / "late.txt").read_text() == (form / "synth_empty_bars_lead_6t.txt").read_text()
 
 
 @pytest.mark.parametrize(

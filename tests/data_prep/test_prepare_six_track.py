@@ -1,5 +1,6 @@
 """The command: fates, resuming, shards, lists, limits."""
 
+import copy
 import os
 import random
 import re
@@ -85,6 +86,22 @@ def test_rules_can_be_left_out(wild, tmp_path):
     found = fates(tmp_path / "out")
     assert found["song_2.mid"] == found["the copy.mid"] == ACCEPTED and found["deep/synth_ts_6_8.mid"] != "metre"
     assert "metre" not in (tmp_path / "out" / "funnel.txt").read_text()
+
+
+def test_track_names_are_looked_at_unless_they_are_ignored(tmp_path):
+    midi = to_midi(compose_song(1, 1))
+    first = next(track for track in midi.instruments if track.name == "melody")
+    twin = copy.deepcopy(first)
+    first.name, twin.name = "harmony", "vocal"
+    for note in twin.notes:
+        note.pitch -= 2
+    midi.instruments.append(twin)
+    (tmp_path / "wild").mkdir()
+    midi.dump(str(tmp_path / "wild" / "song.mid"))
+    for name, options in (("vocal", []), ("harmony", ["--ignore-track-names"])):
+        assert main([str(tmp_path / "wild"), str(tmp_path / name), *options]) == 0
+        (row,) = read_report(tmp_path / name / REPORT)
+        assert row.melody.endswith(f" {name}")
 
 
 def test_general(wild, tmp_path):

@@ -136,3 +136,15 @@ def test_more_instruments_than_channels_are_told(tmp_path, caplog):
     (tmp_path / "x.txt").write_text(f"s-9 o-0 t-35 {tracks} b-1")
     assert decode_to(tmp_path, tmp_path / "x.txt") == 0
     assert "16 instruments share the 15 channels" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("semitones", "expected"), [(0, [126, 125, 2, 1]), (2, [116, 127, 4, 3]), (-2, [124, 123, 0, 11])]
+)
+def test_transposed_notes_stay_in_range_and_drums_where_they_are(tmp_path, semitones, expected):
+    notes = " ".join(f"p-{pitch} d-12 v-20" for pitch in (126, 125, 2, 1))
+    (tmp_path / "song.txt").write_text(f"t-35 o-0 i-80 {notes} i-128 p-164 d-12 v-20 b-1")
+    assert decode_to(tmp_path, tmp_path / "song.txt", options=["--transpose", str(semitones)]) == 0
+    melody, drums = MidiFile(str(tmp_path / "out" / "song.mid")).instruments
+    assert sorted(note.pitch for note in melody.notes) == sorted(expected)
+    assert [note.pitch for note in drums.notes] == [36]

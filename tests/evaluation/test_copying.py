@@ -26,6 +26,7 @@ def test_a_run_is_found_where_it_lies():
     training = [line(60, 61, 62), line(70, 71, 72, 73, 74)]
     assert longest(line(50, 71, 72, 73, 51), *training) == CopiedRun(3, bar=1, source=1, source_bar=1)
     assert longest(training[1], *training) == CopiedRun(5, 0, 1, 0)
+    assert longest(line(50, 70), *training) == CopiedRun(1, bar=1, source=1, source_bar=0)
     assert longest(line(50, 51), *training).length == 0
 
 

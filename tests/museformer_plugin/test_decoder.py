@@ -232,6 +232,20 @@ def test_selected_streams_go_on_by_themselves(build_decoder, read_piece, variant
 
 
 @torch.no_grad()
+def test_a_stream_takes_the_place_of_another(build_decoder, read_piece, variant):
+    decoder = build_decoder(**variant)
+    old, other, new = (read_piece("six_track", bars=4, seed=seed) for seed in (1, 2, 3))
+    expected = [logits_of(decoder, piece) for piece in (new, other)]
+    _, streams = decoder.read_prompts([old[:9], other[:9]])
+    _, entering = decoder.read_prompts([new[:20]])
+    streams.put(0, entering)
+    for place in range(9, min(len(other), len(new) - 11)):
+        found = decoder.step(torch.stack([new[place + 11], other[place]]), streams)
+        torch.testing.assert_close(found[0], expected[0][place + 11], rtol=0, atol=1e-11)
+        torch.testing.assert_close(found[1], expected[1][place], rtol=0, atol=1e-11)
+
+
+@torch.no_grad()
 def test_incremental_protocol_of_fairseq(build_decoder, read_piece):
     """Growing prefixes, one token or several at a time, reordered in between."""
     decoder = build_decoder()
@@ -292,13 +306,27 @@ def test_every_parameter_learns_from_a_batch(build_decoder, read_piece):
     assert all(parameter.grad.any() for parameter in decoder.parameters())
 
 
-def test_dropout_acts_in_training_alone(build_decoder, read_piece):
+@pytest.mark.parametrize("architecture", ["museformer", "full_attention"])
+def test_dropout_acts_in_training_alone(build_decoder, read_piece, architecture):
     tokens = read_piece("six_track", bars=3, seed=0)
     for rates in ({"dropout": 0.5, "attention_dropout": 0}, {"dropout": 0, "attention_dropout": 0.5}):
-        decoder = build_decoder(**rates)
+        decoder = build_decoder(architecture=architecture, **rates)
         assert torch.equal(logits_of(decoder, tokens), logits_of(decoder, tokens))
         decoder.train()
         assert not torch.equal(logits_of(decoder, tokens), logits_of(decoder, tokens))
+
+
+def test_dropout_reaches_embeddings_and_both_branches(build_decoder, read_piece):
+    """Where all is dropped nothing comes through, of summaries neither."""
+    decoder = build_decoder(dropout=0, attention_dropout=0).train()
+    decoder.dropout = 1.0
+    decoder(read_piece("six_track", bars=6, seed=0)[None])[0].square().sum().backward()
+    assert decoder.output_projection.weight.grad.any()
+    assert not any(parameter.grad.any() for parameter in decoder.embedding.parameters())
+    rows = torch.randn(2, 5, 16, dtype=torch.float64)
+    for layer in decoder.layers:
+        layer.dropout = 1.0
+        assert torch.equal(layer.finish(rows[0], rows[1].view(5, 2, 8)), rows[0])
 
 
 def test_positions_have_no_end(build_decoder):

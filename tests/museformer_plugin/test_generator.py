@@ -2,12 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from data_prep.tokens.grammar import check_piece
+from data_prep.tokens.grammar import GrammarState, check_piece
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from data_prep.tokens_to_midi import decode
 from museformer_plugin import generator as generator_module
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import TOKENS_TO_CLOSE, MuseformerGenerator
+from museformer_plugin.grammar import StreamGrammar
 from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
 
@@ -100,6 +101,36 @@ def test_without_the_grammar_lengths_hold_too(write, at_once):
     assert len(pieces) == 40
     assert all(20 <= len(words) <= 30 and words[-1] == "</s>" for words in pieces)
     assert not any(words.count("</s>") > 1 for words in pieces)
+
+
+def test_the_end_may_come_from_the_least_length_on(decoders):
+    families = decoders["six_track"].families
+    dictionary, state = families.dictionary, GrammarState(families.representation)
+    pieces = [[dictionary.index(word) for word in ["t-3", "b-1"] * bars] for bars in range(5)]  # 0, 2 ... 8 tokens
+    grammar = StreamGrammar(families, [state] * len(pieces), torch.device("cpu"))
+    for held, min_len, expected in (
+        (False, 0, [True] * 5),  # an empty piece too
+        (False, 5, [False, False, True, True, True]),
+        (False, 6, [False, False, False, True, True]),
+        (True, 0, [False, True, True, True, True]),
+        (True, 5, [False, False, True, True, True]),
+        (True, 6, [False, False, False, True, True]),
+    ):
+        rules = PieceRules(families, min_len, 100, held)
+        allowed = rules.allowed(pieces, grammar, torch.zeros(len(pieces), len(dictionary)))
+        assert allowed[:, dictionary.eos()].tolist() == expected
+        assert (allowed.sum(dim=1) > 1).all()
+
+
+def test_a_piece_without_room_for_a_bar_more_ends_though_it_is_too_short(decoders):
+    families = decoders["six_track"].families
+    dictionary = families.dictionary
+    pieces = [[dictionary.index(word) for word in ["t-3", "b-1"] * bars] for bars in (3, 4)]
+    grammar = StreamGrammar(families, [GrammarState(families.representation)] * 2, torch.device("cpu"))
+    allowed = PieceRules(families, 10, 10).allowed(pieces, grammar, torch.zeros(2, len(dictionary)))
+    assert not allowed[0, dictionary.eos()]
+    assert allowed[0, dictionary.index("t-3")]
+    assert allowed[1].nonzero().tolist() == [[dictionary.eos()]]
 
 
 def test_without_the_grammar_anything_may_come(write):

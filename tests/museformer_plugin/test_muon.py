@@ -259,6 +259,13 @@ def test_an_overriding_rate_is_that_of_the_hidden_matrices():
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.03])
 
 
+def test_each_option_reaches_its_parameters():
+    options = {"muon_momentum": 0.9, "muon_weight_decay": 0.1, "weight_decay": 0.2, "adamw_betas": "0.8,0.7"}
+    hidden, rest = muon(parameters(), **options).param_groups
+    assert (hidden["lr"], hidden["momentum"], hidden["weight_decay"]) == (LR, 0.9, 0.1)
+    assert (rest["lr"], rest["betas"], rest["weight_decay"]) == (ADAMW_LR, (0.8, 0.7), 0.2)
+
+
 def test_muon_without_matrices_is_told():
     with pytest.raises(UserError, match="Muon without matrices: .* --fp16-no-flatten-grads"):
         muon(nn.Linear(4, 4).parameters())

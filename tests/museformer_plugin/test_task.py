@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import indexed_dataset
+from omegaconf import OmegaConf
 
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import MuseformerGenerator
-from museformer_plugin.models.museformer import MuseformerLanguageModel
+from museformer_plugin.models.museformer import MuseformerConfig, MuseformerLanguageModel
 from museformer_plugin.task import MuseformerLanguageModelingTask, MuseformerTaskConfig
 
 
@@ -91,6 +92,22 @@ def test_folders_are_taken_in_turn(set_up, data_folder, piece_lines, dictionary_
         task.load_dataset("train", epoch=epoch)
         found.append(len(task.dataset("train")))
     assert found == [13, 2, 13]
+
+
+def test_windows_of_an_epoch_go_on_from_those_before(set_up):
+    """By the schedule, in which updates are counted from the beginning of the training."""
+    options = {"train_subset": "train", "valid_subset": "valid", "update_freq": [1]}
+    task = set_up(window_tokens="40,120", window_updates="9", **options)
+    sizes = {"decoder_layers": 1, "decoder_embed_dim": 16, "decoder_attention_heads": 2, "decoder_ffn_embed_dim": 16}
+    task.build_model(OmegaConf.structured(MuseformerConfig(_name="museformer", **sizes)))
+    task.load_dataset("train")
+    keywords = {"seed": 1, "num_shards": 1, "shard_id": 0, "num_workers": 0, "skip_remainder_batch": False}
+    updates = 0
+    for epoch in (1, 2, 3):
+        batches = task.get_batch_iterator(task.dataset("train"), 130, epoch=epoch, data_buffer_size=0, **keywords)
+        assert batches.updates == updates
+        updates += sum(1 for _ in batches.next_epoch_itr())
+    assert updates > 3
 
 
 @pytest.mark.parametrize("option", ["truncate_train", "truncate_valid", "truncate_test", "prompt_bars", "streams"])

@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from fairseq.data import Dictionary
 
 from data_prep.tokens.grammar import check_piece
 from data_prep.tokens.vocabulary import REPRESENTATIONS, TokenError
 from museformer_plugin.errors import UserError
+from museformer_plugin.positions import Positions
 from museformer_plugin.stream_positions import StreamPositions
 from museformer_plugin.token_families import TokenFamilies
 
@@ -80,6 +82,36 @@ def test_positions_one_by_one_are_those_of_the_whole(families_of, read_piece, na
         for place in range(start, min(steps, start + 30)):
             found = positions.advance(np.array([piece[place] for piece in pieces]))
             np.testing.assert_array_equal(found, np.stack([rows[:, place] for rows in whole], axis=1))
+
+
+@pytest.mark.parametrize("name", ["six_track", "general"])
+def test_summaries_stand_where_their_bars_begin(families_of, read_piece, name):
+    families = families_of(name)
+    piece = read_piece(name, bars=6, seed=0).numpy()
+    bars = families.piece_bars(piece)
+    of_first_tokens = np.stack(families.positions(piece, bars))[:, bars.starts]
+    np.testing.assert_array_equal(torch.stack(Positions.of_bars(torch.from_numpy(bars.bar_numbers))), of_first_tokens)
+
+
+def test_streams_keep_the_numbers_of_their_bars_to_come(families_of, read_piece):
+    """Where they change places and where another takes the place of one."""
+    families = families_of("six_track")
+    piece = read_piece("six_track", bars=8, seed=1).numpy()
+    bars = replace(families.piece_bars(piece), numbers=np.array([4, 4, 1, 9, 2, 3, 3, 7]))
+    whole = np.stack(families.positions(piece, bars))
+    read = families.piece_bars(piece[:5])
+    told = [4, 1, 9, 2, 3, 3, 7]
+
+    def streams(*upcoming):
+        of_each = [replace(read, numbers=bars.numbers[: len(read.starts)])] * len(upcoming)
+        return StreamPositions(families, [piece[:5]] * len(upcoming), of_each, upcoming)
+
+    positions = streams(told, [], [])
+    positions.select([1, 0])
+    positions.put(0, streams(told))
+    for place in range(5, len(piece)):
+        found = positions.advance(piece[[place, place]])
+        np.testing.assert_array_equal(found, whole[:, [place, place]])
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,10 @@ def test_human_timing_is_kept_and_chaos_is_not(spread, kept):
     assert (found.concentration >= MIN_CONCENTRATION) == kept
 
 
-def test_deviation_in_milliseconds_of_the_tempo_map():
+@pytest.mark.parametrize("late", [0, 0.4, -1.2])
+def test_deviation_in_milliseconds_of_the_tempo_map(late):
+    """A constant offset is no deviation."""
     onsets = np.tile([0.0, 0.2, 12.0, 11.8], 10)  # a fifth of a position away from their mean, half of them
-    found = fit(onsets, 0.6)
+    found = fit(onsets + late, 0.6)
     assert found.deviation == pytest.approx(0.1)
     assert found.deviation_ms == pytest.approx(0.1 * 50)

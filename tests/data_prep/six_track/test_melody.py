@@ -76,6 +76,7 @@ def test_names_help_only_when_they_are_looked_at():
 def test_instruments_that_take_turns_share_the_melody():
     turns = [tune(1, bars=range(4, 16)), chords(2, bars=range(32)), tune(3, instrument=66, bars=range(16, 28))]
     assert sorted(chosen(turns)) == [1, 3]
+    assert sorted(chosen([*turns, tune(4, bars=range(4, 16))])) == [1, 3]
     together = [tune(1, bars=range(4, 16)), chords(2, bars=range(32)), tune(3, instrument=66, bars=range(4, 16))]
     assert len(chosen(together)) == 1
 
@@ -128,6 +129,14 @@ def test_merge_puts_notes_on_the_grid_and_drops_doubles():
         [12, 6, 65, 80, PIANO],
     ]
     assert assign_roles(tracks, features_of(tracks), [doubled])[2] == MELODY
+
+
+def test_of_doubled_notes_the_longest_stays_then_the_loudest():
+    tracks = [
+        Track(number, 0, "", np.array([(0.0, end, 60, velocity)]))
+        for number, (end, velocity) in enumerate([(6, 100), (12, 50), (12, 70)])
+    ]
+    assert merge(tracks, dict.fromkeys(range(3), PIANO), 0.0).tolist() == [[0, 12, 60, 70, PIANO]]
 
 
 @pytest.mark.parametrize("number", range(1, 24))

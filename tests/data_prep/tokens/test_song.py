@@ -77,6 +77,20 @@ def test_positions_round_half_to_even(build_midi):
     assert song_of(midi).notes[:, 0].tolist() == [0, 2, 2, 4]
 
 
+def test_changes_round_as_notes_do(build_midi):
+    midi = build_midi(
+        [(0, 0, 12, 60, 64), (0, 24, 12, 60, 64)],
+        tempos=[(0, 120.0), (0, 100.0), (0, 90.0)],
+        metres=[(0, 4, 4), (0, 3, 4), (0, 2, 4)],
+        ticks_per_quarter=24,
+    )
+    for changes in (midi.tempo_changes, midi.time_signature_changes):
+        changes[1].time, changes[2].time = 7, 17  # 3.5 and 8.5 positions
+    song = song_of(midi)
+    assert song.tempos == [(0, 120.0), (4, 100.0), (8, 90.0)]
+    assert song.metres == [(0, (4, 4)), (4, (3, 4)), (8, (2, 4))]
+
+
 def test_changes_at_the_last_onset_are_dropped_and_the_last_at_one_position_wins(build_midi):
     midi = build_midi(
         [(0, 0, 12, 60, 64), (0, 24, 12, 60, 64)],

@@ -126,9 +126,10 @@ def test_bars_go_on_one_by_one(piece_of, new_cache):
             found += cache.bar_numbers.tolist()
             step(cache, [piece], [place])
         assert found + cache.bar_numbers.tolist() == [*piece.layout.bar_ids[prompt:], 9]
-    cache = new_cache((1,), True)
-    cache.add_stream(*piece.prompt(1, piece_of)[:3])
-    assert cache.bar_numbers.tolist() == [1]
+    cache = new_cache((1,), True, expected=2)
+    for prompt in (1, piece.bars.num_tokens):
+        cache.add_stream(*piece.prompt(prompt, piece_of)[:3])
+    assert cache.bar_numbers.tolist() == [1, 9]
 
 
 @pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
@@ -158,7 +159,7 @@ def test_the_buffer_grows_without_losing_a_row(piece_of, new_cache):
     expected = piece.expected()
     for place in range(2, piece.bars.num_tokens):
         found = step(cache, [piece], [place])
-    torch.testing.assert_close(found[:, 0], expected[:, -1], rtol=0, atol=1e-12)
+        torch.testing.assert_close(found[:, 0], expected[:, place], rtol=0, atol=1e-12)
 
 
 def test_select_repeats_drops_and_reorders(piece_of, new_cache):
