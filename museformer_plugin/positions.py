@@ -16,13 +16,15 @@ class Positions(NamedTuple):
     """Of n tokens, int64 [n] each: NumPy arrays as they are made, tensors on the model's device.
 
     ``bars``: the number of the bar, 0 outside all. ``beats``: the beat id, which the embedding adds. ``onsets``: the
-    onset in the bar, in grid positions. ``indices``: how many tokens of the bar came before.
+    onset in the bar, in grid positions. ``in_bar``: how many tokens of the bar came before. ``in_onset``: how many
+    since the onset token, or the first of the bar.
     """
 
     bars: _Ids
     beats: _Ids
     onsets: _Ids
-    indices: _Ids
+    in_bar: _Ids
+    in_onset: _Ids
 
     def to(self, device: torch.device) -> Positions:
         """NumPy arrays as tensors on a device, in one copy."""
@@ -37,4 +39,4 @@ class Positions(NamedTuple):
     def of_bars(bars: Tensor) -> Positions:
         """Of the beginnings of bars, tensor [N]."""
         start = torch.zeros_like(bars)
-        return Positions(bars, start, start, start)
+        return Positions(bars, start, start, start, start)

@@ -1,4 +1,4 @@
-"""Rotary positions in musical coordinates: queries and keys turned by bar, onset and index in the bar.
+"""Rotary positions in musical coordinates: queries and keys turned by bar, onset and index in the onset or bar.
 
 Rotary positions (Su et al. 2021, arXiv 2104.09864) turn pairs of numbers of a query or key by angles that grow with its
 position, so that their product depends on the distance alone. Here the pairs of a head are divided among three
@@ -32,10 +32,12 @@ class RotaryPositions(nn.Module):
 
     Args:
         head_width: Dh, even and at least 6. Raises ValueError for others.
+        in_onset: whether indices count from the onset, or from the bar.
     """
 
-    def __init__(self, head_width: int) -> None:
+    def __init__(self, head_width: int, in_onset: bool) -> None:
         super().__init__()
+        self._in_onset = in_onset
         if head_width % 2 or head_width < NARROWEST_HEAD:
             raise ValueError(f"head_width: expected an even number from {NARROWEST_HEAD} up, not {head_width}")
         pairs = head_width // 2
@@ -51,9 +53,10 @@ class RotaryPositions(nn.Module):
 
         The angles are float32 in any case.
         """
+        indices = positions.in_onset if self._in_onset else positions.in_bar
         parts = [
             ids.to(torch.float32).unsqueeze(1) * ladder.to(ids.device)
-            for ids, ladder in zip((positions.bars, positions.onsets, positions.indices), self._ladders)
+            for ids, ladder in zip((positions.bars, positions.onsets, indices), self._ladders)
         ]
         angles = torch.cat(parts, dim=1).unsqueeze(1).to(torch.promote_types(like.dtype, torch.float32))
         return torch.polar(torch.ones_like(angles), angles)

@@ -30,7 +30,7 @@ class StreamPositions:
         self._families = families
         self._upcoming = [tuple(map(int, numbers)) for numbers in upcoming or [()] * len(prompts)]
         standing = [self._standing_after(n, tokens, piece) for n, (tokens, piece) in enumerate(zip(prompts, bars))]
-        self._standing = np.array(standing, dtype=np.int64).reshape(-1, 4).T.copy()  # as in Positions
+        self._standing = np.array(standing, dtype=np.int64).reshape(-1, 5).T.copy()  # as in Positions
 
     def __len__(self) -> int:
         return self._standing.shape[1]
@@ -39,9 +39,9 @@ class StreamPositions:
         """What the token after ``tokens`` starts from."""
         beat = self._families.latest_beat(tokens)
         if len(bars.starts) == bars.num_complete:
-            return self._next_bar(stream, int(bars.bar_numbers[-1]) if len(bars.starts) else 0), beat, 0, 0
-        last = self._families.positions(tokens, bars)
-        return int(last.bars[-1]), beat, int(last.onsets[-1]), int(last.indices[-1]) + 1
+            return self._next_bar(stream, int(bars.bar_numbers[-1]) if len(bars.starts) else 0), beat, 0, 0, 0
+        bar, _, onset, in_bar, in_onset = np.stack(self._families.positions(tokens, bars))[:, -1].tolist()
+        return bar, beat, onset, in_bar + 1, in_onset + 1
 
     def _next_bar(self, stream: int, number: int) -> int:
         """The number of the bar behind ``number``."""
@@ -51,14 +51,16 @@ class StreamPositions:
     def advance(self, tokens: np.ndarray) -> Positions:
         """Read one more token of each stream, int64 [B]: where they stand."""
         own = self._families.own_beats(tokens)
-        bars, beats, onsets, indices = self._standing
+        bars, beats, onsets, in_bar, in_onset = self._standing
         beats, onsets = np.where(own > 0, own, beats), np.where(own > 0, own - 1, onsets)
+        in_onset = np.where(own > 0, 0, in_onset)
         ended = tokens == self._families.end_of_bar
         after = bars.copy()
         for stream in np.flatnonzero(ended).tolist():
             after[stream] = self._next_bar(stream, int(bars[stream]))
-        self._standing = np.stack([after, beats, np.where(ended, 0, onsets), np.where(ended, 0, indices + 1)])
-        return Positions(bars, np.where(own == CARRIES_LATEST, beats, own), onsets, indices)
+        begun = (np.where(ended, 0, rows) for rows in (onsets, in_bar + 1, in_onset + 1))
+        self._standing = np.stack([after, beats, *begun])
+        return Positions(bars, np.where(own == CARRIES_LATEST, beats, own), onsets, in_bar, in_onset)
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams in this order."""

@@ -65,7 +65,7 @@ class TokenFamilies:
         """Where the tokens of one piece stand.
 
         The onset is the latest of the bar, 0 before there is one; it is that of a token which has a beat id of its own
-        by formula too, such as a tempo. The prefix and the first token of a bar have index 0.
+        by formula too, such as a tempo. The prefix and the first token of a bar have indices of 0.
         """
         places = np.arange(len(tokens))
         begins = places == 0
@@ -73,8 +73,8 @@ class TokenFamilies:
         own = self._beat_of_token[tokens]
         last_onset = np.maximum.accumulate(np.where((own > 0) | begins, places, 0))
         onsets = np.maximum(own[last_onset] - 1, 0)
-        indices = places - np.maximum.accumulate(np.where(begins, places, 0))
-        return Positions(bars.bar_ids, self.beat_ids(tokens), onsets, indices)
+        in_bar = places - np.maximum.accumulate(np.where(begins, places, 0))
+        return Positions(bars.bar_ids, self.beat_ids(tokens), onsets, in_bar, places - last_onset)
 
     def latest_beat(self, tokens: np.ndarray) -> int:
         """The beat in force after ``tokens``."""

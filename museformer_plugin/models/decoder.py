@@ -103,7 +103,9 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
             for _ in range(cfg.decoder_layers)
         )
         self.previous = PreviousTokens(cfg.previous_tokens, width) if cfg.previous_tokens else None
-        self.rotary = RotaryPositions(width // heads) if cfg.positions == "rotary" else None
+        self.rotary = None
+        if cfg.positions == "rotary":
+            self.rotary = RotaryPositions(width // heads, cfg.rotary_index == "onset")
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = PackableLinear(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
@@ -235,7 +237,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
         positions = streams.positions.advance(read)
         rows = np.concatenate([np.stack([read, positions.bars, positions.beats])[:, None], streams.latest], axis=1)
         streams.latest = rows[:, : streams.latest.shape[1]]
-        host = [*rows.reshape(-1, len(read)), positions.onsets, positions.indices, cache.begin_step()]
+        host = [*rows.reshape(-1, len(read)), *positions[2:], cache.begin_step()]
         inputs = torch.from_numpy(np.stack(host)).to(tokens.device)
         if cache.padded:
             logits = streams.recorded.run(lambda inputs: self._step(inputs, cache), inputs, cache.address, cache.shape)
@@ -247,16 +249,16 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
         return logits
 
     def _step(self, inputs: Tensor, cache: AttentionCache) -> Tensor:
-        """Logits [B, V] from int64 [3 K + 6, B].
+        """Logits [B, V] from int64 [3 K + 7, B].
 
-        Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the onsets,
-        the indices in the bar, and the places in the cache.
+        Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the other
+        positions, and the places in the cache.
         """
-        onsets, indices, places = inputs[-3:]
-        tokens, bars, beats = inputs[:-3].view(3, -1, len(places))
+        *others, places = inputs[-4:]
+        tokens, bars, beats = inputs[:-4].view(3, -1, len(places))
         x = self.embedding.project(tokens.flatten(), bars.flatten(), beats.flatten()).view(*tokens.shape, -1)
         x = x[0] if self.previous is None else self.previous.step(x, tokens != self.dictionary.pad())
-        by = self.turn(Positions(bars[0], beats[0], onsets, indices), x)
+        by = self.turn(Positions(bars[0], beats[0], *others), x)
         visible = cache.visible(places)
         for number, layer in enumerate(self.layers):
             x = layer.step(x, cache, number, places, visible, by)

@@ -17,6 +17,7 @@ from ..packed_weights import pack_weights
 from ..rotary import NARROWEST_HEAD
 
 _POSITIONS = ["embedded", "rotary"]
+_INDICES = ["bar", "onset"]
 
 
 @dataclass
@@ -33,6 +34,10 @@ class BarAwareConfig(FairseqDataclass):
     positions: ChoiceEnum(_POSITIONS) = field(
         default="embedded",
         metadata={"help": "how attention knows positions: by the embeddings alone, or by turning queries and keys too"},
+    )
+    rotary_index: ChoiceEnum(_INDICES) = field(
+        default="bar",  # what checkpoints from before this option have learnt
+        metadata={"help": "of rotary positions: whether the index of a token counts from its bar or from its onset"},
     )
     qk_norm: bool = field(
         default=False, metadata={"help": "normalise queries and keys; each layer learns how sharply they attend"}
@@ -66,6 +71,8 @@ def check_options(cfg: BarAwareConfig) -> None:
         )
     if cfg.positions not in _POSITIONS:
         raise UserError(f"--positions takes {' or '.join(_POSITIONS)}, not '{cfg.positions}'.")
+    if cfg.rotary_index not in _INDICES:
+        raise UserError(f"--rotary-index takes {' or '.join(_INDICES)}, not '{cfg.rotary_index}'.")
     if cfg.positions == "rotary":
         head_width = cfg.decoder_embed_dim // cfg.decoder_attention_heads
         if head_width % 2 or head_width < NARROWEST_HEAD:
@@ -121,7 +128,7 @@ _SMALL = {
     "beat_embed_dim": 48,
 }
 # what learns faster than the paper's model; docs/learning.md has the figures
-_ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
+_ROTARY = {"positions": "rotary", "rotary_index": "onset", "qk_norm": True, "previous_tokens": 3}
 
 _PRESETS: dict[str, dict[str, Any]] = {  # by what is added to the name of a model
     "_tiny": _TINY,

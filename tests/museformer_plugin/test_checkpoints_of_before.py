@@ -13,7 +13,7 @@ TRAIN += ["--save-interval-updates", 3, "--disable-validation", "--max-update", 
 ADAM = ["--arch", "museformer_tiny", "--optimizer", "adam", "--lr", 1e-2, "--batch-size", 2]
 ADAM += ["--dropout", 0, "--attention-dropout", 0]
 MUON = ["--arch", "museformer_rotary_tiny", "--optimizer", "muon", "--lr", 0.02, "--max-tokens", 150]
-MUON += ["--window-tokens", "40,120", "--window-updates", 2]
+MUON += ["--window-tokens", "40,120", "--window-updates", 2, "--rotary-index", "bar"]
 # Muon then orthogonalised in float32 everywhere, and now in bfloat16 where the CPU has instructions for it.
 TRAIN_IN_FLOAT32 = """
 import torch

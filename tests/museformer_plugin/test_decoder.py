@@ -104,7 +104,7 @@ VARIANTS = {
     "rotary_no_coarse": {"positions": "rotary", "qk_norm": True, "no_coarse_attention": True},
     "qk_norm": {"qk_norm": True},
     "previous_tokens": {"previous_tokens": 2},
-    "rotary_preset": {"positions": "rotary", "qk_norm": True, "previous_tokens": 3},
+    "rotary_preset": {"positions": "rotary", "rotary_index": "onset", "qk_norm": True, "previous_tokens": 3},
     "full_attention": {"architecture": "full_attention"},
     "full_attention_rotary": {"architecture": "full_attention", "positions": "rotary", "qk_norm": True},
     "longformer": {"architecture": "longformer"},

@@ -36,6 +36,7 @@ def test_structure_bars_that_are_none(text):
         ({"attention_dropout": -0.1}, "--attention-dropout must be from 0 to below 1, not -0.1"),
         ({"structure_bars": "1,x"}, "--structure-bars takes distances"),
         ({"positions": "polar"}, "--positions takes embedded or rotary, not 'polar'"),
+        ({"positions": "rotary", "rotary_index": "beat"}, "--rotary-index takes bar or onset, not 'beat'"),
         ({"previous_tokens": -1}, "--previous-tokens must be 0 or more, not -1"),
         (
             {"decoder_embed_dim": 32, "positions": "rotary"},

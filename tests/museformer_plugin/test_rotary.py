@@ -16,11 +16,12 @@ ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
 
 def turned(rotary, rows, bar, onset, index):
     ids = [torch.tensor([number]) for number in (bar, onset, index)]
-    return turn(rows, rotary(Positions(ids[0], ids[0], *ids[1:]), rows))
+    bars, onsets, indices = ids
+    return turn(rows, rotary(Positions(bars, bars, onsets, indices + 1, indices), rows))
 
 
 def test_products_depend_on_distances_alone():
-    rotary = RotaryPositions(32)
+    rotary = RotaryPositions(32, in_onset=True)
     q, k = torch.randn(2, 1, 3, 32, generator=torch.Generator().manual_seed(0)).double()
 
     def product(bar, onset, index):
@@ -36,7 +37,7 @@ def test_products_depend_on_distances_alone():
 
 def test_one_pair_of_each_kind_turns_by_its_first_angle():
     rows = torch.tensor([[[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]]]).double()
-    found = turned(RotaryPositions(6), rows, 1, 2, 3)
+    found = turned(RotaryPositions(6, in_onset=True), rows, 1, 2, 3)
     angles = torch.tensor([math.pi / 2, 2 * math.pi / 3, 3.0]).double()
     torch.testing.assert_close(
         found.flatten(), torch.stack([angles.cos(), angles.sin()], dim=1).flatten(), rtol=0, atol=1e-6
@@ -45,12 +46,22 @@ def test_one_pair_of_each_kind_turns_by_its_first_angle():
 
 def test_nothing_is_turned_at_the_origin():
     rows = torch.randn(1, 2, 8)
-    assert torch.equal(turned(RotaryPositions(8), rows, 0, 0, 0), rows)
+    assert torch.equal(turned(RotaryPositions(8, in_onset=True), rows, 0, 0, 0), rows)
+
+
+def test_indices_count_from_the_bar_or_from_the_onset():
+    positions = Positions(*(torch.tensor([n]) for n in (3, 0, 7, 11, 4)))
+    rows = torch.randn(1, 2, 8)
+    found = [turn(rows, RotaryPositions(8, in_onset)(positions, rows)) for in_onset in (False, True)]
+    for index, rotated in zip((11, 4), found):
+        same = positions._replace(in_bar=torch.tensor([index]))
+        assert torch.equal(turn(rows, RotaryPositions(8, in_onset=False)(same, rows)), rotated)
+    assert not torch.equal(*found)
 
 
 def test_gradients_are_those_of_the_formula():
-    rotary = RotaryPositions(8)
-    by = rotary(Positions(*torch.randint(50, (4, 5))), torch.zeros((), dtype=torch.float64))
+    rotary = RotaryPositions(8, in_onset=False)
+    by = rotary(Positions(*torch.randint(50, (5, 5))), torch.zeros((), dtype=torch.float64))
     rows = torch.randn(5, 2, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda rows: turn(rows, by), rows)
 
@@ -58,7 +69,7 @@ def test_gradients_are_those_of_the_formula():
 @pytest.mark.parametrize("width", [4, 7, 33])
 def test_heads_that_have_no_three_pairs(width):
     with pytest.raises(ValueError, match=f"even number from 6 up, not {width}"):
-        RotaryPositions(width)
+        RotaryPositions(width, in_onset=True)
 
 
 def test_normalised_rows_and_their_gradients():

@@ -51,16 +51,17 @@ def test_beats_before_the_first_onset_are_zero(families_of):
 def test_onsets_and_indices_begin_anew_in_each_bar(families_of):
     families = families_of("six_track")
     tokens = entries(families, "t-3 o-0 i-80 p-60 d-3 v-16 o-5 i-80 p-62 d-3 v-16 b-1 t-3 b-1 t-3 o-2 i-0")
-    bars, _, onsets, indices = families.positions(tokens, families.piece_bars(tokens))
+    bars, _, onsets, in_bar, in_onset = families.positions(tokens, families.piece_bars(tokens))
     assert bars.tolist() == [0, *[1] * 12, 2, 2, *[3] * 3]
     assert onsets.tolist() == [0, 0, 0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 5, 0, 0, 0, 2, 2]
-    assert indices.tolist() == [0, *range(12), 0, 1, 0, 1, 2]
+    assert in_bar.tolist() == [0, *range(12), 0, 1, 0, 1, 2]
+    assert in_onset.tolist() == [0, 0, *range(5), *range(6), 0, 1, 0, 0, 1]
 
 
 def test_a_tempo_inside_a_bar_has_the_onset_it_stands_at(families_of):
     families = families_of("general")
     tokens = entries(families, "s-9 o-7 t-3 i-0 p-60 d-3 v-16 b-1 s-9")
-    _, beats, onsets, _ = families.positions(tokens, families.piece_bars(tokens))
+    _, beats, onsets, *_ = families.positions(tokens, families.piece_bars(tokens))
     assert beats.tolist() == [0, 0, 8, 8, 8, 8, 8, 8, 0, 0]
     assert onsets.tolist() == [0, 0, 7, 7, 7, 7, 7, 7, 7, 0]
 

@@ -96,7 +96,7 @@ def test_bars_and_beats_are_those_of_the_piece(dataset_of, families_of, name):
             net_input = dataset.collater([dataset[part]])["net_input"]
             inside = slice(1 + part.start, part.end)
             np.testing.assert_array_equal(net_input["inputs"].layout.bar_ids, [0, *whole[0, inside]])
-            np.testing.assert_array_equal(net_input["inputs"].positions, np.c_[[0, 0, 0, 0], whole[:, inside]])
+            np.testing.assert_array_equal(net_input["inputs"].positions, np.c_[[0] * 5, whole[:, inside]])
 
 
 def test_masks_are_those_of_the_piece(dataset_of, families_of):
@@ -127,7 +127,7 @@ def test_logits_are_those_of_its_bars_alone(dataset_of, families_of, build_decod
             inside = slice(1 + part.start, part.end)
             tokens = np.array([2 if part.first_bar == 1 else 0, *source[inside]])
             numbered_from_1 = model.decoder.inputs_of([torch.from_numpy(tokens)])
-            positions = Positions(*np.c_[[0, 0, 0, 0], whole[:, inside]])
+            positions = Positions(*np.c_[[0] * 5, whole[:, inside]])
             layout = numbered_from_1.layout
             layout = replace(
                 layout, bar_ids=positions.bars, summary_bar_ids=layout.summary_bar_ids + part.first_bar - 1
