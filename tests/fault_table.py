@@ -167,14 +167,14 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/positions.py",
-        "return Positions(bars, start, start, start)",
-        "return Positions(bars, bars, bars, bars)",
+        "return Positions(bars, start, start, start, start)",
+        "return Positions(bars, bars, bars, bars, bars)",
         "museformer_plugin/test_token_families.py::test_summaries_stand_where_their_bars_begin",
     ),
     Fault(
         "museformer_plugin/stream_positions.py",
-        "np.where(ended, 0, onsets)",
-        "onsets",
+        "(np.where(ended, 0, rows) for rows",
+        "(rows for rows",
         "museformer_plugin/test_token_families.py",
     ),
     Fault(
@@ -275,8 +275,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/rotary.py",
-        "(positions.bars, positions.onsets, positions.indices)",
-        "(positions.bars, positions.indices, positions.onsets)",
+        "(positions.bars, positions.onsets, indices)",
+        "(positions.bars, indices, positions.onsets)",
         "museformer_plugin/test_rotary.py",
     ),
     Fault(
