@@ -51,6 +51,9 @@ def shown_spread(spread: dict[str, Any] | None, digits: int = 3) -> str:
 
 def architecture_text(model: dict[str, Any]) -> str:
     """What a report knows of an architecture: ``structure bars 1,2,4, coarse-grained attention on``."""
+    if "architecture" not in model:  # a report from when there was one
+        bars, coarse = ",".join(map(str, model["structure_bars"])) or "none", model["coarse_attention"]
+        return f"structure bars {bars}, coarse-grained attention {'on' if coarse else 'off'}"
     return ", ".join(f"{name} {value}" for name, value in model["architecture"].items())
 
 

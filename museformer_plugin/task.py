@@ -18,7 +18,7 @@ from fairseq.data import Dictionary, FairseqDataset, data_utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
-from fairseq.models import FairseqModel
+from fairseq.models import FairseqLanguageModel, FairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
 from torch import Tensor
@@ -121,6 +121,8 @@ class MuseformerLanguageModelingTask(FairseqTask):
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqModel:
         """Build the model, and remember how the data workers make what it needs of a batch."""
         model = super().build_model(cfg, from_checkpoint)
+        if not isinstance(model, FairseqLanguageModel):
+            raise UserError(f"{type(model).__name__} is no language model: this task needs one.")
         self._inputs = getattr(model.decoder, "inputs", None)  # fairseq's own models need none
         self._trains = not from_checkpoint  # fairseq loads models so for everything else
         return model

@@ -25,7 +25,7 @@ class WindowDataset(PieceDataset):
     """Pieces of which windows are read: an index of an example is a ``Window``, so that no epoch is kept here.
 
     Args:
-        inputs: as ``PieceDataset`` takes it, here always: the model cannot know the numbers of the bars.
+        inputs: as ``PieceDataset`` takes it, here always for models that know bars, whose numbers come with it.
         all others: as there.
     """
 
@@ -35,7 +35,7 @@ class WindowDataset(PieceDataset):
         sizes: np.ndarray,
         families: TokenFamilies,
         *,
-        inputs: MakeInputs,
+        inputs: MakeInputs | None,
     ) -> None:
         super().__init__(pieces, sizes, families, inputs=inputs)
         self.edges = [bar_edges(pieces[number].numpy(), families.end_of_bar) for number in range(len(pieces))]

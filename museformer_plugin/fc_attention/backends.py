@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import self_check
 from .cpu import operator as cpu_operator
-from .layout import BarLayout
+from .plan import AttentionPlan
 from .triton.index_lists import IndexLists
 
 logger = logging.getLogger(__name__)
@@ -89,9 +89,9 @@ def _triton_operator() -> ModuleType:
     return import_module(".triton.operator", __package__)  # imports Triton, which not every machine has
 
 
-def prepare_for_kernels(layout: BarLayout) -> None:
+def prepare_for_kernels(*plans: AttentionPlan) -> None:
     """Make the lists that the kernels loop over, in a data worker, rather than at the first attention."""
-    for plan in (layout.token_plan, layout.summary_plan):
+    for plan in plans:
         plan.prepared(IndexLists.of)
 
 

@@ -57,6 +57,8 @@ class AnyFairseqModel(nn.Module):
         super().__init__()
         if not isinstance(decoder, FairseqIncrementalDecoder):
             raise UserError(f"{type(decoder).__name__} keeps no state while it writes; another --arch can write.")
+        if getattr(decoder, "adaptive_softmax", None) is not None:
+            raise UserError("A model with --adaptive-softmax-cutoff cannot write here; train one without it.")
         self.decoder = decoder
         self.families = families
         self.dictionary = families.dictionary

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..embedding import BarAwareEmbedding, PreviousTokens
 from ..fc_attention import PieceBars
+from ..fc_attention.backends import try_kernels
 from ..layer import BarAwareLayer
 from ..packed_weights import PackableLinear
 from ..positions import Positions
@@ -74,6 +75,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
         coarse: whether bars have summaries.
     """
 
+    has_kernels = False  # whether its attention is that of ``fc_attention``, which has kernels on GPUs
+
     def __init__(
         self,
         cfg: BarAwareConfig,
@@ -109,6 +112,19 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = PackableLinear(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
+        self._head_width = width // heads
+        self._try_kernels()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BarAwareDecoder:
+        """What ``to``, ``half``, ``cuda`` and the like come down to; the kernels are tried here, not in a forward."""
+        super()._apply(fn, recurse)
+        self._try_kernels()
+        return self
+
+    def _try_kernels(self) -> None:
+        if self.has_kernels:
+            weight = self.output_projection.weight
+            try_kernels(weight.device, weight.dtype, self._head_width)
 
     def facts(self) -> dict[str, str]:
         """What a report says of the architecture, by name."""

@@ -4,7 +4,7 @@ coarse-grained attention to the summaries of the others."""
 # No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..fc_attention import BarCache, BarLayout, PieceBars, fc_attention
-from ..fc_attention.backends import prepare_for_kernels, try_kernels
+from ..fc_attention.backends import prepare_for_kernels
 from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
@@ -84,7 +84,7 @@ def make_inputs(
     """``MakeInputs`` but for the first four arguments; ``for_gpu`` makes the index lists of the kernels too."""
     layout = BarLayout.build(bars, structure_bars, coarse)
     if for_gpu:
-        prepare_for_kernels(layout)
+        prepare_for_kernels(layout.token_plan, layout.summary_plan)
     return MuseformerInputs(layout, Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)]))
 
 
@@ -144,6 +144,8 @@ class MuseformerLayer(BarAwareLayer):
 class MuseformerDecoder(BarAwareDecoder):
     """Museformer's only stack. Raises UserError for options that do not fit together."""
 
+    has_kernels = True
+
     def __init__(self, cfg: MuseformerConfig, dictionary: Dictionary) -> None:
         check_options(cfg)
         structure_bars, coarse = parse_structure_bars(cfg.structure_bars), not cfg.no_coarse_attention
@@ -152,18 +154,6 @@ class MuseformerDecoder(BarAwareDecoder):
         super().__init__(cfg, dictionary, families, MuseformerLayer, inputs, coarse)
         self.structure_bars = structure_bars
         self.coarse = coarse
-        self._head_width = cfg.decoder_embed_dim // cfg.decoder_attention_heads
-        self._try_kernels()
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MuseformerDecoder":
-        """What ``to``, ``half``, ``cuda`` and the like come down to; the kernels are tried here, not in a forward."""
-        super()._apply(fn, recurse)
-        self._try_kernels()
-        return self
-
-    def _try_kernels(self) -> None:
-        weight = self.output_projection.weight
-        try_kernels(weight.device, weight.dtype, self._head_width)
 
     def facts(self) -> dict[str, str]:
         """See ``BarAwareModel``."""

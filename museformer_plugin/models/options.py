@@ -130,6 +130,9 @@ _SMALL = {
 # what learns faster than the paper's model; docs/learning.md has the figures
 _ROTARY = {"positions": "rotary", "rotary_index": "onset", "qk_norm": True, "previous_tokens": 3}
 
+# Options that came to the sizes later, and what checkpoints from before mean.
+_LATER = {"rotary_index": "bar"}
+
 _PRESETS: dict[str, dict[str, Any]] = {  # by what is added to the name of a model
     "_tiny": _TINY,
     "_rotary": _ROTARY,
@@ -151,6 +154,8 @@ def _preset(options: Mapping[str, Any]) -> Any:
     def apply(args: Namespace) -> None:
         args.tpu = False  # fairseq's command line takes --bf16 for a wish to train on TPUs
         for option, value in options.items():
+            if option in _LATER and all(hasattr(args, other) for other in options if other not in _LATER):
+                value = _LATER[option]  # a checkpoint's, which was filled in before there was the option
             setattr(args, option, utils.safe_getattr(args, option, value))
 
     return apply

@@ -12,8 +12,10 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from ..fc_attention import AttentionPlan, PieceBars, attention
+from ..fc_attention import AttentionPlan, PieceBars, Segment, attention
+from ..fc_attention.backends import prepare_for_kernels
 from ..fc_attention.gathering_cache import GatheringCache, SeenByHeads
+from ..fc_attention.layout import LONGEST_SEGMENT
 from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
@@ -43,12 +45,28 @@ MakePlans = Callable[[Sequence[int]], tuple[HeadPlan, ...]]
 
 
 def make_inputs(
-    families: TokenFamilies, make_plans: MakePlans, pieces: Sequence[np.ndarray], bars: Sequence[PieceBars]
+    families: TokenFamilies,
+    make_plans: MakePlans,
+    for_gpu: bool,
+    pieces: Sequence[np.ndarray],
+    bars: Sequence[PieceBars],
 ) -> PlannedInputs:
-    """``MakeInputs`` but for the first two arguments."""
+    """``MakeInputs`` but for the first three arguments; ``for_gpu`` makes the index lists of the kernels too."""
     lengths = [len(piece) for piece in pieces]
-    positions = Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)])
-    return PlannedInputs(make_plans(lengths), positions, lengths)
+    plans = make_plans(lengths)
+    if for_gpu:
+        prepare_for_kernels(*(of_heads.plan for of_heads in plans))
+    return PlannedInputs(plans, Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)]), lengths)
+
+
+def causal_segments(queries: tuple[int, int], keys: Sequence[tuple[int, int]]) -> list[Segment]:
+    """Queries that see ``keys`` up to their own row, 512 at a time, so that what is computed at once is bounded."""
+    first, end = queries
+    found = []
+    for start in range(first, end, LONGEST_SEGMENT):
+        stop = min(start + LONGEST_SEGMENT, end)
+        found.append(Segment((start, stop), [*keys[:-1], (keys[-1][0], stop)], causal=True))
+    return found
 
 
 class PlannedLayer(BarAwareLayer):
@@ -82,12 +100,15 @@ class PlannedDecoder(BarAwareDecoder):
         seen: what the query of one row sees by the same plans.
     """
 
+    has_kernels = True
+
     def __init__(
         self, cfg: BarAwareConfig, dictionary: Dictionary, make_plans: MakePlans, seen: Sequence[SeenByHeads]
     ) -> None:
         check_options(cfg)
         families = TokenFamilies(dictionary)
-        super().__init__(cfg, dictionary, families, PlannedLayer, partial(make_inputs, families, make_plans))
+        inputs = partial(make_inputs, families, make_plans, torch.cuda.is_available())
+        super().__init__(cfg, dictionary, families, PlannedLayer, inputs)
         self._seen = seen
 
     def run_layers(self, x: Tensor, inputs: PlannedInputs, by: Tensor | None, keep: Keep | None) -> Tensor:

@@ -19,10 +19,10 @@ from fairseq.models import register_model
 from fairseq.tasks import FairseqTask
 
 from ..errors import UserError
-from ..fc_attention import AttentionPlan, Segment
+from ..fc_attention import AttentionPlan
 from ..fc_attention.gathering_cache import SeenByHeads
 from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
-from .planned_attention import HeadPlan, PlannedDecoder
+from .planned_attention import HeadPlan, PlannedDecoder, causal_segments
 
 _ALL = slice(None)
 _PATTERNS = ["fixed", "strided"]
@@ -54,7 +54,7 @@ def fixed_plans(stride: int, expressivity: int, lengths: Sequence[int]) -> tuple
             end = min(length, stride * (block + 1) + 1)
             ranges = [*_summaries(stride, expressivity, block), (stride * block, end)]
             queries = (start + (stride * block + 1 if block else 0), start + end)
-            segments.append(Segment(queries, [(start + a, start + b) for a, b in ranges], causal=True))
+            segments += causal_segments(queries, [(start + a, start + b) for a, b in ranges])
         start += length
     return (HeadPlan(_ALL, AttentionPlan.of(segments, start)),)
 
@@ -73,7 +73,7 @@ def strided_plans(stride: int, heads: int, lengths: Sequence[int]) -> tuple[Head
         for first in range(min(stride, length)):
             rows = np.arange(start + first, start + length, stride)
             place = sum(map(len, order))
-            segments.append(Segment((place, place + len(rows)), [(place, place + len(rows))], causal=True))
+            segments += causal_segments((place, place + len(rows)), [(place, place + len(rows))])
             order.append(rows)
         start += length
     window, others = slice(0, heads // 2), slice(heads // 2, heads)
@@ -88,7 +88,9 @@ class SparseTransformerDecoder(PlannedDecoder):
         stride, expressivity, heads = cfg.sparse_stride, cfg.sparse_expressivity, cfg.decoder_attention_heads
         if cfg.sparse_pattern not in _PATTERNS:
             raise UserError(f"--sparse-pattern takes {' or '.join(_PATTERNS)}, not '{cfg.sparse_pattern}'.")
-        if not 0 < expressivity < stride:
+        if stride < 1:
+            raise UserError(f"--sparse-stride must be 1 or more, not {stride}.")
+        if cfg.sparse_pattern == "fixed" and not 0 < expressivity < stride:
             raise UserError(
                 f"--sparse-expressivity {expressivity} must be from 1 to below --sparse-stride {stride}: it counts "
                 "tokens of a block."
@@ -104,6 +106,8 @@ class SparseTransformerDecoder(PlannedDecoder):
             seen = [window, SeenByHeads(slice(heads // 2, heads), partial(_strided_seen, stride))]
         super().__init__(cfg, dictionary, plans, seen)
         self._facts = {"sparse pattern": cfg.sparse_pattern, "stride": f"{stride} tokens"}
+        if cfg.sparse_pattern == "fixed":
+            self._facts["expressivity"] = f"{expressivity} tokens"
 
     def facts(self) -> dict[str, str]:
         """See ``BarAwareModel``."""

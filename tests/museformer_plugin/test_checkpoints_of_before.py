@@ -5,6 +5,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from fairseq.checkpoint_utils import load_model_ensemble_and_task
+
+import museformer_plugin  # noqa: F401  (registers what the checkpoints name)
+from data_prep.tokens.vocabulary import SIX_TRACK
+from museformer_plugin.positions import Positions
+from museformer_plugin.rotary import RotaryPositions
 
 SIZES = ["--decoder-layers", 1, "--decoder-embed-dim", 16, "--decoder-ffn-embed-dim", 16, "--token-embed-dim", 8]
 SIZES += ["--bar-embed-dim", 4, "--beat-embed-dim", 4, "--decoder-attention-heads", 2, "--structure-bars", "1,2"]
@@ -21,6 +27,17 @@ torch.cpu._is_avx512_bf16_supported = torch.cpu._is_amx_tile_supported = lambda:
 from fairseq_cli.train import cli_main
 cli_main()
 """
+
+
+def test_rotary_positions_count_as_they_did(golden, tmp_path):
+    """The size that the checkpoint names has another index now; loading it may not take that one."""
+    (tmp_path / "dict.txt").write_text(SIX_TRACK.dict_txt())
+    path = golden / "checkpoints" / "muon_after_3_updates.pt"
+    (model,), cfg, _ = load_model_ensemble_and_task([str(path)], arg_overrides={"data": str(tmp_path)})
+    assert cfg.model.rotary_index == "bar"
+    positions = Positions(*(torch.tensor([n]) for n in (3, 0, 7, 11, 4)))
+    expected = RotaryPositions(8, in_onset=False)(positions, torch.zeros(1))
+    assert torch.equal(model.decoder.rotary(positions, torch.zeros(1)), expected)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("adam", ADAM), ("muon", MUON)], ids=["adam", "muon"])

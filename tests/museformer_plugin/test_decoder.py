@@ -356,7 +356,7 @@ def test_half_precision_trains(build_decoder, read_piece, dtype):
 def test_kernels_are_tried_where_a_model_is_built_and_moved(build_decoder, monkeypatch):
     """By the device and dtype it has then; no forward pass does it."""
     tried = []
-    monkeypatch.setattr("museformer_plugin.models.museformer.try_kernels", lambda *like: tried.append(like))
+    monkeypatch.setattr("museformer_plugin.models.decoder.try_kernels", lambda *like: tried.append(like))
     decoder = build_decoder()  # built in float32, then made float64
     cpu = torch.device("cpu")
     assert tried == [(cpu, torch.float32, 8), (cpu, torch.float64, 8)]

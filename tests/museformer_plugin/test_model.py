@@ -79,6 +79,7 @@ def test_presets_fill_in_what_is_not_given(name):
     args = Namespace(decoder_layers=5)
     ARCH_CONFIG_REGISTRY[name](args)
     assert args.decoder_layers == 5
+    assert getattr(args, "rotary_index", "bar") == ("onset" if "rotary" in name else "bar")
     assert (getattr(args, "positions", "embedded") == "rotary") == ("rotary" in name)
     assert getattr(args, "decoder_embed_dim", 512) == {"tiny": 128, "small": 192}.get(name.rsplit("_")[-1], 512)
 

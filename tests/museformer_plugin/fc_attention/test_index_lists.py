@@ -138,7 +138,7 @@ def test_lists_go_to_a_device_once(unequal_layout):
 
 def test_lists_travel_between_processes_but_not_their_copies(piece_of):
     layout = BarLayout.build([piece_of([3, 70, 2])], (1,))
-    prepare_for_kernels(layout)
+    prepare_for_kernels(layout.token_plan, layout.summary_plan)
     lists_on(layout.token_plan, torch.device("cpu"))
     assert len(layout.token_plan._prepared) == 2
     arrived = pickle.loads(pickle.dumps(layout))
