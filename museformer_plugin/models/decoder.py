@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from ..recorded_steps import RecordedSteps
 from ..rotary import RotaryPositions
 from ..stream_positions import StreamPositions
 from ..token_families import TokenFamilies
-from .options import BarAwareConfig
+from .options import BarAwareConfig, check_options
 from .protocol import AttentionCache, BatchInputs, MakeInputs
 
 _STATE = "museformer_streams"
@@ -32,6 +34,11 @@ _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
 
 # receives, of each layer, the rows that incremental decoding needs
 Keep = Callable[[Tensor, Tensor | None], None]
+
+
+def _counts(bars: Sequence[PieceBars]) -> tuple[list[int], list[int]]:
+    """Of each piece the tokens, and the complete bars."""
+    return [piece.num_tokens for piece in bars], [piece.num_complete for piece in bars]
 
 
 class Streams:
@@ -64,14 +71,14 @@ class Streams:
         self.latest[:, :, index] = entering.latest[:, :, 0]
 
 
-class BarAwareDecoder(FairseqIncrementalDecoder):
-    """A ``BarAwareModel`` but for what its layers do: subclasses have the methods that raise NotImplementedError here.
+class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
+    """A ``BarAwareModel`` but for what its layers do, which subclasses say.
 
     Args:
-        cfg: the options.
+        cfg: the options. Raises UserError where they do not fit together.
         dictionary: of one representation.
         make_layer: makes each of the layers.
-        inputs: makes what the model needs of a batch.
+        make_inputs: ``MakeInputs`` behind a first argument, the families of tokens.
         coarse: whether bars have summaries.
     """
 
@@ -81,14 +88,14 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
         self,
         cfg: BarAwareConfig,
         dictionary: Dictionary,
-        families: TokenFamilies,
         make_layer: type[BarAwareLayer],
-        inputs: MakeInputs,
+        make_inputs: Callable[..., BatchInputs],
         coarse: bool = False,
     ) -> None:
+        check_options(cfg)
         super().__init__(dictionary)
-        self.families = families
-        self.inputs = inputs
+        self.families = TokenFamilies(dictionary)
+        self.inputs: MakeInputs = partial(make_inputs, self.families)
         self.dropout = cfg.dropout
         self.checkpoint_activations = cfg.checkpoint_activations
         width, heads = cfg.decoder_embed_dim, cfg.decoder_attention_heads
@@ -126,9 +133,9 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
             weight = self.output_projection.weight
             try_kernels(weight.device, weight.dtype, self._head_width)
 
+    @abstractmethod
     def facts(self) -> dict[str, str]:
         """What a report says of the architecture, by name."""
-        raise NotImplementedError
 
     def forward(
         self,
@@ -185,9 +192,9 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
             x = self.previous(x, torch.cat(indices))
         return self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
 
+    @abstractmethod
     def run_layers(self, x: Tensor, inputs: BatchInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
         """Embedded tokens [T, D], turned ``by`` their positions in attention -> [T, D]."""
-        raise NotImplementedError
 
     def run_layer(self, layer: nn.Module, *arguments: Any) -> Any:
         """``layer(*arguments)``, whose activations are kept or not as the options say."""
@@ -218,24 +225,40 @@ class BarAwareDecoder(FairseqIncrementalDecoder):
         inputs = self.inputs(read, bars)
         kept: list[tuple[Tensor, Tensor | None]] = []
         features = self.extract_features(torch.cat(list(prompts)), inputs, lambda *rows: kept.append(rows))
-        token_rows, summary_rows = (
-            None if rows[0] is None else torch.stack(rows).permute(0, 2, 3, 1, 4) for rows in zip(*kept)
-        )
-        cache = self.begin_cache(bars, token_rows, summary_rows, upcoming)
+        cache = self.empty_cache(on_gpu=features.device.type == "cuda", expected=len(prompts))
+        rows_of_pieces = zip(*(self._by_piece(rows, counts) for rows, counts in zip(zip(*kept), _counts(bars))))
+        for index, (piece, (token_rows, summary_rows)) in enumerate(zip(bars, rows_of_pieces)):
+            self.add_stream(cache, piece, token_rows, summary_rows, upcoming[index] if upcoming else ())
         positions = StreamPositions(self.families, read, bars, upcoming)
         lengths = list(inputs.lengths)
         streams = Streams(cache, positions, self._latest(read, inputs.positions))
         return list(self.output_projection(features).split(lengths)), streams
 
-    def begin_cache(
+    @staticmethod
+    def _by_piece(rows: Sequence[Tensor | None], counts: Sequence[int]) -> Sequence[Tensor | None]:
+        """Of each layer what ``keep`` received, [n, 2, H, Dh] or None -> of each piece [L, 2, H, count, Dh] or None."""
+        if rows[0] is None:
+            return [None] * len(counts)
+        return torch.stack(list(rows)).permute(0, 2, 3, 1, 4).split(list(counts), dim=3)
+
+    @abstractmethod
+    def empty_cache(self, on_gpu: bool, expected: int) -> AttentionCache:
+        """The state of attention for as many streams as are ``expected``."""
+
+    @abstractmethod
+    def add_stream(
         self,
-        bars: Sequence[PieceBars],
+        cache: AttentionCache,
+        bars: PieceBars,
         token_rows: Tensor,
         summary_rows: Tensor | None,
-        upcoming: Sequence[Sequence[int]] | None,
-    ) -> AttentionCache:
-        """The state of attention behind prompts, from what ``keep`` received: rows [L, 2, H, n, Dh]."""
-        raise NotImplementedError
+        upcoming: Sequence[int],
+    ) -> None:
+        """Let a stream go on behind a prompt with these ``bars``, by what ``keep`` received of it.
+
+        ``token_rows`` and ``summary_rows`` [L, 2, H, n, Dh] of its tokens and, where there are any, complete bars;
+        ``upcoming``: the numbers of the bars to be written, as ``read_prompts`` takes them.
+        """
 
     def _latest(self, prompts: Sequence[np.ndarray], positions: Positions) -> np.ndarray:
         """What ``Streams`` keeps of the last tokens of the prompts, int64 [3, K, B]."""

@@ -4,14 +4,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import register_model
-from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from ..fc_attention import BarCache, PieceBars
@@ -19,7 +17,7 @@ from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
-from .options import BarAwareConfig, BarAwareLanguageModel, check_options, register_presets
+from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,7 @@ class FullAttentionDecoder(BarAwareDecoder):
     """Raises UserError for options that do not fit together."""
 
     def __init__(self, cfg: BarAwareConfig, dictionary: Dictionary) -> None:
-        check_options(cfg)
-        families = TokenFamilies(dictionary)
-        super().__init__(cfg, dictionary, families, FullAttentionLayer, partial(make_inputs, families))
+        super().__init__(cfg, dictionary, FullAttentionLayer, make_inputs)
 
     def facts(self) -> dict[str, str]:
         """See ``BarAwareModel``."""
@@ -73,29 +69,23 @@ class FullAttentionDecoder(BarAwareDecoder):
             x = self.run_layer(layer, x, inputs.lengths, by, keep)
         return x
 
-    def begin_cache(
-        self,
-        bars: Sequence[PieceBars],
-        token_rows: Tensor,
-        summary_rows: Tensor | None,
-        upcoming: Sequence[Sequence[int]] | None,
-    ) -> BarCache:
+    def empty_cache(self, on_gpu: bool, expected: int) -> BarCache:
         """See ``BarAwareDecoder``. To the cache a piece is one bar, which never ends."""
-        cache = BarCache((), coarse=False, padded=token_rows.device.type == "cuda", expected=len(bars))
-        lengths = [piece.num_tokens for piece in bars]
-        for length, rows in zip(lengths, token_rows.split(lengths, dim=3)):
-            cache.add_stream(PieceBars(length, np.array([1] if length > 1 else [], dtype=np.int64), 0), rows, None)
-        return cache
+        return BarCache((), coarse=False, padded=on_gpu, expected=expected)
+
+    def add_stream(
+        self, cache: BarCache, bars: PieceBars, token_rows: Tensor, summary_rows: None, upcoming: Sequence[int]
+    ) -> None:
+        """See ``BarAwareDecoder``."""
+        starts = np.arange(1, min(2, bars.num_tokens))
+        cache.add_stream(PieceBars(bars.num_tokens, starts, num_complete=0), token_rows, None)
 
 
 @register_model("full_attention", dataclass=BarAwareConfig)
 class FullAttentionLanguageModel(BarAwareLanguageModel):
     """Full attention as fairseq builds it."""
 
-    @classmethod
-    def build_model(cls, cfg: BarAwareConfig, task: FairseqTask) -> "FullAttentionLanguageModel":
-        """Build the model; raises UserError for sizes that do not fit together."""
-        return cls(FullAttentionDecoder(cfg, task.target_dictionary))
+    decoder_class = FullAttentionDecoder
 
 
 register_presets("full_attention")

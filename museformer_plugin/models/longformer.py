@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 from fairseq.data import Dictionary
 from fairseq.models import register_model
-from fairseq.tasks import FairseqTask
 
 from ..errors import UserError
 from ..fc_attention import AttentionPlan
@@ -62,10 +61,7 @@ class LongformerDecoder(PlannedDecoder):
 class LongformerLanguageModel(BarAwareLanguageModel):
     """Longformer as fairseq builds it."""
 
-    @classmethod
-    def build_model(cls, cfg: LongformerConfig, task: FairseqTask) -> "LongformerLanguageModel":
-        """Build the model; raises UserError for sizes that do not fit together."""
-        return cls(LongformerDecoder(cfg, task.target_dictionary))
+    decoder_class = LongformerDecoder
 
 
 register_presets("longformer")

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import register_model
-from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from ..errors import UserError
@@ -24,7 +23,7 @@ from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
-from .options import BarAwareConfig, BarAwareLanguageModel, check_options, register_presets
+from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
 
 _PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
 
@@ -75,13 +74,13 @@ class MuseformerInputs:
 
 def make_inputs(
     families: TokenFamilies,
+    pieces: Sequence[np.ndarray],
+    bars: Sequence[PieceBars],
     structure_bars: Sequence[int],
     coarse: bool,
     for_gpu: bool,
-    pieces: Sequence[np.ndarray],
-    bars: Sequence[PieceBars],
 ) -> MuseformerInputs:
-    """``MakeInputs`` but for the first four arguments; ``for_gpu`` makes the index lists of the kernels too."""
+    """``MakeInputs`` between what is bound already; ``for_gpu`` makes the index lists of the kernels too."""
     layout = BarLayout.build(bars, structure_bars, coarse)
     if for_gpu:
         prepare_for_kernels(layout.token_plan, layout.summary_plan)
@@ -147,11 +146,10 @@ class MuseformerDecoder(BarAwareDecoder):
     has_kernels = True
 
     def __init__(self, cfg: MuseformerConfig, dictionary: Dictionary) -> None:
-        check_options(cfg)
         structure_bars, coarse = parse_structure_bars(cfg.structure_bars), not cfg.no_coarse_attention
-        families = TokenFamilies(dictionary)
-        inputs = partial(make_inputs, families, structure_bars, coarse, torch.cuda.is_available())
-        super().__init__(cfg, dictionary, families, MuseformerLayer, inputs, coarse)
+        for_gpu = torch.cuda.is_available()
+        inputs = partial(make_inputs, structure_bars=structure_bars, coarse=coarse, for_gpu=for_gpu)
+        super().__init__(cfg, dictionary, MuseformerLayer, inputs, coarse)
         self.structure_bars = structure_bars
         self.coarse = coarse
 
@@ -173,27 +171,20 @@ class MuseformerDecoder(BarAwareDecoder):
             x, s = self.run_layer(layer, x, s, inputs.layout, Turns(by, by_summaries), keep)
         return x
 
-    def begin_cache(
+    def empty_cache(self, on_gpu: bool, expected: int) -> BarCache:
+        """See ``BarAwareDecoder``."""
+        return BarCache(self.structure_bars, self.coarse, padded=on_gpu, expected=expected)
+
+    def add_stream(
         self,
-        bars: Sequence[PieceBars],
+        cache: BarCache,
+        bars: PieceBars,
         token_rows: Tensor,
         summary_rows: Tensor | None,
-        upcoming: Sequence[Sequence[int]] | None,
-    ) -> BarCache:
+        upcoming: Sequence[int],
+    ) -> None:
         """See ``BarAwareDecoder``."""
-        on_gpu = token_rows.device.type == "cuda"
-        cache = BarCache(self.structure_bars, self.coarse, padded=on_gpu, expected=len(bars))
-        start = first_summary = 0
-        for piece, numbers in zip(bars, upcoming or [()] * len(bars)):
-            end, last_summary = start + piece.num_tokens, first_summary + piece.num_complete
-            cache.add_stream(
-                piece,
-                token_rows[:, :, :, start:end],
-                None if summary_rows is None else summary_rows[:, :, :, first_summary:last_summary],
-                numbers,
-            )
-            start, first_summary = end, last_summary
-        return cache
+        cache.add_stream(bars, token_rows, summary_rows, upcoming)
 
     def end_bar(self, cache: BarCache, stream: int, number: int) -> None:
         """Summarise the bar, once per layer."""
@@ -215,10 +206,7 @@ class MuseformerDecoder(BarAwareDecoder):
 class MuseformerLanguageModel(BarAwareLanguageModel):
     """Museformer as fairseq builds it."""
 
-    @classmethod
-    def build_model(cls, cfg: MuseformerConfig, task: FairseqTask) -> "MuseformerLanguageModel":
-        """Build the model; raises UserError for sizes that do not fit together."""
-        return cls(MuseformerDecoder(cfg, task.target_dictionary))
+    decoder_class = MuseformerDecoder
 
 
 register_presets("museformer")

@@ -9,7 +9,8 @@ from typing import Any
 
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.models import ARCH_CONFIG_REGISTRY, FairseqLanguageModel, register_model_architecture
+from fairseq.models import ARCH_CONFIG_REGISTRY, FairseqDecoder, FairseqLanguageModel, register_model_architecture
+from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig
 
 from ..errors import UserError
@@ -92,7 +93,14 @@ def check_options(cfg: BarAwareConfig) -> None:
 
 
 class BarAwareLanguageModel(FairseqLanguageModel):
-    """A fairseq language model whose decoder is a ``BarAwareModel``."""
+    """A fairseq language model whose decoder is a ``BarAwareModel``, of the class that subclasses name."""
+
+    decoder_class: type[FairseqDecoder]
+
+    @classmethod
+    def build_model(cls, cfg: BarAwareConfig, task: FairseqTask) -> "BarAwareLanguageModel":
+        """Build the model; raises UserError for options that do not fit together."""
+        return cls(cls.decoder_class(cfg, task.target_dictionary))
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """As fairseq does; and take ``--bf16``, which its commands that read or write pieces do not know.

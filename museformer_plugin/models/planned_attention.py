@@ -20,7 +20,7 @@ from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
-from .options import BarAwareConfig, check_options
+from .options import BarAwareConfig
 
 
 class HeadPlan(NamedTuple):
@@ -46,12 +46,12 @@ MakePlans = Callable[[Sequence[int]], tuple[HeadPlan, ...]]
 
 def make_inputs(
     families: TokenFamilies,
-    make_plans: MakePlans,
-    for_gpu: bool,
     pieces: Sequence[np.ndarray],
     bars: Sequence[PieceBars],
+    make_plans: MakePlans,
+    for_gpu: bool,
 ) -> PlannedInputs:
-    """``MakeInputs`` but for the first three arguments; ``for_gpu`` makes the index lists of the kernels too."""
+    """``MakeInputs`` between what is bound already; ``for_gpu`` makes the index lists of the kernels too."""
     lengths = [len(piece) for piece in pieces]
     plans = make_plans(lengths)
     if for_gpu:
@@ -105,10 +105,8 @@ class PlannedDecoder(BarAwareDecoder):
     def __init__(
         self, cfg: BarAwareConfig, dictionary: Dictionary, make_plans: MakePlans, seen: Sequence[SeenByHeads]
     ) -> None:
-        check_options(cfg)
-        families = TokenFamilies(dictionary)
-        inputs = partial(make_inputs, families, make_plans, torch.cuda.is_available())
-        super().__init__(cfg, dictionary, families, PlannedLayer, inputs)
+        inputs = partial(make_inputs, make_plans=make_plans, for_gpu=torch.cuda.is_available())
+        super().__init__(cfg, dictionary, PlannedLayer, inputs)
         self._seen = seen
 
     def run_layers(self, x: Tensor, inputs: PlannedInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
@@ -117,15 +115,12 @@ class PlannedDecoder(BarAwareDecoder):
             x = self.run_layer(layer, x, inputs.plans, by, keep)
         return x
 
-    def begin_cache(
-        self,
-        bars: Sequence[PieceBars],
-        token_rows: Tensor,
-        summary_rows: Tensor | None,
-        upcoming: Sequence[Sequence[int]] | None,
-    ) -> GatheringCache:
+    def empty_cache(self, on_gpu: bool, expected: int) -> GatheringCache:
         """See ``BarAwareDecoder``."""
-        cache = GatheringCache(self._seen)
-        for rows in token_rows.split([piece.num_tokens for piece in bars], dim=3):
-            cache.add_stream(rows)
-        return cache
+        return GatheringCache(self._seen)
+
+    def add_stream(
+        self, cache: GatheringCache, bars: PieceBars, token_rows: Tensor, summary_rows: None, upcoming: Sequence[int]
+    ) -> None:
+        """See ``BarAwareDecoder``."""
+        cache.add_stream(token_rows)

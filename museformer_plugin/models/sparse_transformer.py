@@ -16,7 +16,6 @@ import numpy as np
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import register_model
-from fairseq.tasks import FairseqTask
 
 from ..errors import UserError
 from ..fc_attention import AttentionPlan
@@ -126,10 +125,7 @@ def _strided_seen(stride: int, row: int) -> np.ndarray:
 class SparseTransformerLanguageModel(BarAwareLanguageModel):
     """Sparse Transformer as fairseq builds it."""
 
-    @classmethod
-    def build_model(cls, cfg: SparseTransformerConfig, task: FairseqTask) -> "SparseTransformerLanguageModel":
-        """Build the model; raises UserError for sizes that do not fit together."""
-        return cls(SparseTransformerDecoder(cfg, task.target_dictionary))
+    decoder_class = SparseTransformerDecoder
 
 
 register_presets("sparse_transformer")

@@ -133,7 +133,7 @@ def test_no_samples_make_no_batch(dataset_of):
 @pytest.mark.parametrize("for_gpu", [False, True])
 def test_a_layout_travels_from_the_workers_with_its_index_lists(families_of, for_gpu):
     pieces, bars = [np.full(10, 5)], [PieceBars(10, np.array([1, 4]), 2)]
-    layout = make_inputs(families_of("six_track"), (1, 2), True, for_gpu, pieces, bars).layout
+    layout = make_inputs(families_of("six_track"), pieces, bars, (1, 2), True, for_gpu).layout
     arrived = pickle.loads(pickle.dumps(layout))
     assert list(arrived.token_plan._prepared) == ([(IndexLists.of,)] if for_gpu else [])
     assert np.array_equal(arrived.token_plan.key_ranges, layout.token_plan.key_ranges)

@@ -28,7 +28,7 @@ def dataset_of(families_of, read_piece):
             pieces.append(torch.cat([tokens[1:], tokens[:1]]))
         sizes = np.array([len(piece) for piece in pieces])
         families = families_of(name)
-        inputs = partial(make_inputs, families, STRUCTURE_BARS, True, False)
+        inputs = partial(make_inputs, families, structure_bars=STRUCTURE_BARS, coarse=True, for_gpu=False)
         return WindowDataset(pieces, sizes, families, inputs=inputs)
 
     return build
