@@ -112,3 +112,11 @@ def test_logits_and_gradients_are_those_of_the_definition(build_decoder, read_pi
     monkeypatch.setattr(layer_module, "normalise", plain_normalise)
     for found, expected in zip(ours, logits_and_gradients()):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("indices", [("bar", "onset"), ("onset", "bar")], ids=["bar_to_onset", "onset_to_bar"])
+def test_weights_are_refused_where_they_learnt_the_other_index(build_decoder, indices):
+    learnt, other = (build_decoder(positions="rotary", rotary_index=index) for index in indices)
+    with pytest.raises(RuntimeError, match="counts_from_onset"):
+        other.load_state_dict(learnt.state_dict())
+    build_decoder(positions="rotary", rotary_index=indices[0]).load_state_dict(learnt.state_dict())
