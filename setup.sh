@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv from requirements.txt; at once when that is done already.
-# PYTHON=python3.12 ./setup.sh chooses the interpreter.
+# PYTHON=python3.13 ./setup.sh chooses the interpreter.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,19 +15,19 @@ if [[ $(uname) != Linux ]]; then
 fi
 
 supported() {
-    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null
+    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null
 }
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python3.14}; do
         if supported "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    echo "setup.sh: needs Python 3.10, 3.11 or 3.12 (NumPy 1.26 has no build for others);" \
-        "install one and name it: PYTHON=/path/to/python3.12 ./setup.sh" >&2
+    echo "setup.sh: needs one of Python 3.10 to 3.14;" \
+        "install one and name it: PYTHON=/path/to/python3.13 ./setup.sh" >&2
     return 1
 }
 
