@@ -47,7 +47,13 @@ rm -f "$installed"
 grep -vE '^(fairseq|triton)' requirements.txt >.venv/requirements.first
 install -r .venv/requirements.first
 grep '^fairseq' requirements.txt >.venv/requirements.fairseq
-install --no-deps --no-build-isolation -r .venv/requirements.fairseq
+build_fairseq() { install --no-deps --no-build-isolation "$@" -r .venv/requirements.fairseq; }
+build_fairseq
+if ! .venv/bin/python -c 'import fairseq.data.data_utils_fast' 2>/dev/null; then
+    # pip had kept what it once built against another NumPy
+    .venv/bin/python -m pip cache remove 'fairseq*' >>.venv/setup.log 2>&1 || true
+    build_fairseq --force-reinstall
+fi
 if ! .venv/bin/python -c 'import triton' 2>/dev/null; then
     grep '^triton' requirements.txt >.venv/requirements.triton
     install -r .venv/requirements.triton
