@@ -15,18 +15,18 @@ if [[ $(uname) != Linux ]]; then
 fi
 
 supported() {
-    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null
+    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null
 }
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python3.14}; do
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
         if supported "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    echo "setup.sh: needs one of Python 3.10 to 3.14;" \
+    echo "setup.sh: needs Python 3.10, 3.11, 3.12 or 3.13 (fairseq cannot be imported on 3.14);" \
         "install one and name it: PYTHON=/path/to/python3.13 ./setup.sh" >&2
     return 1
 }
