@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv from requirements.txt; at once when that is done already.
-# PYTHON=python3.12 ./setup.sh chooses the interpreter.
+# PYTHON=python3.13 ./setup.sh chooses the interpreter.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,19 +15,19 @@ if [[ $(uname) != Linux ]]; then
 fi
 
 supported() {
-    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null
+    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null
 }
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
         if supported "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    echo "setup.sh: needs Python 3.10, 3.11 or 3.12 (NumPy 1.26 has no build for others);" \
-        "install one and name it: PYTHON=/path/to/python3.12 ./setup.sh" >&2
+    echo "setup.sh: needs Python 3.10, 3.11, 3.12 or 3.13 (fairseq cannot be imported on 3.14);" \
+        "install one and name it: PYTHON=/path/to/python3.13 ./setup.sh" >&2
     return 1
 }
 
@@ -47,7 +47,13 @@ rm -f "$installed"
 grep -vE '^(fairseq|triton)' requirements.txt >.venv/requirements.first
 install -r .venv/requirements.first
 grep '^fairseq' requirements.txt >.venv/requirements.fairseq
-install --no-deps --no-build-isolation -r .venv/requirements.fairseq
+build_fairseq() { install --no-deps --no-build-isolation "$@" -r .venv/requirements.fairseq; }
+build_fairseq
+if ! .venv/bin/python -c 'import fairseq.data.data_utils_fast' 2>/dev/null; then
+    # pip had kept what it once built against another NumPy
+    .venv/bin/python -m pip cache remove 'fairseq*' >>.venv/setup.log 2>&1 || true
+    build_fairseq --force-reinstall
+fi
 if ! .venv/bin/python -c 'import triton' 2>/dev/null; then
     grep '^triton' requirements.txt >.venv/requirements.triton
     install -r .venv/requirements.triton
