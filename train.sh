@@ -16,6 +16,8 @@ none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment
                             museformer_rotary_small; or _tiny
   LR=                       0.04 of the hidden matrices           5e-4
   ADAMW_LR=                 6e-3 of all else                      -
+  OPTIMIZER=                muon; adam, with LR=3e-3, for         - (adam)
+                            fairseq's own architectures
   WARMUP_UPDATES=           40, then to 0 as a square root        16000, then inverse square root
   MAX_UPDATE=               20000; the rates depend on it         200000; stop at any time with Ctrl-C
   WINDOW_TOKENS=            1280,2560,10240                       - (whole pieces)
@@ -105,8 +107,15 @@ if [[ $recipe == fast ]]; then
         first=$((max_update * 3 / 10 > 0 ? max_update * 3 / 10 : 1)) last=$((max_update * 9 / 10))
         window_tokens=1280,2560,10240 window_updates=$first,$((last > first ? last : first + 1))
     fi
-    recipe_options=(
-        --optimizer muon --lr "${LR:-0.04}" --adamw-lr "${ADAMW_LR:-6e-3}"
+    case ${OPTIMIZER:-muon} in
+        muon) recipe_options=(--optimizer muon --lr "${LR:-0.04}" --adamw-lr "${ADAMW_LR:-6e-3}") ;;
+        adam) recipe_options=(--optimizer adam --adam-betas '(0.9, 0.95)' --lr "${LR:-3e-3}") ;;
+        *)
+            echo "train.sh: OPTIMIZER=$OPTIMIZER is neither muon nor adam." >&2
+            exit 2
+            ;;
+    esac
+    recipe_options+=(
         --lr-scheduler polynomial_decay --warmup-updates "${WARMUP_UPDATES:-40}" --total-num-update "$max_update"
         --power 0.5 # the last tenth of the updates holds a third of the tokens: in a straight line they would count little
         --window-tokens "$window_tokens" --window-updates "$window_updates"
@@ -119,13 +128,17 @@ else
         --truncate-train "${TRUNCATE:-15360}" --truncate-valid "${TRUNCATE:-15360}"
     )
 fi
+dropout_options=(--dropout "$dropout" --attention-dropout "$dropout")
+case $arch in
+    lstm_lm* | fconv_lm*) dropout_options=(--dropout "$dropout") ;; # they have no attention weights
+esac
 echo "train.sh: $recipe recipe, $arch, $pieces_per_update $([[ $recipe == fast ]] && echo windows || echo pieces) an" \
     "update, $pieces_per_batch at a time, on $([[ $gpus -gt 0 ]] && echo "$gpus GPUs" || echo "the CPU"), $precision" >&2
 
 exec "$here/.venv/bin/fairseq-train" "$data_bin" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling \
     --arch "$arch" ${STRUCTURE_BARS:+--structure-bars="$STRUCTURE_BARS"} \
-    --dropout "$dropout" --attention-dropout "$dropout" --weight-decay "${WEIGHT_DECAY:-0.01}" \
+    "${dropout_options[@]}" --weight-decay "${WEIGHT_DECAY:-0.01}" \
     --criterion cross_entropy "${recipe_options[@]}" \
     --batch-size "$pieces_per_batch" --update-freq "$((pieces_per_update / at_once))" \
     --max-update "$max_update" \

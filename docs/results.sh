@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The figures of docs/results.md: prepares a corpus, trains three models alike, scores them.
+# The figures of docs/results.md: prepares a corpus, trains models alike, scores them.
 set -euo pipefail
 
 usage() {
@@ -11,14 +11,21 @@ OUT_DIR gets everything; each step is left out where its result is there, so tha
 interruption. Environment variables and their defaults:
 
   RECIPE=fast                 as in train.sh; or paper
-  ARCH=museformer_rotary_tiny museformer_tiny with RECIPE=paper; larger ones for GPUs
+  SIZE=rotary_tiny            of every architecture; tiny with RECIPE=paper; rotary or small ones for GPUs
   UPDATES=6750                of one window each; 1600 with RECIPE=paper, of the first 10,240 tokens of a piece
                               each: 15 million tokens both
   SEEDS=1                     such as "1 2 3": every model is trained with each
   PIECES=60                   written from scratch by each model
   MAX_LEN=6000                longest written piece, in tokens
-  PROMPT_BARS=8               of each test song, continued for BLEU
+  PROMPT_BARS=8               of each test song, continued for BLEU and, without the grammar, for its errors; 0 for none
   MODELS="museformer no_coarse last_8_bars"
+                              architectures of ours, and these:
+                              no_coarse      Museformer without coarse-grained attention
+                              last_8_bars    Museformer with the last 8 bars as structure bars
+                              embedded       Museformer of the paper: no rotary positions
+                              strided        sparse_transformer with the other pattern
+                              lstm, transformer_lm   fairseq's, of two layers and about as many parameters as museformer_tiny, by Adam
+                              transposed     Museformer, each piece in another key each epoch
 
 Models are trained without dropout, on one device (CUDA_VISIBLE_DEVICES) or the CPU.
 EOU
@@ -41,18 +48,18 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 midi_dir=$1 lists=$2 out=$3
 export RECIPE=${RECIPE:-fast}
 case $RECIPE in
-    fast) arch=museformer_rotary_tiny updates=6750 rates="LR=0.04 ADAMW_LR=6e-3 WARMUP_UPDATES=40" ;;
-    paper) arch=museformer_tiny updates=1600 rates="LR=3e-3 WARMUP_UPDATES=100 TRUNCATE=10240" ;;
+    fast) size=rotary_tiny updates=6750 rates="WARMUP_UPDATES=40" ;;
+    paper) size=tiny updates=1600 rates="LR=3e-3 WARMUP_UPDATES=100 TRUNCATE=10240" ;;
     *) fail "RECIPE=$RECIPE is neither fast nor paper." ;;
 esac
-export ARCH=${ARCH:-$arch}
+size=${SIZE:-$size}
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
 updates=${UPDATES:-$updates} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:-8}
 "$here/setup.sh"
 . "$here/.venv/bin/activate"
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$out"
-settings="$RECIPE recipe, $ARCH, $updates updates, $rates, at most $max_len tokens, \
+settings="$RECIPE recipe, $size, $updates updates, $rates, at most $max_len tokens, \
 ${PIECES:-60} pieces, $prompt_bars bars of prompts, $midi_dir, $lists"
 if [[ -f $out/settings && $(cat "$out/settings") != "$settings" ]]; then
     fail "$out was begun with other settings ($(cat "$out/settings")); name another folder."
@@ -74,17 +81,33 @@ if [[ ! -f $out/data-bin/dict.txt ]]; then
 fi
 
 train() { # MODEL SEED FOLDER
-    local options=()
+    local arch=museformer_$size options=() optimizer=muon longest=1000000
     case $1 in
-        museformer) ;;
         no_coarse) options=(--no-coarse-attention) ;;
         last_8_bars) options=(--structure-bars 1,2,3,4,5,6,7,8) ;;
-        *) fail "there is no model $1." ;;
+        embedded) arch=museformer_${size#rotary_} ;;
+        transposed) options=(--transpose-train) ;;
+        strided) arch=sparse_transformer_$size options=(--sparse-pattern strided) ;;
+        lstm)
+            arch=lstm_lm optimizer=adam
+            options=(--decoder-layers 2 --decoder-embed-dim 128 --decoder-hidden-size 184 --decoder-out-embed-dim 128)
+            ;;
+        transformer_lm)
+            arch=transformer_lm optimizer=adam
+            options=(--decoder-layers 2 --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128
+                --decoder-ffn-embed-dim 896 --decoder-attention-heads 4 --share-decoder-input-output-embed
+                --max-target-positions $longest)
+            ;;
+        *) arch=$1_$size ;;
     esac
+    if [[ $optimizer == adam ]]; then
+        options+=(--tokens-per-sample $longest)
+    fi
     [[ $RECIPE == fast ]] || options+=(--lr-scheduler polynomial_decay --total-num-update "$updates")
     # what else train.sh reads from the environment is as it says
     # shellcheck disable=SC2086
-    env -u STRUCTURE_BARS -u WEIGHT_DECAY -u WINDOW_TOKENS -u WINDOW_UPDATES -u PRECISION $rates DROPOUT=0 \
+    env -u STRUCTURE_BARS -u WEIGHT_DECAY -u WINDOW_TOKENS -u WINDOW_UPDATES -u PRECISION -u LR -u ADAMW_LR \
+        $rates ARCH="$arch" OPTIMIZER=$optimizer DROPOUT=0 \
         SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 MAX_UPDATE=$updates SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" \
         --disable-validation --max-epoch 1000 ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
         fail "training failed, see $3.log."
@@ -113,9 +136,13 @@ for seed in ${SEEDS:-1}; do
                 --pieces "${PIECES:-60}"
             mkdir -p "$run/written" && mv "$run/scratch.part" "$run/written/scratch"
         fi
-        [[ -d $run/written/continued ]] || continue_songs "$run/trained.pt" "$run/written/continued" "$seed"
-        [[ -d $run/no-grammar ]] || continue_songs "$run/trained.pt" "$run/no-grammar" "$seed" --no-grammar
-        [[ -d $run/report ]] || PROMPT_BARS=$prompt_bars NO_GRAMMAR_DIR=$run/no-grammar SEED=$seed \
+        no_grammar=
+        if ((prompt_bars)); then
+            no_grammar=$run/no-grammar
+            [[ -d $run/written/continued ]] || continue_songs "$run/trained.pt" "$run/written/continued" "$seed"
+            [[ -d $no_grammar ]] || continue_songs "$run/trained.pt" "$no_grammar" "$seed" --no-grammar
+        fi
+        [[ -d $run/report ]] || PROMPT_BARS=$prompt_bars NO_GRAMMAR_DIR=$no_grammar SEED=$seed \
             "$here/evaluate.sh" "$run/trained.pt" "$out/data-bin" "$run/written" "$run/report"
         mkdir -p "$out/reports/$model-$seed" && cp "$run/report/report.json" "$out/reports/$model-$seed/"
         reports+=("$out/reports/$model-$seed/report.json")
