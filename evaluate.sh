@@ -8,8 +8,8 @@ Usage: ./evaluate.sh CHECKPOINT DATA_BIN GENERATED_DIR [OUT_DIR]
 
 Writes OUT_DIR (GENERATED_DIR-report by default) with report.md, report.json and pictures: perplexity on
 the first 1,024, 5,120 and 10,240 tokens, losses by kind of token (family, track, whether the bar repeats
-another), similarity error and peaks, bars that repeat exactly, grammar errors, musical features, BLEU, bars
-copied from the training set, each with its interval. DATA_BIN is what fairseq-preprocess wrote, with
+another), similarity error and peaks, bars that repeat exactly, grammar errors, musical features, BLEU, n-grams
+and bars of the training set, each with its interval. DATA_BIN is what fairseq-preprocess wrote, with
 training and test pieces. GENERATED_DIR holds what generate.sh, fairseq-generate or fairseq-interactive
 left (H- lines, at any depth), or token files. Environment variables and their defaults:
 
@@ -17,7 +17,8 @@ left (H- lines, at any depth), or token files. Environment variables and their d
                          fairseq-interactive leave their prompts in their files
   NO_GRAMMAR_DIR=        pieces of the same prompts sampled with --no-grammar, whose grammar errors are
                          counted beside
-  BLEU_WEIGHTS=0.25,0.25,0.25,0.25    of the n-gram orders
+  BLEU_WEIGHTS=equal     of the n-gram orders: equal, of four; long, of 2 to 8, the longer the heavier; or a
+                         list such as 0.25,0.25,0.25,0.25
   SELF_BLEU_PIECES=20    pieces in the sample for self-BLEU; its time grows with their square
   PICTURES=4             generated pieces to draw, and as many real ones
   REPLICATES=1000        of the bootstrap behind the intervals
@@ -54,5 +55,5 @@ options=()
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 PYTHONWARNINGS=ignore LOGLEVEL=${LOGLEVEL:-WARNING} exec "$here/.venv/bin/python" -m evaluation.report \
     "$checkpoint" "$data_bin" "$generated" "$out_dir" --prompt-bars "${PROMPT_BARS:-0}" "${options[@]}" \
-    --bleu-weights "${BLEU_WEIGHTS:-0.25,0.25,0.25,0.25}" --self-bleu-pieces "${SELF_BLEU_PIECES:-20}" \
+    --bleu-weights "${BLEU_WEIGHTS:-equal}" --self-bleu-pieces "${SELF_BLEU_PIECES:-20}" \
     --pictures "${PICTURES:-4}" --replicates "${REPLICATES:-1000}" --seed "${SEED:-1}"

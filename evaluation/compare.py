@@ -23,10 +23,12 @@ from data_prep.command import CommandError, run_command
 from data_prep.similarity.bars import TRACKS
 from data_prep.tokens.vocabulary import FAMILIES
 from evaluation.bootstrap import Bootstrap
+from evaluation.ngrams import ORDERS
 from evaluation.report_text import (
     FEATURE_NAMES,
     FORMAT,
     UNKNOWN,
+    WHOLE,
     architecture_text,
     shown,
     shown_peaks,
@@ -50,6 +52,7 @@ _BARS = {"repeats": "bars that repeat one", "varies": "bars that vary one", "new
 # What stands where in a report: name, keys, digits shown.
 _ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     *((f"perplexity, first {length:,} tokens", ("perplexity", str(length)), 2) for length in (1024, 5120, 10240)),
+    ("perplexity, whole pieces", ("perplexity", WHOLE), 2),
     *((f"bits a token, {family.name}", ("losses_by_kind", "family", family.name), 3) for family in FAMILIES),
     *(
         (f"bits a token, track {track}", ("losses_by_kind", "track", track), 3)
@@ -67,6 +70,10 @@ _ROWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     *((f"{name}, generated - test", ("features", feature, "difference"), 3) for feature, name in FEATURE_NAMES.items()),
     ("BLEU of continuations", ("bleu",), 2),
     ("self-BLEU", ("self_bleu", "generated"), 2),
+    *(
+        (f"{order}-grams of the training set (%)", ("known_ngrams_percent", str(order), "generated"), 1)
+        for order in ORDERS
+    ),
     ("longest copied run (bars, mean)", ("copied_bars", "all", "generated"), 2),
     ("longest copied run, melody (bars, mean)", ("copied_bars", "melody", "generated"), 2),
 )
@@ -162,8 +169,8 @@ def paired_ratio(scores: dict[str, Any], others: dict[str, Any], length: str) ->
 
     None where they were not measured on the same pieces.
     """
-    one, other = scores["perplexity"][length], others["perplexity"][length]
-    if one["piece_tokens"] != other["piece_tokens"]:
+    one, other = (report["perplexity"].get(length) for report in (scores, others))
+    if one is None or other is None or one["piece_tokens"] != other["piece_tokens"]:
         return None
     sums = np.column_stack([one["piece_bits"], other["piece_bits"], one["piece_tokens"]])
     options = scores["options"]

@@ -17,6 +17,7 @@ from tqdm import tqdm
 import museformer_plugin  # noqa: F401  (registers the task and the model)
 from data_prep.command import CommandError
 from evaluation.bootstrap import Bootstrap, Estimate
+from evaluation.report_text import WHOLE
 from museformer_plugin.errors import sentence_for
 from museformer_plugin.models.any_fairseq import facts_of
 
@@ -25,16 +26,22 @@ LENGTHS = (1024, 5120, 10240)  # tokens, as the paper reports
 
 @dataclass(frozen=True)
 class Losses:
-    """What a model loses on each piece: ``bits`` float64 and ``tokens`` int64, both [pieces, lengths].
+    """What a model loses on each piece: ``bits`` float64 and ``tokens`` int64, both [pieces, lengths + 1].
 
     Column k sums over a piece's first ``lengths[k]`` target tokens (``</s>`` is the last), shorter pieces
-    whole. ``token_bits`` are the losses themselves, float64 [n] for each piece, n at most the largest length.
+    whole; the last column over all. ``token_bits`` are the losses themselves, float64 [n] for each piece, n at most the
+    largest length.
     """
 
     lengths: tuple[int, ...]
     bits: np.ndarray
     tokens: np.ndarray
     token_bits: Sequence[np.ndarray] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns: ``1024`` and the like, and ``whole``."""
+        return (*map(str, self.lengths), WHOLE)
 
     def perplexity(self, column: int, bootstrap: Bootstrap) -> Estimate:
         """2 to the mean bits a token, weighted by token; pieces are what is resampled."""
@@ -94,12 +101,12 @@ def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS)
     except Exception as error:
         raise _told(error, subset) from error
     dataset = loaded.task.dataset(subset)
-    bits = np.zeros((len(dataset), len(lengths)))
-    tokens = np.zeros((len(dataset), len(lengths)), dtype=np.int64)
+    bits = np.zeros((len(dataset), len(lengths) + 1))
+    tokens = np.zeros((len(dataset), len(lengths) + 1), dtype=np.int64)
     token_bits = []
     for index in tqdm(range(len(dataset)), desc="perplexity", unit="piece", leave=False):
         losses = _piece_losses(loaded, dataset.collater([dataset[index]]))
-        for column, length in enumerate(lengths):
+        for column, length in enumerate((*lengths, len(losses))):
             bits[index, column] = losses[:length].sum()
             tokens[index, column] = min(length, len(losses))
         token_bits.append(losses[: max(lengths)])

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from data_prep.similarity.bars import TRACKS
-from data_prep.similarity.plot import draw_similarity
+from data_prep.similarity.plot import draw_similarity, write_figure
 from data_prep.tokens.decode import decode
 from data_prep.tokens.vocabulary import Representation
 from evaluation.data_bin import Split
@@ -78,6 +79,28 @@ def draw_matrices(pairs: Sequence[Pair], representation: Representation, png_pat
         for row in lines
     ]
     draw_self_similarity(rows, png_path)
+
+
+def draw_ngrams(shares: dict[str, dict[str, dict[str, float | None]]], png_path: Path) -> None:
+    """Draw a report's ``known_ngrams_percent``, with the intervals."""
+    figure = Figure(figsize=(6, 3.6), dpi=120, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    orders = np.array(list(shares), dtype=int)
+    for name, colour, title in (("test", "#0072B2", "test pieces"), ("generated", "#D55E00", "generated")):
+        entries = [entry[name] for entry in shares.values()]
+        values, lows, highs = (
+            np.array([entry[part] for entry in entries], dtype=float) for part in ("value", "low", "high")
+        )
+        axes.fill_between(orders, lows, highs, color=colour, alpha=0.2, lw=0)
+        axes.plot(orders, values, "o-", color=colour, ms=4, lw=1.3, label=title)
+    axes.set_xlabel("n")
+    axes.set_ylabel("n-grams of the training set in percent")
+    axes.set_ylim(0, 102)
+    axes.grid(axis="y", alpha=0.3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False)
+    write_figure(figure, png_path)
 
 
 def draw_curves(curves: dict[str, dict[str, list[float | None]]], folder: Path) -> None:

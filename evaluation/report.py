@@ -21,11 +21,11 @@ from pathlib import Path
 
 from data_prep.command import CommandError, run_command
 from data_prep.prompt import read_representation
-from evaluation.bleu import EQUAL_WEIGHTS
+from evaluation.bleu import EQUAL_WEIGHTS, WEIGHTS
 from evaluation.data_bin import Split
 from evaluation.generated import find_examples, read_generated
 from evaluation.perplexity import load_model, measure_losses
-from evaluation.pictures import choose_pairs, draw_curves, draw_matrices, draw_rolls
+from evaluation.pictures import choose_pairs, draw_curves, draw_matrices, draw_ngrams, draw_rolls
 from evaluation.report_text import report_text
 from evaluation.scorecard import Corpora, Options, score
 
@@ -54,6 +54,7 @@ def write_report(checkpoint: Path, data_bin: Path, corpora: Corpora, options: Op
     scores = score(model.facts, losses, corpora, options)
     pairs = choose_pairs(corpora.generated, corpora.test, options.pictures, options.seed)
     draw_curves(scores["bar_similarity"], folder)
+    draw_ngrams(scores["known_ngrams_percent"], folder / "ngrams.png")
     rolls = draw_rolls(pairs, folder / "piano_rolls") if pairs else []
     if pairs:
         draw_matrices(pairs, corpora.representation, folder / "self_similarity.png")
@@ -62,12 +63,16 @@ def write_report(checkpoint: Path, data_bin: Path, corpora: Corpora, options: Op
 
 
 def _weights(text: str) -> tuple[float, ...]:
+    if text in WEIGHTS:
+        return WEIGHTS[text]
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
         weights = ()
     if not weights or not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of weights such as 0.25,0.25,0.25,0.25")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of weights such as 0.25,0.25,0.25,0.25, nor {' or '.join(WEIGHTS)}"
+        )
     return weights
 
 
@@ -93,7 +98,10 @@ def _parser() -> argparse.ArgumentParser:
         "--no-grammar-dir", type=Path, help="pieces of the same prompts sampled with --no-grammar, for their errors"
     )
     parser.add_argument(
-        "--bleu-weights", type=_weights, default=EQUAL_WEIGHTS, help="of the n-gram orders (default: four equal ones)"
+        "--bleu-weights",
+        type=_weights,
+        default=EQUAL_WEIGHTS,
+        help="of the n-gram orders, or a name: equal, the default, of four; long, of eight, the longer the heavier",
     )
     parser.add_argument("--self-bleu-pieces", type=_count, default=20, help="sample size (default: %(default)s)")
     parser.add_argument("--pictures", type=_count, default=4, help="pieces to draw (default: %(default)s)")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 FORMAT = 1  # of report.json
+WHOLE = "whole"  # the length of whole pieces
 UNKNOWN = "–"
 FEATURE_NAMES = {
     "pitch_class_entropy": "pitch-class entropy (bits)",
@@ -67,7 +68,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 def report_text(scores: dict[str, Any], rolls: Sequence[str]) -> str:
     """The whole report; ``rolls`` are the piano rolls drawn, without ``.png``."""
-    parts = (_head, _perplexity, _kinds, _similarity, _repeats, _grammar, _features, _bleu, _copying)
+    parts = (_head, _perplexity, _kinds, _similarity, _repeats, _grammar, _features, _bleu, _ngrams, _copying)
     lines = [line for part in parts for line in (*part(scores), "")]
     return "\n".join([*lines, *_pictures(rolls)]) + "\n"
 
@@ -101,14 +102,19 @@ def _perplexity(scores: dict[str, Any]) -> Iterator[str]:
     yield "On the first N tokens of each piece, shorter pieces whole, weighted by token."
     yield ""
     rows = (
-        [f"{int(length):,}", shown(entry, 2), f"{entry['bits']:.3f}", f"{entry['tokens']:,}"]
+        [
+            length if length == WHOLE else f"{int(length):,}",
+            shown(entry, 2),
+            f"{entry['bits']:.3f}",
+            f"{entry['tokens']:,}",
+        ]
         for length, entry in scores["perplexity"].items()
     )
     yield from table(["N", "perplexity", "bits a token", "tokens"], rows)
 
 
 def _kinds(scores: dict[str, Any]) -> Iterator[str]:
-    length = max(map(int, scores["perplexity"]))
+    length = max(int(length) for length in scores["perplexity"] if length != WHOLE)
     yield "## Where the loss is"
     yield ""
     yield (
@@ -245,6 +251,18 @@ def _bleu(scores: dict[str, Any]) -> Iterator[str]:
         ["self-BLEU of test pieces", shown(own and own["test"], 2), sampled],
     ]
     yield from table(["", "BLEU", "of"], rows)
+
+
+def _ngrams(scores: dict[str, Any]) -> Iterator[str]:
+    yield "## n-grams of the training set"
+    yield ""
+    yield "How many of the runs of n tokens occur in a training piece, in percent (ngrams.png)."
+    yield ""
+    rows = (
+        [order, shown(entry["generated"], 1), shown(entry["test"], 1)]
+        for order, entry in scores["known_ngrams_percent"].items()
+    )
+    yield from table(["n", "generated", "test pieces"], rows)
 
 
 def _copying(scores: dict[str, Any]) -> Iterator[str]:

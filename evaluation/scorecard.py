@@ -21,6 +21,7 @@ from evaluation.generated import GeneratedPiece
 from evaluation.grammar_errors import GrammarErrors
 from evaluation.losses_by_kind import KindLosses, losses_by_kind
 from evaluation.musical_features import FEATURES, features_of_lines, spread
+from evaluation.ngrams import ORDERS, known_ngrams
 from evaluation.perplexity import Losses
 from evaluation.report_text import FORMAT
 from evaluation.similarity import measure_errors, peak_heights, tracks_of
@@ -90,13 +91,14 @@ def score(model: dict[str, Any], losses: Losses, corpora: Corpora, options: Opti
         "features": _features(corpora, options),
         "bleu": _bleu(generated, options),
         "self_bleu": _self_bleu(corpora, options),
+        "known_ngrams_percent": _known_ngrams(corpora, options),
         "copied_bars": _copied_bars(corpora, options),
     }
 
 
 def _perplexities(losses: Losses, options: Options) -> dict[str, Any]:
     return {
-        str(length): {
+        name: {
             **losses.perplexity(column, options.bootstrap).as_json(),
             "bits": losses.bits_per_token(column),
             "tokens": int(losses.tokens[:, column].sum()),
@@ -104,7 +106,7 @@ def _perplexities(losses: Losses, options: Options) -> dict[str, Any]:
             "piece_bits": [round(bits, 4) for bits in losses.bits[:, column].tolist()],
             "piece_tokens": losses.tokens[:, column].tolist(),
         }
-        for column, length in enumerate(losses.lengths)
+        for column, name in enumerate(losses.names)
     }
 
 
@@ -246,6 +248,29 @@ def _self_bleu(corpora: Corpora, options: Options) -> dict[str, Any] | None:
     scores = self_bleu(chosen, options.bleu_weights, "generated"), self_bleu(real, options.bleu_weights, "test")
     generated, test = (options.bootstrap.mean(values).as_json() for values in scores)
     return {"generated": generated, "test": test, "pieces": count}
+
+
+def _known_ngrams(corpora: Corpora, options: Options) -> dict[str, Any]:
+    """By n, of what the model wrote and of the test pieces."""
+    training, test = corpora.training, corpora.test
+    sets = {
+        "generated": [test.numbers_of(line) for line in corpora.own_lines()],
+        "test": [test.numbers(index) for index in range(len(test))],
+    }
+    pieces = [piece for of_set in sets.values() for piece in of_set]
+    read = tqdm(range(len(training)), desc="n-grams, training", unit="piece", leave=False)
+    found = known_ngrams((training.numbers(index) for index in read), pieces, test.num_symbols)
+    of_sets = {"generated": slice(None, len(sets["generated"])), "test": slice(len(sets["generated"]), None)}
+    return {
+        str(order): {
+            name: options.bootstrap.estimate(
+                lambda sums: 100 * sums[0] / sums[1] if sums[1] else math.nan,
+                np.column_stack([found.known[rows, column], found.total[rows, column]]),
+            ).as_json()
+            for name, rows in of_sets.items()
+        }
+        for column, order in enumerate(ORDERS)
+    }
 
 
 def _copied_bars(corpora: Corpora, options: Options) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
-from evaluation.bleu import EQUAL_WEIGHTS, bleu_score, bleu_statistics, continuation_bleu, self_bleu
+from evaluation.bleu import EQUAL_WEIGHTS, WEIGHTS, bleu_score, bleu_statistics, continuation_bleu, self_bleu
 from evaluation.bootstrap import Bootstrap
 
 HYPOTHESES = ["p-60 d-6 v-20 p-62 d-6 v-20 b-1", "o-0 i-80 p-60 d-6 v-21 b-1", "t-30 b-1 t-30 b-1 t-30"]
@@ -50,3 +50,10 @@ def test_self_bleu_takes_all_the_others_as_references():
         counter.corpus_score([line], [[other] for other in HYPOTHESES if other != line]).score for line in HYPOTHESES
     ]
     np.testing.assert_allclose(found, expected)
+
+
+def test_the_long_weights_count_long_runs_most():
+    weights = WEIGHTS["long"]
+    assert sum(weights) == pytest.approx(1) and list(weights) == sorted(weights) and weights[0] == 0
+    statistics = bleu_statistics("a b c d e f g h i j", ["a b c d e f g h x y"], orders=8)
+    assert bleu_score(statistics, weights) < bleu_score(statistics, EQUAL_WEIGHTS)

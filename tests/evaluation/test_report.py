@@ -54,7 +54,7 @@ def test_every_measure_has_a_figure(report, piece_lines):
     assert scores["model"]["updates"] == 3
     assert scores["generated"]["pieces"] == scores["generated"]["continuations"] == 4
     assert scores["data"] == {"representation": "six_track", "training_pieces": 8, "test_pieces": 4}
-    assert [entry["tokens"] for entry in scores["perplexity"].values()] == 3 * [
+    assert [entry["tokens"] for entry in scores["perplexity"].values()] == 4 * [
         sum(len(line.split()) + 1 for line in piece_lines["test"])
     ]
     assert all(entry["low"] <= entry["value"] <= entry["high"] for entry in scores["perplexity"].values())
@@ -188,3 +188,15 @@ def test_weights_that_are_none_are_refused(weights, capsys):
         main(["a", "b", "c", "d", f"--bleu-weights={weights}"])
     assert stop.value.code == 2
     assert "is not a list of weights" in capsys.readouterr().err
+
+
+def test_ngrams_are_counted_and_drawn(report, piece_lines):
+    shares = json.loads((report / "report.json").read_text())["known_ngrams_percent"]
+    learnt = [line.split() for line in piece_lines["train"]]
+    bigrams = {pair for words in learnt for pair in zip(words, words[1:])}
+    test = [pair for line in piece_lines["test"] for pair in zip(line.split(), line.split()[1:])]
+    assert shares["2"]["test"]["value"] == pytest.approx(100 * sum(pair in bigrams for pair in test) / len(test))
+    assert list(shares) == list("2345678")
+    assert shares["2"]["generated"]["value"] > shares["4"]["generated"]["value"]
+    assert (report / "ngrams.png").stat().st_size > 5000
+    assert "## n-grams of the training set" in (report / "report.md").read_text()
