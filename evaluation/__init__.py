@@ -1,8 +1,14 @@
 """Look at songs and measure models.
 
 ``report`` is the command behind ``evaluate.sh``: it reads the data (``data_bin``, ``generated``), measures
-(``scorecard``, which calls ``perplexity``, ``similarity``, ``grammar_errors``, ``musical_features``, ``bleu``
-and ``copying``, with the intervals of ``bootstrap``), writes (``report_text``) and draws (``pictures``,
+(``scorecard``, which calls ``perplexity``, ``similarity``, ``grammar_errors``, ``musical_features``, ``bleu``,
+``ngrams`` and ``copying``, with the intervals of ``bootstrap``), writes (``report_text``) and draws (``pictures``,
 ``self_similarity``, ``piano_roll``). ``compare`` puts several reports side by side. Only ``perplexity`` and
 ``data_bin`` know fairseq.
 """
+
+import logging
+import os
+
+# One of fairseq's modules sets the root logger to DEBUG where nobody has set it up, and matplotlib then tells its life.
+logging.basicConfig(format="%(message)s", level=os.environ.get("LOGLEVEL", "WARNING").upper())

@@ -111,8 +111,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    for handler in logging.getLogger().handlers:  # fairseq has set logging up, in a form for logs
-        handler.setFormatter(logging.Formatter("%(message)s"))
     for noisy in ("fairseq", "museformer_plugin"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if args.out_dir.exists():

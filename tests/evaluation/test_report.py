@@ -200,3 +200,9 @@ def test_ngrams_are_counted_and_drawn(report, piece_lines):
     assert shares["2"]["generated"]["value"] > shares["4"]["generated"]["value"]
     assert (report / "ngrams.png").stat().st_size > 5000
     assert "## n-grams of the training set" in (report / "report.md").read_text()
+
+
+def test_nothing_but_the_report_is_told(run_command, checkpoint, data_bin, continued, tmp_path):
+    done = run_command("python", "-m", "evaluation.report", checkpoint, data_bin, continued, tmp_path / "out", *QUICK)
+    assert done.returncode == 0
+    assert "DEBUG" not in done.stderr and "findfont" not in done.stderr
