@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from fairseq.models import FairseqModel
+from fairseq.modules import LearnedPositionalEmbedding
 
 from .errors import UserError
 from .piece_rules import TOKENS_TO_CLOSE
@@ -33,6 +34,12 @@ def check_generation(models: Sequence[FairseqModel], args: Namespace, lm_model: 
         raise UserError(
             f"--min-len {args.min_len} and --max-len-b {args.max_len_b} must satisfy 0 <= min <= max, and max be at "
             f"least {TOKENS_TO_CLOSE}."
+        )
+    positions = getattr(models[0].decoder, "embed_positions", None)
+    if isinstance(positions, LearnedPositionalEmbedding) and args.max_len_b > positions.max_positions:
+        raise UserError(
+            f"The model has learnt positions up to {positions.max_positions} tokens, its --tokens-per-sample: "
+            f"--max-len-b must be at most that, not {args.max_len_b}."
         )
     not_offered = {
         "--constraints": args.constraints,

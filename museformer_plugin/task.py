@@ -189,6 +189,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
             return super().get_batch_iterator(dataset, max_tokens, max_sentences, *further, **keywords)
         limits = BatchLimits(max_tokens or math.inf, max_sentences or math.inf)
         self._schedule.check(limits, dataset.edges)
+        self._schedule.check_model(keywords.get("max_positions") or math.inf)
         taken = ("seed", "num_shards", "shard_id", "num_workers", "epoch", "skip_remainder_batch")
         self._train_batches = WindowBatches(
             dataset,
@@ -212,9 +213,10 @@ class MuseformerLanguageModelingTask(FairseqTask):
         kept, ignored = dataset.filter_indices_by_size(indices, max_positions)
         if ignored:
             longest = max(dataset.size(index) for index in ignored)
+            option = "--max-tokens" if max_positions != self.cfg.tokens_per_sample else "--tokens-per-sample"
             sentence = (
-                f"{len(ignored)} pieces are longer than the {max_positions} tokens that --max-tokens allows, the "
-                f"longest has {longest}; raise --max-tokens or shorten them with --truncate-train/-valid/-test"
+                f"{len(ignored)} pieces are longer than the {max_positions} tokens that {option} allows, the "
+                f"longest has {longest}; raise {option} or shorten them with --truncate-train/-valid/-test"
             )
             if not ignore_invalid_inputs:
                 raise UserError(f"{sentence}; --skip-invalid-size-inputs-valid-test leaves them out.")

@@ -72,6 +72,14 @@ class WindowSchedule:
                 f"batches of {limits.tokens}: raise --max-tokens or leave the piece out."
             )
 
+    def check_model(self, longest: float) -> None:
+        """Raises UserError when a window has more tokens than the ``longest`` piece that the model reads."""
+        if self.lengths[-1] > longest:
+            raise UserError(
+                f"Windows of {self.lengths[-1]} tokens are longer than the {longest} that the model reads: lower "
+                f"--window-tokens or raise --tokens-per-sample."
+            )
+
     def phases(self, first_update: Fraction) -> Iterator[tuple[int, Fraction | float]]:
         """From ``first_update`` on: each length, and for how many updates; the last for ever (``inf``)."""
         for length, end in zip(self.lengths, (*self.updates, math.inf)):

@@ -211,3 +211,10 @@ def test_what_does_not_fit_a_batch_is_told(edges):
         schedule.check(BatchLimits(79), edges)
     with pytest.raises(UserError, match="Piece 2 has a bar of 90 tokens, which does not fit into batches of 80"):
         schedule.check(BatchLimits(80), [np.array([0, 5]), np.array([0, 3, 93])])
+
+
+def test_windows_longer_than_the_model_reads_are_told():
+    schedule = WindowSchedule.parse("40,120", "3")
+    schedule.check_model(120)
+    with pytest.raises(UserError, match="Windows of 120 tokens are longer than the 119 that the model reads"):
+        schedule.check_model(119)

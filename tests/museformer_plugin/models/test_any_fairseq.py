@@ -4,10 +4,11 @@ from argparse import Namespace
 
 import pytest
 import torch
-from fairseq import models
+from fairseq import models, options
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
 from museformer_plugin.errors import UserError
+from museformer_plugin.generation_options import check_generation
 from museformer_plugin.models.any_fairseq import AnyFairseqModel, facts_of, writing_model
 from museformer_plugin.task import MuseformerLanguageModelingTask, MuseformerTaskConfig
 from museformer_plugin.token_families import TokenFamilies
@@ -16,12 +17,22 @@ LSTM = {"decoder_embed_dim": 16, "decoder_hidden_size": 16, "decoder_out_embed_d
 TRANSFORMER = {"decoder_embed_dim": 16, "decoder_ffn_embed_dim": 16, "decoder_layers": 2, "decoder_attention_heads": 2}
 
 
+@pytest.fixture
+def build(dictionary_of):
+    """A function from an architecture and its options to the model."""
+    return lambda arch, **sizes: build_of_fairseq(dictionary_of, arch, sizes)
+
+
 @pytest.fixture(params=[("lstm_lm", LSTM), ("transformer_lm_gpt", TRANSFORMER)], ids=lambda arch: arch[0])
-def model(request, dictionary_of):
-    arch, options = request.param
+def model(request, build):
+    arch, sizes = request.param
+    return build(arch, **sizes)
+
+
+def build_of_fairseq(dictionary_of, arch, sizes):
     task = MuseformerLanguageModelingTask(MuseformerTaskConfig(), dictionary_of("six_track"))
     args = Namespace(
-        **options, criterion="cross_entropy", tokens_per_sample=500, max_target_positions=500, add_bos_token=False
+        **sizes, criterion="cross_entropy", tokens_per_sample=500, max_target_positions=500, add_bos_token=False
     )
     ARCH_CONFIG_REGISTRY[arch](args)
     torch.manual_seed(0)
@@ -55,3 +66,20 @@ def test_a_model_of_ours_writes_itself(build_decoder):
 def test_a_decoder_without_a_state_is_told(dictionary_of):
     with pytest.raises(UserError, match="Linear keeps no state while it writes"):
         AnyFairseqModel(torch.nn.Linear(1, 1), TokenFamilies(dictionary_of("six_track")))
+
+
+def test_pieces_longer_than_the_learnt_positions_are_told(build):
+    learnt = build("transformer_lm_gpt", **TRANSFORMER, decoder_learned_pos=True)
+    others = build("transformer_lm_gpt", **TRANSFORMER), build("lstm_lm", **LSTM)
+    for longest in (500, 501):
+        for model in others:
+            check_generation([model], generation(longest), None)
+    check_generation([learnt], generation(500), None)
+    with pytest.raises(UserError, match="positions up to 500 tokens.*--max-len-b must be at most that, not 501"):
+        check_generation([learnt], generation(501), None)
+
+
+def generation(longest):
+    """fairseq's options of generation."""
+    parser = options.get_generation_parser()
+    return parser.parse_args(["data", "--sampling", "--beam", "1", "--max-len-b", str(longest)])
