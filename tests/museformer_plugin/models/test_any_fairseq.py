@@ -82,4 +82,4 @@ def test_pieces_longer_than_the_learnt_positions_are_told(build):
 def generation(longest):
     """fairseq's options of generation."""
     parser = options.get_generation_parser()
-    return parser.parse_args(["data", "--sampling", "--beam", "1", "--max-len-b", str(longest)])
+    return parser.parse_args(["--path", "model.pt", "--sampling", "--beam", "1", "--max-len-b", str(longest)])
