@@ -1,0 +1,145 @@
+"""What architectures cost: an update and a written token as pieces grow, and the memory of an update.
+
+    python -m benchmarks.architectures museformer_rotary_tiny longformer_rotary_tiny "lstm_lm --decoder-layers 2"
+
+An architecture is what ``--arch`` takes, with options of its own behind it. An update is forward and backward of one
+piece, in a process of its own, so that its peak memory is its own. ``growth`` is the time of a token behind the longest
+piece over that behind the shortest. Weights are random, dropout is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.models import FairseqModel
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks.pieces import random_piece, six_track_dictionary
+from benchmarks.turns import Seconds, timed
+from museformer_plugin.models.any_fairseq import writing_model
+from museformer_plugin.token_families import TokenFamilies
+
+STEPS = 100  # over which the time of a step is taken
+_LONGEST = "1000000"  # tokens of a piece
+
+
+def build(arch: str) -> FairseqModel:
+    """The model of ``--arch``, without dropout."""
+    dictionary = six_track_dictionary()
+    with tempfile.TemporaryDirectory() as folder:
+        dictionary.save(f"{folder}/dict.txt")
+        plugin = Path(__file__).resolve().parent.parent / "museformer_plugin"
+        task = ["--user-dir", str(plugin), "--task", "museformer_language_modeling"]
+        arguments = [folder, *task, "--tokens-per-sample", _LONGEST, "--dropout", "0", "--arch", *arch.split()]
+        args = options.parse_args_and_arch(options.get_training_parser(), arguments)
+        if hasattr(args, "attention_dropout"):
+            args.attention_dropout = 0.0
+        cfg = convert_namespace_to_omegaconf(args)
+        torch.manual_seed(1)
+        return tasks.setup_task(cfg.task).build_model(cfg.model)
+
+
+def measure_update(model: FairseqModel, length: int, repeats: int) -> dict[str, float]:
+    """Median seconds of forward and backward of a piece, wall-clock and CPU, and the process's peak memory in GiB."""
+    model.train()
+    pieces = [random_piece(length, six_track_dictionary(), seed) for seed in range(repeats + 1)]
+
+    def update(piece: Tensor) -> None:
+        F.cross_entropy(model(piece[None])[0].float().flatten(0, 1)[:-1], piece[1:]).backward()
+        model.zero_grad(set_to_none=True)
+
+    turns = [timed(lambda piece=piece: update(piece)) for piece in pieces][1:]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {**_medians(turns), "peak_gib": peak}
+
+
+@torch.no_grad()
+def measure_step(model: FairseqModel, length: int, repeats: int) -> dict[str, float]:
+    """Median seconds of a step of one stream behind ``length`` tokens, of ``repeats`` times ``STEPS``."""
+    model.eval()
+    dictionary = six_track_dictionary()
+    piece = random_piece(length + STEPS * (repeats + 1), dictionary, seed=1)
+    writer = writing_model(model, TokenFamilies(dictionary))
+    streams = writer.read_prompts([piece[:length]])[1]
+    following = piece[length:].split(STEPS)
+
+    def write(tokens: Tensor) -> None:
+        for token in tokens:
+            writer.step(token[None], streams)
+
+    turns = [timed(lambda tokens=tokens: write(tokens)) for tokens in following][1:]
+    return {name: seconds / STEPS for name, seconds in _medians(turns).items()}
+
+
+def _medians(turns: list[Seconds]) -> dict[str, float]:
+    return {
+        "wall": statistics.median(turn.wall for turn in turns),
+        "cpu": statistics.median(turn.cpu for turn in turns),
+    }
+
+
+def _measure_apart(kind: str, arch: str, length: int, repeats: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.architectures", arch, "--one", kind, "--repeats", str(repeats)]
+    done = subprocess.run([*command, "--update-lengths", str(length)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _table(results: dict[str, dict[str, dict[str, float]]], updates: list[int], steps: list[int]) -> str:
+    """A row for each architecture."""
+    header = ["architecture", "parameters"]
+    header += [f"update of {length:,}, tokens/s" for length in updates] + [f"GiB at {length:,}" for length in updates]
+    header += [f"written behind {length:,}, tokens/s" for length in steps] + ["growth"]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for arch, found in results.items():
+        seconds = [found[f"step {length}"]["wall"] for length in steps]
+        cells = [arch, f"{found['model']['parameters']:,}"]
+        cells += [f"{length / found[f'update {length}']['wall']:,.0f}" for length in updates]
+        cells += [f"{found[f'update {length}']['peak_gib']:.2f}" for length in updates]
+        cells += [f"{1 / second:,.0f}" for second in seconds] + [f"{seconds[-1] / seconds[0]:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command: prints a table and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("archs", nargs="+", metavar="ARCH", help='such as longformer_tiny or "longformer --window 99"')
+    parser.add_argument("--update-lengths", type=int, nargs="+", default=[2560, 10240, 36864], help="tokens of a piece")
+    parser.add_argument("--step-lengths", type=int, nargs="+", default=[1000, 15000], help="tokens read before")
+    parser.add_argument("--repeats", type=int, default=3, help="turns after one to warm up")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--one", choices=("update", "step"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        measure = measure_update if args.one == "update" else measure_step
+        print(json.dumps(measure(build(args.archs[0]), args.update_lengths[0], args.repeats)))
+        return
+    lengths = {"update": args.update_lengths, "step": args.step_lengths}
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for arch in tqdm(args.archs, desc="architectures"):
+        parameters = sum(parameter.numel() for parameter in build(arch).parameters())
+        results[arch] = {"model": {"parameters": parameters}}
+        for kind in lengths:
+            for length in lengths[kind]:
+                results[arch][f"{kind} {length}"] = _measure_apart(kind, arch, length, args.repeats)
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=1) + "\n")
+    print(_table(results, args.update_lengths, args.step_lengths))
+
+
+if __name__ == "__main__":
+    main()
