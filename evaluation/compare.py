@@ -117,10 +117,10 @@ def names_apart(paths: Sequence[Path]) -> list[str]:
 Seeds = Sequence[dict[str, Any]]  # the reports of one model, trained with one seed or several
 
 
-def comparison(reports: Mapping[str, Seeds]) -> Iterator[str]:
-    """The table, line by line; measures that no model has are left out.
+def comparison(reports: Mapping[str, Seeds], only: Sequence[str] = ("",), by_model: bool = False) -> Iterator[str]:
+    """The table, line by line; measures that no model has, and whose names begin with none of ``only``, are left out.
 
-    The last column is of the test pieces themselves, where a measure has a figure for them.
+    The last column, or ``by_model`` row, is of the test pieces themselves, where a measure has a figure for them.
     """
     first = next(iter(reports.values()))
     rows = []
@@ -135,7 +135,10 @@ def comparison(reports: Mapping[str, Seeds]) -> Iterator[str]:
         test = show(_entry(first[0], (*keys[:-1], "test"))) if keys[-1] == "generated" else UNKNOWN
         texts = [dict.fromkeys(show(_entry(scores, keys)) for scores in seeds) for seeds in reports.values()]
         rows.append([name, *map("; ".join, texts), test])
-    return table(["", *reports, "test pieces"], (row for row in rows if set(row[1:]) != {UNKNOWN}))
+    known = [row for row in rows if set(row[1:]) != {UNKNOWN} and row[0].startswith(tuple(only))]
+    lines = [["", *reports, "test pieces"], *known]
+    header, *rows = map(list, zip(*lines)) if by_model else lines
+    return table(header, rows)
 
 
 def over_seeds(entries: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
@@ -157,11 +160,13 @@ def _check_seeds(name: str, seeds: Seeds) -> None:
 
 
 def _ratio(seeds: Seeds, others: Seeds, length: str) -> dict[str, Any] | None:
-    """Seed by seed: ``paired_ratio``, or over several seeds; None where the seeds are not the same."""
-    trained_with = [[scores["model"]["training_seed"] for scores in model] for model in (seeds, others)]
-    if trained_with[0] != trained_with[1] and max(map(len, trained_with)) > 1:
-        return None
-    return over_seeds([paired_ratio(scores, other, length) for scores, other in zip(seeds, others)])
+    """``paired_ratio`` of the seeds that both have, or of the only ones; None where they have none in common."""
+    if len(seeds) == len(others) == 1:
+        return paired_ratio(seeds[0], others[0], length)
+    by_seed = {scores["model"]["training_seed"]: scores for scores in others}
+    pairs = [(scores, by_seed.get(scores["model"]["training_seed"])) for scores in seeds]
+    ratios = [paired_ratio(scores, other, length) for scores, other in pairs if other is not None]
+    return over_seeds(ratios) if ratios else None
 
 
 def paired_ratio(scores: dict[str, Any], others: dict[str, Any], length: str) -> dict[str, float | None] | None:
@@ -220,7 +225,7 @@ def _run(args: argparse.Namespace) -> int:
         ]
     else:
         brackets = []
-    for line in (*_head(reports), "", *brackets, *comparison(columns)):
+    for line in (*_head(reports), "", *brackets, *comparison(columns, args.only or [""], args.by_model)):
         print(line)
     if args.paper:
         print("", *paper_table(), sep="\n")
@@ -232,6 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evaluation.compare", description=__doc__.split("\n")[0])
     parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
     parser.add_argument("--over-seeds", action="store_true", help="one column for full-1, full-2 …: mean, least, most")
+    parser.add_argument("--by-model", action="store_true", help="a row for each model, not a column")
+    parser.add_argument(
+        "--only", action="append", metavar="BEGINNING", help="the measures whose names begin so; may be given again"
+    )
     parser.add_argument("--paper", action="store_true", help="add what the paper measured, on its own data")
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted.")

@@ -87,11 +87,25 @@ def test_seeds_of_a_model_share_a_column(write, capsys):
         "–",
     ]
     ratios = cells(printed, "perplexity, first 1,024 tokens, over that of the first")
-    assert ratios == ["1", "1.250 [0.500, 2.000]", "–", "–"]  # a model of one seed has no partner for the other
+    assert ratios == ["1", "1.250 [0.500, 2.000]", "0.500 [0.250, 1.000]", "–"]  # alone has one seed in common
     assert "- full-2: " in printed  # every training is told
     assert "the highest of the seeds" in printed
     assert main(paths[:2]) == 0
     assert "|  | full-2 | full-1 | test pieces |" in capsys.readouterr().out
+
+
+def test_a_row_for_each_model_and_chosen_measures(write, capsys):
+    paths = [write("full", scores([10.0, 20.0, 30.0])), write("no_coarse", scores([20.0, 30.0, 40.0]))]
+    assert main(["--by-model", "--only", "perplexity, first 1,024 tokens", "--only", "grammar", *paths]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert rows == [
+        "|  | perplexity, first 1,024 tokens | perplexity, first 1,024 tokens, over that of the first "
+        "| grammar errors per 1,000 tokens |",
+        "|---|---:|---:|---:|",
+        "| full | 4.00 [1.00, 9.00] | 1 | 0.00 |",
+        "| no_coarse | 8.00 [1.00, 9.00] | 2.000 [2.000, 2.000] | 0.00 |",
+        "| test pieces | – | – | – |",
+    ]
 
 
 @pytest.mark.parametrize(("seed", "updates"), [(1, 5), (2, 6)], ids=["same_seed", "other_updates"])
