@@ -110,6 +110,21 @@ VARIANTS = {
     "longformer": {"architecture": "longformer"},
     "sparse_fixed_rotary": {"architecture": "sparse_transformer", "positions": "rotary", "qk_norm": True},
     "sparse_strided": {"architecture": "sparse_transformer", "sparse_pattern": "strided"},
+    "music_transformer": {"architecture": "music_transformer"},
+    "music_transformer_rotary": {
+        "architecture": "music_transformer",
+        "positions": "rotary",
+        "qk_norm": True,
+        "previous_tokens": 3,
+    },
+    "transformer_xl": {"architecture": "transformer_xl"},
+    "transformer_xl_rotary": {
+        "architecture": "transformer_xl",
+        "positions": "rotary",
+        "qk_norm": True,
+        "previous_tokens": 3,
+    },
+    "transformer_xl_without_memory": {"architecture": "transformer_xl", "memory_tokens": 0},
 }
 
 
