@@ -5,6 +5,7 @@ Letters: H heads, Dh head width, n rows of a piece; a query i sees keys j up to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def relative_attention(
     attended = []
     for number, queries in enumerate(q.split(size, 1)):
         remembered = min(number * size, segments.memory)
-        before = slice(number + -remembered // size, number)  # the segments that hold so many
+        before = slice(number - math.ceil(remembered / size), number)  # the segments that hold so many
         for start in range(0, queries.shape[1], _BLOCK):
             block = queries[:, start : start + _BLOCK]
             end = start + block.shape[1]
