@@ -55,7 +55,7 @@ class RelativeLayer(BarAwareLayer):
         q, k, v = self.qkv(x, bias, by)
         if keep is not None:
             keep(torch.stack([k, v], 1), None)
-        memory = k, v
+        memory = k.detach(), v.detach()
         if torch.is_grad_enabled() and self.segments.memory and longest > self.segments.tokens:
             memory = self.qkv(x.detach(), bias, by)[1:]
         r = self.table(min(longest, self.segments.longest))

@@ -126,20 +126,39 @@ def test_a_memory_as_long_as_the_piece_is_full_relative_attention(build_decoder,
     assert (forgetful[:, 35:] - whole[:, 35:]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("architecture", ["music_transformer", "transformer_xl"])
-def test_blocks_made_again_in_the_backward_drop_the_same(build_decoder, read_piece, monkeypatch, architecture):
+def test_the_backward_drops_what_the_forward_dropped(monkeypatch):
+    monkeypatch.setattr(relative, "_BLOCK", 4)
+    rows = [normal(seed, 11, 2, 3) for seed in range(4)]
+    inputs = [rows.requires_grad_() for rows in (normal(4, 2, 11, 2, 3), *rows, normal(5, 2, 6, 3))]
+
+    def attend(q, k, v, old_k, old_v, r):
+        torch.manual_seed(0)
+        return relative_attention(q, (k, v), (old_k, old_v), r, Segments(5, 3), dropout=0.4)
+
+    assert torch.autograd.gradcheck(attend, inputs, eps=1e-6, atol=1e-7)
+
+
+def test_dropout_keeps_the_mean():
+    q, k, r = normal(0, 2, 300, 4, 8), normal(1, 300, 4, 8), normal(2, 4, 50, 8)
+    ones = torch.ones_like(k)
+    attended = relative_attention(q, (k, ones), (k, ones), r, Segments(1000, 0), dropout=0.3)
+    assert attended.mean().item() == pytest.approx(1, abs=0.05)
+    alone = attended[0, :, 0]  # the first query sees itself
+    assert (((alone - 1 / 0.7).abs() < 1e-12) | (alone == 0)).all()
+    assert attended[1:10].std() > 0.1
+
+
+def test_layers_made_again_in_the_backward_drop_the_same(build_decoder, read_piece):
     tokens = read_piece("six_track", bars=5, seed=0)[None]
-    monkeypatch.setattr(relative, "_BLOCK", 5)
-
-    def gradients(**options):
-        decoder = build_decoder(architecture=architecture, dropout=0.2, attention_dropout=0.3, **options).train()
-        torch.manual_seed(3)
-        return torch.autograd.grad(decoder(tokens)[0].square().mean(), list(decoder.parameters()))
-
-    ours, whole_layers_again = gradients(), gradients(checkpoint_activations=True)
-    monkeypatch.setattr(relative, "checkpoint", lambda function, *arguments, **_: function(*arguments))
-    for kept, *again in zip(gradients(), ours, whole_layers_again):
-        for found in again:
+    for architecture in ("music_transformer", "transformer_xl"):
+        gradients = []
+        for again in (False, True):
+            rates = {"dropout": 0.2, "attention_dropout": 0.3, "checkpoint_activations": again}
+            decoder = build_decoder(architecture=architecture, **rates).train()
+            torch.manual_seed(3)
+            loss = decoder(tokens)[0].square().mean()
+            gradients.append(torch.autograd.grad(loss, list(decoder.parameters())))
+        for kept, found in zip(*gradients):
             torch.testing.assert_close(found, kept, rtol=0, atol=1e-12)
 
 
