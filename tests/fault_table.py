@@ -181,7 +181,7 @@ FAULTS = (
         "museformer_plugin/fc_attention/relative_cache.py",
         "            self.start = self.first_seen\n",
         "",
-        "museformer_plugin/test_decoder.py::test_token_by_token_equals_the_full_forward[six_track-transformer_xl]",
+        "museformer_plugin/test_decoder.py::test_token_by_token_equals_the_full_forward[transformer_xl-six_track]",
     ),
     Fault(
         "museformer_plugin/models/relative_attention.py",

@@ -227,3 +227,16 @@ def test_which_parameters_are_hidden_matrices(build_decoder):
 def test_options_that_do_not_fit(build_decoder, options, sentence):
     with pytest.raises(UserError, match=sentence):
         build_decoder(**options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("architecture", ["music_transformer", "transformer_xl"])
+@torch.no_grad()
+def test_steps_in_half_precision(build_decoder, read_piece, architecture, dtype):
+    tokens = read_piece("six_track", bars=6, seed=2)
+    exact, half = (build_decoder(architecture=architecture, dtype=kind) for kind in (torch.float64, dtype))
+    expected = exact(tokens[None])[0][0]
+    _, streams = half.read_prompts([tokens[:20]])
+    found = torch.cat([half.step(token[None], streams) for token in tokens[20:]])
+    assert found.dtype == dtype
+    assert (found.double() - expected[20:]).abs().max() < 30 * torch.finfo(dtype).eps * expected.abs().max()
