@@ -4,4 +4,11 @@
 share.
 """
 
-from . import full_attention, longformer, museformer, sparse_transformer  # noqa: F401  (registers them)
+from . import (  # noqa: F401  (registers them)
+    full_attention,
+    longformer,
+    museformer,
+    music_transformer,
+    sparse_transformer,
+    transformer_xl,
+)

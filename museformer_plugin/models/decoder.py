@@ -88,7 +88,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         self,
         cfg: BarAwareConfig,
         dictionary: Dictionary,
-        make_layer: type[BarAwareLayer],
+        make_layer: Callable[..., BarAwareLayer],
         make_inputs: Callable[..., BatchInputs],
         coarse: bool = False,
     ) -> None:

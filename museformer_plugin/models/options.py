@@ -149,9 +149,15 @@ _PRESETS: dict[str, dict[str, Any]] = {  # by what is added to the name of a mod
 }
 
 
-def register_presets(model: str) -> None:
-    """Register the sizes of a model: ``--arch MODEL``, the paper's, ``MODEL_tiny``, ``MODEL_rotary`` and so on."""
+def register_presets(model: str, ffn_widths: Mapping[int, int] | None = None) -> None:
+    """Register the sizes of a model: ``--arch MODEL``, the paper's, ``MODEL_tiny``, ``MODEL_rotary`` and so on.
+
+    ``ffn_widths``: by the width of the model, inner widths of the feed-forward other than those of Museformer, so that
+    there are as many parameters. That of the paper's width is a default of the model's options.
+    """
     for suffix, options in _PRESETS.items():
+        if ffn_widths and options.get("decoder_embed_dim") in ffn_widths:
+            options = {**options, "decoder_ffn_embed_dim": ffn_widths[options["decoder_embed_dim"]]}
         register_model_architecture(model, model + suffix)(_preset(options))
     ARCH_CONFIG_REGISTRY[model] = _preset({})  # register_model has put an empty function there
 

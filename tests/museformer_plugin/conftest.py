@@ -17,8 +17,10 @@ from museformer_plugin.convert_checkpoint import convert_options, convert_parame
 from museformer_plugin.models.full_attention import FullAttentionDecoder
 from museformer_plugin.models.longformer import LongformerConfig, LongformerDecoder
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
+from museformer_plugin.models.music_transformer import MusicTransformerConfig, MusicTransformerDecoder
 from museformer_plugin.models.options import BarAwareConfig
 from museformer_plugin.models.sparse_transformer import SparseTransformerConfig, SparseTransformerDecoder
+from museformer_plugin.models.transformer_xl import TransformerXLConfig, TransformerXLDecoder
 from museformer_plugin.token_families import TokenFamilies
 
 TINY = {
@@ -40,6 +42,8 @@ ARCHITECTURES = {
         SparseTransformerDecoder,
         {"sparse_stride": 11, "sparse_expressivity": 3},
     ),
+    "music_transformer": (MusicTransformerConfig, MusicTransformerDecoder, {"max_relative_distance": 9}),
+    "transformer_xl": (TransformerXLConfig, TransformerXLDecoder, {"segment_tokens": 8, "memory_tokens": 11}),
 }
 
 

@@ -110,6 +110,21 @@ VARIANTS = {
     "longformer": {"architecture": "longformer"},
     "sparse_fixed_rotary": {"architecture": "sparse_transformer", "positions": "rotary", "qk_norm": True},
     "sparse_strided": {"architecture": "sparse_transformer", "sparse_pattern": "strided"},
+    "music_transformer": {"architecture": "music_transformer"},
+    "music_transformer_rotary": {
+        "architecture": "music_transformer",
+        "positions": "rotary",
+        "qk_norm": True,
+        "previous_tokens": 3,
+    },
+    "transformer_xl": {"architecture": "transformer_xl"},
+    "transformer_xl_rotary": {
+        "architecture": "transformer_xl",
+        "positions": "rotary",
+        "qk_norm": True,
+        "previous_tokens": 3,
+    },
+    "transformer_xl_without_memory": {"architecture": "transformer_xl", "memory_tokens": 0},
 }
 
 
@@ -306,7 +321,7 @@ def test_every_parameter_learns_from_a_batch(build_decoder, read_piece):
     assert all(parameter.grad.any() for parameter in decoder.parameters())
 
 
-@pytest.mark.parametrize("architecture", ["museformer", "full_attention"])
+@pytest.mark.parametrize("architecture", ["museformer", "full_attention", "music_transformer", "transformer_xl"])
 def test_dropout_acts_in_training_alone(build_decoder, read_piece, architecture):
     tokens = read_piece("six_track", bars=3, seed=0)
     for rates in ({"dropout": 0.5, "attention_dropout": 0}, {"dropout": 0, "attention_dropout": 0.5}):
@@ -336,11 +351,15 @@ def test_positions_have_no_end(build_decoder):
     assert logits_of(decoder, ends).isfinite().all()
 
 
+@pytest.mark.parametrize("architecture", ["museformer", "music_transformer", "transformer_xl"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_half_precision_trains(build_decoder, read_piece, dtype):
+def test_half_precision_trains(build_decoder, read_piece, dtype, architecture):
     """As fairseq's --fp16 and --bf16 cast the whole model."""
     tokens = read_piece("six_track", bars=12, seed=0)[None]
-    exact, half = (build_decoder(dtype=kind, dropout=0, attention_dropout=0).train() for kind in (torch.float64, dtype))
+    exact, half = (
+        build_decoder(dtype=kind, architecture=architecture, dropout=0, attention_dropout=0).train()
+        for kind in (torch.float64, dtype)
+    )
     logits = [decoder(tokens)[0] for decoder in (exact, half)]
     for decoder_logits in logits:
         decoder_logits.float().square().mean().backward()

@@ -71,7 +71,8 @@ def test_the_smallest_sizes_make_a_model(dictionary_of):
 
 
 SIZES = ("tiny", "rotary", "rotary_small", "rotary_tiny")
-PRESETS = [f"{model}_{size}" for model in ("museformer", "full_attention", "longformer") for size in SIZES]
+MODELS = ("museformer", "full_attention", "longformer", "music_transformer", "transformer_xl")
+PRESETS = [f"{model}_{size}" for model in MODELS for size in SIZES]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -15,6 +15,7 @@ OURS += ["--optimizer", "muon", "--lr", 0.02]
 ADAM = [*SIZES, "--optimizer", "adam", "--lr", 1e-2, "--dropout", 0]
 OTHERS = {
     "longformer_tiny": [*OURS, "--window", 30],
+    "transformer_xl_tiny": [*OURS, "--segment-tokens", 30, "--memory-tokens", 20],
     "lstm_lm": [*ADAM, "--decoder-hidden-size", 32, "--decoder-out-embed-dim", 32],
     "transformer_lm": [*ADAM, "--decoder-ffn-embed-dim", 32, "--decoder-attention-heads", 2],
 }
