@@ -4,4 +4,10 @@
 share.
 """
 
-from . import full_attention, longformer, museformer, sparse_transformer  # noqa: F401  (registers them)
+from . import (  # noqa: F401  (registers them)
+    full_attention,
+    linear_transformer,
+    longformer,
+    museformer,
+    sparse_transformer,
+)
