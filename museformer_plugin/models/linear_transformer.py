@@ -29,7 +29,7 @@ from .decoder import BarAwareDecoder, Keep
 from .full_attention import FullAttentionInputs, make_inputs
 from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
 
-_CHUNK = 128  # tokens; a chunk's products take as much memory as its tokens' other rows
+_CHUNK = 64  # tokens
 _SMALLEST = 1e-20  # what is divided by, where all features are next to 0; the authors add 1e-6 everywhere
 
 
