@@ -58,6 +58,8 @@ class WindowSchedule:
         """
         if not 0 <= overlap < 1:
             raise UserError(f"--window-overlap must be from 0 to below 1, not {overlap}.")
+        if overlap and not lengths.strip():
+            raise UserError(f"--window-overlap {overlap} needs --window-tokens: whole pieces do not overlap.")
         schedule = WindowSchedule(_numbers("--window-tokens", lengths), _numbers("--window-updates", updates), overlap)
         if len(schedule.updates) != len(schedule.lengths) - 1:
             raise UserError(

@@ -399,6 +399,29 @@ def test_windows_resume_in_the_middle_of_an_epoch(train, tmp_path):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "batches", [["--batch-size", 4], [*WINDOWS, "--window-overlap", 0.5]], ids=["pieces", "windows"]
+)
+def test_other_keys_are_those_of_an_unbroken_run(train, tmp_path, batches):
+    """Stopped in the middle of epochs after the first, with workers that live through an epoch or none."""
+    options = [*batches, "--transpose-train", "--no-epoch-checkpoints"]
+    for folder, parts in {"whole": [(0, 22)], "parts": [(1, 9), (2, 18), (0, 22)], "workers": [(1, 22)]}.items():
+        for workers, max_update in parts:
+            done = train(tmp_path / folder, *options, "--num-workers", workers, max_update=max_update)
+            assert done.returncode == 0, printed(done)
+            state = torch.load(tmp_path / folder / "checkpoint_last.pt", weights_only=True)["extra_state"]
+            assert state["train_iterator"]["epoch"] > 1
+            assert state["train_iterator"]["iterations_in_epoch"] > 0
+    done = train(tmp_path / "own keys", *batches, "--no-epoch-checkpoints", max_update=22)
+    assert done.returncode == 0, printed(done)
+    whole = tmp_path / "whole" / "checkpoint_last.pt"
+    for folder in ("parts", "workers"):
+        assert_same_parameters(tmp_path / folder / "checkpoint_last.pt", whole, rtol=0, atol=0)
+    name = "decoder.output_projection.weight"
+    assert not torch.equal(parameters(tmp_path / "own keys" / "checkpoint_last.pt")[name], parameters(whole)[name])
+
+
 def test_other_commands_read_whole_pieces(train, run_command, data_bin, tmp_path):
     """A checkpoint trained on windows is evaluated on pieces, those it was trained on too."""
     done = train(tmp_path, *WINDOWS, max_update=2)
@@ -443,6 +466,12 @@ def assert_one_sentence(done, sentence):
         (["--window-tokens", "40,x"], "--window-tokens takes whole numbers from 1 up"),
         (["--window-tokens", 40, "--truncate-train", 90], "--window-tokens and --truncate-train exclude each other"),
         (["--window-tokens", 40, "--valid-subset", "train"], "--valid-subset names 'train', which is trained on in"),
+        (
+            ["--transpose-train", "--valid-subset", "train"],
+            "--valid-subset names 'train', which is trained on in other",
+        ),
+        (["--window-tokens", 40, "--window-overlap", 1], "--window-overlap must be from 0 to below 1, not 1.0"),
+        (["--window-overlap", 0.5], "--window-overlap 0.5 needs --window-tokens"),
         (["--max-tokens", 150, "--window-tokens", 160], "Windows of 160 tokens do not fit into batches of 150"),
         (["--valid-subset", "nowhere"], "There is no 'nowhere' data at"),
         pytest.param(["--fp16"], "--fp16 needs a GPU", marks=pytest.mark.skipif(HAS_GPU, reason="there is a GPU")),
