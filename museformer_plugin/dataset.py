@@ -14,6 +14,7 @@ from .errors import UserError
 from .fc_attention import PieceBars
 from .models.protocol import MakeInputs
 from .token_families import TokenFamilies
+from .transposition import Transposition
 
 
 class PieceDataset(FairseqDataset):
@@ -27,6 +28,7 @@ class PieceDataset(FairseqDataset):
         inputs: makes what the model needs of a batch here, in the data workers; without it the model does.
         prompt_bars: how many bars of each piece ``fairseq-generate`` continues; None is all of it.
         shuffle: whether pieces of equal length come in random order.
+        transposition: says in which key each piece is read in an epoch; without it all stay in theirs.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class PieceDataset(FairseqDataset):
         inputs: MakeInputs | None = None,
         prompt_bars: int | None = None,
         shuffle: bool = True,
+        transposition: Transposition | None = None,
     ) -> None:
         super().__init__()
         self.pieces = pieces
@@ -47,9 +50,20 @@ class PieceDataset(FairseqDataset):
         self.inputs = inputs
         self.prompt_bars = prompt_bars
         self.shuffle = shuffle
+        self.transposition = transposition
+        self._epoch = 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """fairseq says which epoch, counted from 1, is read next."""
+        self._epoch = epoch
+
+    def read(self, number: int) -> Tensor:
+        """A piece, ``t1 ... tn </s>``, in the key that it has in this epoch."""
+        tokens = self.pieces[number]
+        return tokens if self.transposition is None else self.transposition(number, tokens, self._epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        target = self.pieces[index]
+        target = self.read(index)
         return {"id": index, "target": target[: self.max_tokens] if self.max_tokens else target}
 
     def __len__(self) -> int:

@@ -36,6 +36,7 @@ from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
 from .sampling import SamplingOptions
 from .token_families import TokenFamilies
+from .transposition import Transposition
 from .window_batches import WindowBatches, WindowDataset
 from .windows import BatchLimits, WindowSchedule
 
@@ -63,6 +64,21 @@ class MuseformerTaskConfig(FairseqDataclass):
     window_updates: str = field(
         default="",
         metadata={"help": "after how many updates each next length of --window-tokens begins, comma-separated"},
+    )
+    window_overlap: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of a window that the next one reads again; 0.5 reads each token twice an epoch, in windows "
+            "that begin half a window apart"
+        },
+    )
+    transpose_train: bool = field(
+        default=False,
+        metadata={
+            "help": "read each training piece, epoch by epoch, in another of the twelve keys (6 semitones down to 5 "
+            "up) that keep its pitches in range, drums as they are; validation and test pieces stay as data_prep has "
+            "made them, in C major or A minor"
+        },
     )
     truncate_valid: int = field(default=0, metadata={"help": "the same for validation pieces"})
     truncate_test: int = field(default=0, metadata={"help": "the same for test pieces"})
@@ -92,6 +108,7 @@ class MuseformerTaskConfig(FairseqDataclass):
     train_subset: str = II("dataset.train_subset")
     valid_subset: str = II("dataset.valid_subset")
     update_freq: Any = II("optimization.update_freq")
+    seed: Any = II("common.seed")
 
 
 @register_task("museformer_language_modeling", dataclass=MuseformerTaskConfig)
@@ -142,22 +159,33 @@ class MuseformerLanguageModelingTask(FairseqTask):
             )
         if not self.cfg.no_grammar:
             self._check_pieces(pieces, split)
-        if self._schedule is not None and self._trains and split == self.cfg.train_subset:
-            self.datasets[split] = self._windows_of(pieces, split)
+        sizes, trained_on = np.asarray(pieces.sizes), self._trains and split == self.cfg.train_subset
+        transposition = self._transposition(split, len(folders)) if trained_on else None
+        if self._schedule is not None and trained_on:
+            self._check_not_validated(split, "in windows")
+            self.datasets[split] = WindowDataset(
+                pieces, sizes, self.families, inputs=self._inputs, transposition=transposition
+            )
             return
         self.datasets[split] = PieceDataset(
             pieces,
-            np.asarray(pieces.sizes),
+            sizes,
             self.families,
             max_tokens=self._truncation(split),
             inputs=self._inputs,
             prompt_bars=self.cfg.prompt_bars,
+            transposition=transposition,
         )
 
-    def _windows_of(self, pieces: Sequence[Tensor], split: str) -> WindowDataset:
+    def _transposition(self, split: str, num_folders: int) -> Transposition | None:
+        if not self.cfg.transpose_train:
+            return None
+        self._check_not_validated(split, "in other keys")
+        return Transposition(self.families, self.cfg.seed, turns=num_folders)
+
+    def _check_not_validated(self, split: str, how: str) -> None:
         if split in self.cfg.valid_subset.split(","):
-            raise UserError(f"--valid-subset names {split!r}, which is trained on in windows: name other data.")
-        return WindowDataset(pieces, np.asarray(pieces.sizes), self.families, inputs=self._inputs)
+            raise UserError(f"--valid-subset names {split!r}, which is trained on {how}: name other data.")
 
     def _truncation(self, split: str) -> int:
         for kind in ("train", "valid", "test"):
@@ -186,7 +214,10 @@ class MuseformerLanguageModelingTask(FairseqTask):
     ) -> EpochBatchIterator:
         """As fairseq does; training on windows has batches of its own, which go on from those before."""
         if not isinstance(dataset, WindowDataset):
-            return super().get_batch_iterator(dataset, max_tokens, max_sentences, *further, **keywords)
+            batches = super().get_batch_iterator(dataset, max_tokens, max_sentences, *further, **keywords)
+            if dataset.transposition is not None:  # workers that live on would not hear of the next epoch
+                batches.reuse_dataloader = batches.persistent_workers = False
+            return batches
         limits = BatchLimits(max_tokens or math.inf, max_sentences or math.inf)
         self._schedule.check(limits, dataset.edges)
         self._schedule.check_model(keywords.get("max_positions") or math.inf)
@@ -339,9 +370,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
 
 
 def _window_schedule(cfg: MuseformerTaskConfig) -> WindowSchedule | None:
-    if not (cfg.window_tokens or cfg.window_updates):
+    if not (cfg.window_tokens or cfg.window_updates or cfg.window_overlap):
         return None
-    schedule = WindowSchedule.parse(cfg.window_tokens, cfg.window_updates)
+    schedule = WindowSchedule.parse(cfg.window_tokens, cfg.window_updates, cfg.window_overlap)
     if cfg.truncate_train:
         raise UserError(
             "--window-tokens and --truncate-train exclude each other: windows come from everywhere in a piece."

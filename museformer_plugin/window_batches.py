@@ -16,6 +16,7 @@ from .dataset import PieceDataset
 from .errors import UserError
 from .models.protocol import MakeInputs
 from .token_families import TokenFamilies
+from .transposition import Transposition
 from .windows import BatchLimits, Window, WindowSchedule, bar_edges, draw_epoch
 
 logger = logging.getLogger(__name__)
@@ -36,12 +37,13 @@ class WindowDataset(PieceDataset):
         families: TokenFamilies,
         *,
         inputs: MakeInputs | None,
+        transposition: Transposition | None = None,
     ) -> None:
-        super().__init__(pieces, sizes, families, inputs=inputs)
+        super().__init__(pieces, sizes, families, inputs=inputs, transposition=transposition)
         self.edges = [bar_edges(pieces[number].numpy(), families.end_of_bar) for number in range(len(pieces))]
 
     def __getitem__(self, window: Window) -> dict[str, Any]:
-        target = self.pieces[window.piece][window.start : window.end]
+        target = self.read(window.piece)[window.start : window.end]
         return {"id": window.piece, "target": target, "first_bar": window.first_bar}
 
     def prefetch(self, indices: Sequence[Window]) -> None:
@@ -91,7 +93,8 @@ class WindowBatches(EpochBatchIterator):
     def _draw(self, dataset: WindowDataset, epoch: int) -> list[list[Window]]:
         batches_an_update = self._update_freq * self.num_shards
         phases = [(length, n * batches_an_update) for length, n in self._schedule.phases(self._first_update)]
-        return draw_epoch(dataset.edges, phases, self._limits, np.random.default_rng([self.seed, epoch]))
+        chance = np.random.default_rng([self.seed, epoch])
+        return draw_epoch(dataset.edges, phases, self._limits, chance, self._schedule.overlap)
 
     def next_epoch_itr(self, *arguments: Any, **keywords: Any) -> CountingIterator:
         """The batches of this process from where the run stands, as fairseq hands them out."""
@@ -102,7 +105,8 @@ class WindowBatches(EpochBatchIterator):
             self.updates,
             sum(map(len, self.frozen_batches)),
             len(self.frozen_batches),
-            sum(edges[-1] for edges in self.dataset.edges) / max(1, len(self.frozen_batches)),
+            sum(window.end - window.start for batch in self.frozen_batches for window in batch)
+            / max(1, len(self.frozen_batches)),
         )
         return batches
 
@@ -121,6 +125,7 @@ class WindowBatches(EpochBatchIterator):
                 "from their first length."
             )
         self.epoch = state_dict["epoch"]
+        self.dataset.set_epoch(self.epoch)  # workers begin to read at once, before fairseq says it
         # rounded down: with another number of processes a few batches come again, and none is missed
         batches_read = state_dict["iterations_in_epoch"] * state_dict["num_shards"] // self.num_shards
         self._first_update = state_dict["updates"] - Fraction(batches_read, self._update_freq)

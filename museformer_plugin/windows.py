@@ -41,15 +41,26 @@ class BatchLimits:
 
 @dataclass(frozen=True)
 class WindowSchedule:
-    """Windows hold at most ``lengths[0]`` targets for ``updates[0]`` updates, then ``lengths[1]``, and so on."""
+    """Windows hold at most ``lengths[0]`` targets for ``updates[0]`` updates, then ``lengths[1]``, and so on.
+
+    ``overlap``: the share of a window that the next one reads again.
+    """
 
     lengths: tuple[int, ...]
     updates: tuple[int, ...]
+    overlap: float = 0.0
 
     @staticmethod
-    def parse(lengths: str, updates: str) -> WindowSchedule:
-        """Of ``--window-tokens`` and ``--window-updates``; raises UserError when they are no schedule."""
-        schedule = WindowSchedule(_numbers("--window-tokens", lengths), _numbers("--window-updates", updates))
+    def parse(lengths: str, updates: str, overlap: float = 0.0) -> WindowSchedule:
+        """Of ``--window-tokens``, ``--window-updates`` and ``--window-overlap``.
+
+        Raises UserError when they are no schedule.
+        """
+        if not 0 <= overlap < 1:
+            raise UserError(f"--window-overlap must be from 0 to below 1, not {overlap}.")
+        if overlap and not lengths.strip():
+            raise UserError(f"--window-overlap {overlap} needs --window-tokens: whole pieces do not overlap.")
+        schedule = WindowSchedule(_numbers("--window-tokens", lengths), _numbers("--window-updates", updates), overlap)
         if len(schedule.updates) != len(schedule.lengths) - 1:
             raise UserError(
                 f"--window-updates {updates!r} must have one number fewer than --window-tokens {lengths!r}: after "
@@ -104,20 +115,33 @@ def bar_edges(targets: np.ndarray, end_of_bar: int) -> np.ndarray:
     return np.array([0, *ends[ends < len(targets) - 1], len(targets)], dtype=np.int64)
 
 
-def cut_piece(piece: int, edges: np.ndarray, length: int, offset: int) -> list[Window]:
-    """Windows that hold every bar of a piece once, in order, as many bars each as fit into ``length`` targets.
+def step_of(length: int, overlap: float) -> int:
+    """How many targets lie between the beginnings of windows of ``length`` that overlap by this share; 1 or more."""
+    return max(1, round(length * (1 - overlap)))
 
-    The first window ends at the last bar start up to ``offset`` (below ``length``); where that is the beginning
-    of the piece, the first window is a long one too. A piece that fits is one window. A bar longer than
-    ``length`` is a window by itself.
+
+def cut_piece(piece: int, edges: np.ndarray, length: int, offset: int, step: int | None = None) -> list[Window]:
+    """Windows of a piece, in order, as many bars each as fit into ``length`` targets, one every ``step`` targets.
+
+    Without a ``step`` it is ``length``: windows hold every bar once. Else they hold it about ``length / step`` times;
+    for its beginning and its end, windows that begin before the piece or end behind it count with what they have in it.
+
+    Windows begin at the last bar start up to ``offset`` (below ``step``), and from each one ``step`` further; those
+    before begin with the piece, and end where they would. A bar longer than ``step`` has a window that begins with the
+    next, a bar longer than ``length`` is a window by itself. A piece that fits is one window, as often as its beginning
+    would be read.
     """
+    step = step or length
     last = len(edges) - 1
-    cuts = [0]
-    if edges[-1] > length:
-        cuts = sorted({0, _last_edge_up_to(offset, edges)})
-    while cuts[-1] + 1 < last and edges[-1] - edges[cuts[-1]] > length:
-        cuts.append(max(_last_edge_up_to(edges[cuts[-1]] + length, edges), cuts[-1] + 1))
-    return [Window(piece, int(edges[a]), int(edges[b]), a + 1) for a, b in zip(cuts, [*cuts[1:], last])]
+    early = range((offset + length) // step, 0, -1)  # by how many steps before ``offset`` a window begins
+    if edges[-1] <= length:
+        return [Window(piece, 0, int(edges[-1]), 1)] * len(early)
+    spans = [(0, _last_edge_up_to(offset + length - steps * step, edges)) for steps in early]
+    first = _last_edge_up_to(offset, edges)
+    while first < last:
+        spans.append((first, max(_last_edge_up_to(edges[first] + length, edges), first + 1)))
+        first = max(_last_edge_up_to(edges[first] + step, edges), first + 1)
+    return [Window(piece, int(edges[a]), int(edges[b]), a + 1) for a, b in spans if a < b]
 
 
 def _last_edge_up_to(place: int, edges: np.ndarray) -> int:
@@ -146,8 +170,9 @@ def draw_epoch(
     phases: Iterable[tuple[int, Fraction | float]],
     limits: BatchLimits,
     chance: np.random.Generator,
+    overlap: float = 0.0,
 ) -> list[list[Window]]:
-    """The batches of an epoch, in order: every target of every piece is in one window.
+    """The batches of an epoch, in order: every target of every piece is in one window, in more where they overlap.
 
     ``phases``: the longest window, and in how many batches, one phase after another. Pieces come in random
     order, each phase cuts as many of them as its batches need, and its windows come in random order again. The
@@ -157,8 +182,9 @@ def draw_epoch(
     batches: list[list[Window]] = []
     over: list[Window] = []
     for length, wanted in phases:
-        offsets = chance.integers(length, size=len(order))
-        cut = [cut_piece(int(piece), edges[piece], length, int(offset)) for piece, offset in zip(order, offsets)]
+        step = step_of(length, overlap)
+        offsets = chance.integers(step, size=len(order))
+        cut = [cut_piece(int(piece), edges[piece], length, int(offset), step) for piece, offset in zip(order, offsets)]
         filled, used = _fill_phase(over, cut, wanted, limits, chance)
         kept = len(filled) if wanted >= len(filled) else int(wanted)
         batches += filled[:kept]

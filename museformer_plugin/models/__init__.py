@@ -6,6 +6,7 @@ share.
 
 from . import (  # noqa: F401  (registers them)
     full_attention,
+    linear_transformer,
     longformer,
     museformer,
     music_transformer,

@@ -15,6 +15,7 @@ from data_prep.tokens.grammar import GrammarState
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.convert_checkpoint import convert_options, convert_parameters, read_original
 from museformer_plugin.models.full_attention import FullAttentionDecoder
+from museformer_plugin.models.linear_transformer import LinearTransformerDecoder
 from museformer_plugin.models.longformer import LongformerConfig, LongformerDecoder
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
 from museformer_plugin.models.music_transformer import MusicTransformerConfig, MusicTransformerDecoder
@@ -36,6 +37,7 @@ TINY = {
 ARCHITECTURES = {
     "museformer": (MuseformerConfig, MuseformerDecoder, {"structure_bars": "1,2,4"}),
     "full_attention": (BarAwareConfig, FullAttentionDecoder, {}),
+    "linear_transformer": (BarAwareConfig, LinearTransformerDecoder, {}),
     "longformer": (LongformerConfig, LongformerDecoder, {"window": 20}),
     "sparse_transformer": (
         SparseTransformerConfig,

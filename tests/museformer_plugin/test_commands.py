@@ -399,6 +399,41 @@ def test_windows_resume_in_the_middle_of_an_epoch(train, tmp_path):
     )
 
 
+@pytest.fixture(scope="module")
+def data_of_all_keys(fairseq_preprocess, piece_lines, tmp_path_factory):
+    """Pieces of few pitches, which have all keys and no longer rise and fall as the grammar wants.
+
+    Their lengths differ: fairseq puts those of one length into another order when a run resumes in a later epoch.
+    """
+    pieces = {len(line.split()): line for line in piece_lines["train"]}.values()
+    train = [re.sub(r"p-(\d+)", lambda pitch: "p-60" if int(pitch[1]) < 128 else pitch[0], line) for line in pieces]
+    return fairseq_preprocess(tmp_path_factory.mktemp("keys"), {**piece_lines, "train": train}, "six_track")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batches", "parts"),
+    [(["--batch-size", 4], (4, 8)), ([*WINDOWS, "--window-overlap", 0.5], (16, 24))],
+    ids=["pieces", "windows"],
+)
+def test_other_keys_are_those_of_an_unbroken_run(train, data_of_all_keys, tmp_path, batches, parts):
+    """With a worker through the end of an epoch, and stopped in the middle of the next."""
+    options = {"max_update": parts[1], "data": data_of_all_keys}
+    command = [*batches, "--transpose-train", "--no-epoch-checkpoints", "--disable-validation", "--no-grammar"]
+    done = train(tmp_path / "whole", *command, **options)
+    assert done.returncode == 0, printed(done)
+    for workers, max_update in enumerate(parts, start=1):
+        done = train(tmp_path / "parts", *command, "--num-workers", workers, **{**options, "max_update": max_update})
+        assert done.returncode == 0, printed(done)
+        if max_update == parts[0]:
+            state = torch.load(tmp_path / "parts" / "checkpoint_last.pt", weights_only=True)["extra_state"]
+            assert state["train_iterator"]["epoch"] == 2
+            assert state["train_iterator"]["iterations_in_epoch"] > 0
+    assert_same_parameters(
+        tmp_path / "parts" / "checkpoint_last.pt", tmp_path / "whole" / "checkpoint_last.pt", rtol=0, atol=0
+    )
+
+
 def test_other_commands_read_whole_pieces(train, run_command, data_bin, tmp_path):
     """A checkpoint trained on windows is evaluated on pieces, those it was trained on too."""
     done = train(tmp_path, *WINDOWS, max_update=2)
@@ -443,6 +478,9 @@ def assert_one_sentence(done, sentence):
         (["--window-tokens", "40,x"], "--window-tokens takes whole numbers from 1 up"),
         (["--window-tokens", 40, "--truncate-train", 90], "--window-tokens and --truncate-train exclude each other"),
         (["--window-tokens", 40, "--valid-subset", "train"], "--valid-subset names 'train', which is trained on in"),
+        (["--transpose-train", "--valid-subset", "train"], "which is trained on in other keys: name other data"),
+        (["--window-tokens", 40, "--window-overlap", 1], "--window-overlap must be from 0 to below 1, not 1.0"),
+        (["--window-overlap", 0.5], "--window-overlap 0.5 needs --window-tokens"),
         (["--max-tokens", 150, "--window-tokens", 160], "Windows of 160 tokens do not fit into batches of 150"),
         (["--valid-subset", "nowhere"], "There is no 'nowhere' data at"),
         pytest.param(["--fp16"], "--fp16 needs a GPU", marks=pytest.mark.skipif(HAS_GPU, reason="there is a GPU")),

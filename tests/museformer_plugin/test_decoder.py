@@ -107,6 +107,8 @@ VARIANTS = {
     "rotary_preset": {"positions": "rotary", "rotary_index": "onset", "qk_norm": True, "previous_tokens": 3},
     "full_attention": {"architecture": "full_attention"},
     "full_attention_rotary": {"architecture": "full_attention", "positions": "rotary", "qk_norm": True},
+    "linear": {"architecture": "linear_transformer", "previous_tokens": 2},
+    "linear_rotary": {"architecture": "linear_transformer", "positions": "rotary", "qk_norm": True},
     "longformer": {"architecture": "longformer"},
     "sparse_fixed_rotary": {"architecture": "sparse_transformer", "positions": "rotary", "qk_norm": True},
     "sparse_strided": {"architecture": "sparse_transformer", "sparse_pattern": "strided"},

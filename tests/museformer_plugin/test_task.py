@@ -110,6 +110,29 @@ def test_windows_of_an_epoch_go_on_from_those_before(set_up):
     assert updates > 3
 
 
+@pytest.mark.parametrize("windows", ["", "40"], ids=["pieces", "windows"])
+def test_training_pieces_alone_are_read_in_other_keys(set_up, windows):
+    options = {"train_subset": "train", "valid_subset": "valid", "update_freq": [1], "seed": 5}
+    sizes = {"decoder_layers": 1, "decoder_embed_dim": 16, "decoder_attention_heads": 2, "decoder_ffn_embed_dim": 16}
+    for transpose_train in (False, True):
+        task = set_up(window_tokens=windows, transpose_train=transpose_train, **options)
+        task.load_dataset("train")
+        assert task.dataset("train").transposition is None  # for a command that does not train
+        task.build_model(OmegaConf.structured(MuseformerConfig(_name="museformer", **sizes)))
+        for split in ("train", "valid", "test"):
+            task.load_dataset(split)
+            found = task.dataset(split).transposition
+            assert (found is not None) == (transpose_train and split == "train")
+    tokens = torch.tensor([task.dictionary.index("p-60")])
+    orders = []
+    for seed in (5, 6):
+        task = set_up(transpose_train=True, **{**options, "seed": seed})
+        task.build_model(OmegaConf.structured(MuseformerConfig(_name="museformer", **sizes)))
+        task.load_dataset("train")
+        orders.append([task.dataset("train").transposition.shift(0, tokens, epoch) for epoch in range(1, 13)])
+    assert orders[0] != orders[1]
+
+
 @pytest.mark.parametrize("option", ["truncate_train", "truncate_valid", "truncate_test", "prompt_bars", "streams"])
 def test_negative_numbers_are_refused(set_up, option):
     with pytest.raises(UserError, match=f"--{option.replace('_', '-')} must be 0 or more, not -1"):

@@ -187,8 +187,9 @@ def test_workers_hand_out_the_same(batches_of, num_workers):
 
 
 @pytest.mark.parametrize("first_update", [0, 12, 40])
-def test_a_run_goes_on_where_it_stood(batches_of, first_update):
-    options = {"update_freq": [2], "num_shards": 2, "shard_id": 1}
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_a_run_goes_on_where_it_stood(batches_of, first_update, overlap):
+    options = {"update_freq": [2], "num_shards": 2, "shard_id": 1, "schedule": ((40, 120), (17,), overlap)}
     whole = batches_of(first_update, **options)
     expected = read(whole.next_epoch_itr())
     assert whole.end_of_epoch()
@@ -200,6 +201,19 @@ def test_a_run_goes_on_where_it_stood(batches_of, first_update):
         assert resumed.updates == first_update + count // 2
         assert read(resumed.next_epoch_itr()) == expected[count:]
         assert resumed.updates == whole.updates
+
+
+def test_overlapping_windows_reach_the_batches_and_the_log(batches_of, caplog):
+    caplog.set_level("INFO", logger="museformer_plugin.window_batches")
+    tokens = []
+    for overlap in (0.0, 0.5):
+        batches = batches_of(schedule=((120,), (), overlap))
+        handed_out = [batch["ntokens"] for batch in batches.next_epoch_itr()]
+        sizes = [sum(window.end - window.start for window in batch) for batch in batches.frozen_batches]
+        assert f"in {len(sizes)} batches of {np.mean(sizes):.0f} tokens on average" in caplog.text
+        assert handed_out == sizes
+        tokens.append(sum(sizes))
+    assert tokens[1] > 1.8 * tokens[0]
 
 
 def test_a_finished_epoch_is_followed_by_the_next(batches_of):

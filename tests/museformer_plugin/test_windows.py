@@ -12,6 +12,7 @@ from museformer_plugin.windows import (
     cut_piece,
     draw_epoch,
     fill_batches,
+    step_of,
 )
 
 FOR_EVER = math.inf
@@ -34,8 +35,8 @@ def windows_of(batches):
     return [window for batch in batches for window in batch]
 
 
-def draw(edges, seed=0, phases=((120, FOR_EVER),), limits=LIMITS):
-    return draw_epoch(edges, phases, limits, np.random.default_rng(seed))
+def draw(edges, seed=0, phases=((120, FOR_EVER),), limits=LIMITS, overlap=0.0):
+    return draw_epoch(edges, phases, limits, np.random.default_rng(seed), overlap)
 
 
 def assert_every_target_once(windows, edges):
@@ -121,6 +122,86 @@ def test_epochs_are_a_function_of_their_seed(edges):
     assert draw(edges, [1, 2]) == draw(edges, [1, 2])
     assert draw(edges, [1, 2]) != draw(edges, [1, 3])
     assert {*windows_of(draw(edges, [1, 2]))} != {*windows_of(draw(edges, [1, 3]))}
+
+
+# overlapping
+
+
+def times_read(windows, edges):
+    """How often each target of a piece is in a window, int [n]."""
+    times = np.zeros(edges[-1], dtype=int)
+    for window in windows:
+        times[window.start : window.end] += 1
+    return times
+
+
+def test_windows_begin_half_a_window_apart():
+    found = cut_piece(3, TEN_BARS, length=40, offset=19, step=20)
+    starts_before = [Window(3, 0, 10, 1), Window(3, 0, 30, 1)]
+    whole = [Window(3, 10, 50, 2), Window(3, 30, 70, 4), Window(3, 50, 90, 6)]
+    assert found == [*starts_before, *whole, Window(3, 70, 100, 8), Window(3, 90, 100, 10)]
+
+
+@pytest.mark.parametrize("length", [40, 60, 80])
+def test_every_target_is_read_twice_where_bars_are_even(length):
+    for offset in range(length // 2):
+        windows = cut_piece(0, np.arange(0, 510, 10), length, offset, step=length // 2)
+        assert times_read(windows, [0, 500]).tolist() == [2] * 500
+
+
+@pytest.mark.parametrize(("overlap", "times"), [(0.5, 2), (0.75, 4), (0.25, 4 / 3), (0.0, 1)])
+def test_beginnings_and_ends_are_read_as_often_as_the_rest(overlap, times):
+    """On the average of epochs, where bars are short; a piece that fits into a window, too."""
+    edges = np.concatenate([[0], np.cumsum(np.random.default_rng(0).integers(1, 8, 150))])
+    length = 100
+    step = step_of(length, overlap)
+    epochs = [times_read(cut_piece(0, edges, length, offset, step), edges) for offset in range(step)]
+    assert min(of_epoch.min() for of_epoch in epochs) >= 1
+    mean = np.mean(epochs, axis=0)
+    for part in (mean[:20], mean[:100], mean, mean[-100:], mean[-20:]):
+        assert part.mean() == pytest.approx(times, rel=0.08)
+    short = [cut_piece(0, np.array([0, 40, 90]), length, offset, step) for offset in range(step)]
+    assert {window for windows in short for window in windows} == {Window(0, 0, 90, 1)}
+    assert np.mean([len(windows) for windows in short]) == pytest.approx(times, rel=0.01)
+
+
+@pytest.mark.parametrize("length", [1, 7, 30, 120, 1000])
+@pytest.mark.parametrize("overlap", [0.25, 0.5, 0.9])
+def test_overlapping_windows_leave_nothing_out_and_are_whole_bars(edges, length, overlap):
+    """Bars that are longer than a step, or than a window, too."""
+    windows = windows_of(draw(edges, 0, [(length, FOR_EVER)], BatchLimits(1000), overlap))
+    for number, of_piece in enumerate(edges):
+        found = [window for window in windows if window.piece == number]
+        assert times_read(found, of_piece).min() >= 1
+        for window in found:
+            first, last = np.searchsorted(of_piece, [window.start, window.end])
+            assert (of_piece[first], of_piece[last]) == (window.start, window.end)
+            assert window.first_bar == first + 1
+            assert size(window) <= length or last == first + 1
+
+
+@pytest.mark.parametrize("overlap", [0.3, 0.5])
+def test_batches_of_overlapping_windows_are_full_and_change_their_length(edges, overlap):
+    phases = [(60, 13), (120, 11), (300, FOR_EVER)]
+    batches = draw(edges, 0, phases, LIMITS, overlap)
+    sums = [sum(map(size, batch)) for batch in batches]
+    longest = [max(map(size, batch)) for batch in batches]
+    assert max(longest[:13]) <= 60 < max(longest[13:24]) <= 120 < max(longest[24:]) <= 300
+    assert min(sums[:24]) > 0.7 * LIMITS.tokens
+    assert max(sums) <= LIMITS.tokens
+    assert sum(sums) > sum(of_piece[-1] for of_piece in edges) / (1 - overlap)
+    assert draw(edges, 0, phases, LIMITS, overlap) == batches != draw(edges, 1, phases, LIMITS, overlap)
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.0, 3, float("nan")])
+def test_an_overlap_that_is_none_is_told(overlap):
+    with pytest.raises(UserError, match=f"--window-overlap must be from 0 to below 1, not {overlap}"):
+        WindowSchedule.parse("20", "", overlap)
+
+
+def test_an_overlap_needs_windows():
+    with pytest.raises(UserError, match="--window-overlap 0.5 needs --window-tokens"):
+        WindowSchedule.parse("", "", 0.5)
 
 
 # batches
