@@ -17,7 +17,7 @@ from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
-from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
+from .options import FFN_OF_TOKENS_ALONE, BarAwareLanguageModel, TokensAloneConfig, register_presets
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FullAttentionLayer(BarAwareLayer):
 class FullAttentionDecoder(BarAwareDecoder):
     """Raises UserError for options that do not fit together."""
 
-    def __init__(self, cfg: BarAwareConfig, dictionary: Dictionary) -> None:
+    def __init__(self, cfg: TokensAloneConfig, dictionary: Dictionary) -> None:
         super().__init__(cfg, dictionary, FullAttentionLayer, make_inputs)
 
     def facts(self) -> dict[str, str]:
@@ -81,11 +81,11 @@ class FullAttentionDecoder(BarAwareDecoder):
         cache.add_stream(PieceBars(bars.num_tokens, starts, num_complete=0), token_rows, None)
 
 
-@register_model("full_attention", dataclass=BarAwareConfig)
+@register_model("full_attention", dataclass=TokensAloneConfig)
 class FullAttentionLanguageModel(BarAwareLanguageModel):
     """Full attention as fairseq builds it."""
 
     decoder_class = FullAttentionDecoder
 
 
-register_presets("full_attention")
+register_presets("full_attention", FFN_OF_TOKENS_ALONE)

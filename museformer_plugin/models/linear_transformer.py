@@ -27,7 +27,7 @@ from ..layer import BarAwareLayer
 from ..rotary import turn
 from .decoder import BarAwareDecoder, Keep
 from .full_attention import FullAttentionInputs, make_inputs
-from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
+from .options import FFN_OF_TOKENS_ALONE, BarAwareLanguageModel, TokensAloneConfig, register_presets
 
 _CHUNK = 64  # tokens
 _SMALLEST = 1e-20  # what is divided by, where all features are next to 0; the authors add 1e-6 everywhere
@@ -137,7 +137,7 @@ class LinearState:
 class LinearTransformerDecoder(BarAwareDecoder):
     """Raises UserError for options that do not fit together."""
 
-    def __init__(self, cfg: BarAwareConfig, dictionary: Dictionary) -> None:
+    def __init__(self, cfg: TokensAloneConfig, dictionary: Dictionary) -> None:
         super().__init__(cfg, dictionary, LinearLayer, make_inputs)
 
     def facts(self) -> dict[str, str]:
@@ -161,11 +161,11 @@ class LinearTransformerDecoder(BarAwareDecoder):
         cache.add_stream(token_rows)
 
 
-@register_model("linear_transformer", dataclass=BarAwareConfig)
+@register_model("linear_transformer", dataclass=TokensAloneConfig)
 class LinearTransformerLanguageModel(BarAwareLanguageModel):
     """A Linear Transformer as fairseq builds it."""
 
     decoder_class = LinearTransformerDecoder
 
 
-register_presets("linear_transformer")
+register_presets("linear_transformer", FFN_OF_TOKENS_ALONE)

@@ -11,7 +11,10 @@ SIZES = ["", "_tiny", "_rotary", "_rotary_small", "_rotary_tiny"]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("model", ["music_transformer", "transformer_xl"])
+@pytest.mark.parametrize(
+    "model",
+    ["full_attention", "linear_transformer", "longformer", "music_transformer", "sparse_transformer", "transformer_xl"],
+)
 def test_parameters_are_as_many_as_museformers(dictionary_of, model, size):
     def parameters_of(model):
         given = Namespace()
