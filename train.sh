@@ -29,7 +29,8 @@ none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment
   DROPOUT=                  0                                     0.1, on embeddings, attention weights, residuals
   WEIGHT_DECAY=             0.01                                  0.01
   PRECISION=                bf16 on GPUs and where the CPU has    fp16 on GPUs, fp32 on the CPU
-                            instructions for it, else fp32
+                            instructions for it, else fp32;
+                            with OPTIMIZER=adam as the paper's
   PIECES_PER_BATCH=1        pieces, or windows, of one forward and backward
   SAVE_DIR=checkpoints
   SAVE_EVERY=1000           updates between checkpoints; the last two, the best and the last are kept
@@ -78,7 +79,7 @@ if ((pieces_per_update % at_once)); then
 fi
 
 best_precision() {
-    if [[ $recipe == paper ]]; then
+    if [[ $recipe == paper || ${OPTIMIZER:-muon} == adam ]]; then # fairseq's own models do not take --bf16
         [[ $gpus -gt 0 ]] && echo fp16 || echo fp32
     elif [[ $gpus -gt 0 ]] || grep -qw avx512_bf16 /proc/cpuinfo; then
         echo bf16

@@ -125,6 +125,18 @@ def test_lengths_of_windows_and_their_updates_belong_together(pretended, given, 
     assert arguments[arguments.index("--window-updates") + 1] == updates
 
 
+def test_a_model_of_fairseqs_is_trained_by_adam(pretended):
+    arch = {"ARCH": "lstm_lm", "OPTIMIZER": "adam"}
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", **arch)
+    assert done.returncode == 0, done.stderr
+    arguments = done.stdout.split("\n")
+    assert arguments[arguments.index("--optimizer") + 1] == "adam"
+    assert "--window-tokens" in arguments and "--dropout" in arguments
+    assert not {"--adamw-lr", "--attention-dropout", "--bf16"} & set(arguments)
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", OPTIMIZER="sgd")
+    assert (done.returncode, done.stderr) == (2, "train.sh: OPTIMIZER=sgd is neither muon nor adam.\n")
+
+
 def test_an_unknown_recipe_is_refused(pretended):
     done = run("train.sh", pretended, folder=pretended, GPUS="0", RECIPE="slow")
     assert done.returncode == 2
