@@ -71,7 +71,11 @@ def test_the_smallest_sizes_make_a_model(dictionary_of):
 
 
 SIZES = ("tiny", "rotary", "rotary_small", "rotary_tiny")
-PRESETS = [f"{model}_{size}" for model in ("museformer", "full_attention", "longformer") for size in SIZES]
+PRESETS = [
+    f"{model}_{size}"
+    for model in ("museformer", "full_attention", "linear_transformer", "longformer")
+    for size in SIZES
+]
 
 
 @pytest.mark.parametrize("name", PRESETS)
