@@ -51,6 +51,7 @@ class PieceDataset(FairseqDataset):
         self.prompt_bars = prompt_bars
         self.shuffle = shuffle
         self.transposition = transposition
+        self.order_seed: int | None = None  # of pieces of equal length; without it NumPy's generator stands where it is
         self._epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
@@ -79,7 +80,8 @@ class PieceDataset(FairseqDataset):
 
     def ordered_indices(self) -> np.ndarray:
         """Pieces by length, so that batches hold little padding."""
-        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        with data_utils.numpy_seed(self.order_seed):
+            order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
         return order[np.argsort(self.sizes[order], kind="stable")]
 
     def batch_by_size(

@@ -109,6 +109,7 @@ class MuseformerTaskConfig(FairseqDataclass):
     valid_subset: str = II("dataset.valid_subset")
     update_freq: Any = II("optimization.update_freq")
     seed: Any = II("common.seed")
+    tpu: Any = II("common.tpu")
 
 
 @register_task("museformer_language_modeling", dataclass=MuseformerTaskConfig)
@@ -137,6 +138,11 @@ class MuseformerLanguageModelingTask(FairseqTask):
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqModel:
         """Build the model, and remember how the data workers make what it needs of a batch."""
+        if self.cfg.tpu is True:
+            raise UserError(
+                "fairseq takes --bf16 for a wish to train on TPUs, which is not offered: train its own models with "
+                "--fp16, or without either."
+            )
         model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, FairseqLanguageModel):
             raise UserError(f"{type(model).__name__} is no language model: this task needs one.")
@@ -214,6 +220,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
     ) -> EpochBatchIterator:
         """As fairseq does; training on windows has batches of its own, which go on from those before."""
         if not isinstance(dataset, WindowDataset):
+            if isinstance(dataset, PieceDataset):
+                # fairseq's own seed counts the epoch in, which is another one where a training is resumed
+                dataset.order_seed = keywords.get("seed", 1) + 1
             batches = super().get_batch_iterator(dataset, max_tokens, max_sentences, *further, **keywords)
             if dataset.transposition is not None:  # workers that live on would not hear of the next epoch
                 batches.reuse_dataloader = batches.persistent_workers = False

@@ -227,6 +227,24 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/windows.py",
+        "range((offset + length) // step, 0, -1)",
+        "range(1, 0, -1)",
+        "museformer_plugin/test_windows.py",
+    ),
+    Fault(
+        "museformer_plugin/transposition.py",
+        "max(_LOWEST_SHIFT, -int(pitches.min()))",
+        "max(_LOWEST_SHIFT, 1 - int(pitches.min()))",
+        "museformer_plugin/test_transposition.py",
+    ),
+    Fault(
+        "museformer_plugin/models/linear_transformer.py",
+        "sums[:-1].cumsum(0)",
+        "sums[:-1]",
+        "museformer_plugin/models/test_linear_transformer.py",
+    ),
+    Fault(
+        "museformer_plugin/windows.py",
         "if size <= room[number]",
         "if size < room[number]",
         "museformer_plugin/test_windows.py",

@@ -71,7 +71,7 @@ def test_the_smallest_sizes_make_a_model(dictionary_of):
 
 
 SIZES = ("tiny", "rotary", "rotary_small", "rotary_tiny")
-MODELS = ("museformer", "full_attention", "longformer", "music_transformer", "transformer_xl")
+MODELS = ("museformer", "full_attention", "linear_transformer", "longformer", "music_transformer", "transformer_xl")
 PRESETS = [f"{model}_{size}" for model in MODELS for size in SIZES]
 
 

@@ -14,6 +14,7 @@ OURS = [*SIZES, "--decoder-ffn-embed-dim", 32, "--token-embed-dim", 16, "--bar-e
 OURS += ["--optimizer", "muon", "--lr", 0.02]
 ADAM = [*SIZES, "--optimizer", "adam", "--lr", 1e-2, "--dropout", 0]
 OTHERS = {
+    "linear_transformer_rotary_tiny": [*OURS, "--window-overlap", 0.5, "--transpose-train"],
     "longformer_tiny": [*OURS, "--window", 30],
     "transformer_xl_tiny": [*OURS, "--segment-tokens", 30, "--memory-tokens", 20],
     "lstm_lm": [*ADAM, "--decoder-hidden-size", 32, "--decoder-out-embed-dim", 32],
