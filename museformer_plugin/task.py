@@ -138,7 +138,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqModel:
         """Build the model, and remember how the data workers make what it needs of a batch."""
-        if self.cfg.tpu is True:
+        if self.cfg.tpu is True and not from_checkpoint:
             raise UserError(
                 "fairseq takes --bf16 for a wish to train on TPUs, which is not offered: train its own models with "
                 "--fp16, or without either."
