@@ -7,11 +7,12 @@ usage() {
 Usage: ./evaluate.sh CHECKPOINT DATA_BIN GENERATED_DIR [OUT_DIR]
 
 Writes OUT_DIR (GENERATED_DIR-report by default) with report.md, report.json and pictures: perplexity on
-the first 1,024, 5,120 and 10,240 tokens, losses by kind of token (family, track, whether the bar repeats
-another), similarity error and peaks, bars that repeat exactly, grammar errors, musical features, BLEU, n-grams
-and bars of the training set, each with its interval. DATA_BIN is what fairseq-preprocess wrote, with
-training and test pieces. GENERATED_DIR holds what generate.sh, fairseq-generate or fairseq-interactive
-left (H- lines, at any depth), or token files. Environment variables and their defaults:
+the first 1,024, 5,120 and 10,240 tokens and on whole pieces, losses by kind of token (family, track, whether
+the bar repeats another), similarity error and peaks, bars that repeat exactly, grammar errors, musical
+features, BLEU, n-grams and bars of the training set, each with its interval. DATA_BIN is what
+fairseq-preprocess wrote, with training and test pieces. GENERATED_DIR holds what generate.sh,
+fairseq-generate or fairseq-interactive left (H- lines, at any depth), or token files. Environment variables
+and their defaults:
 
   PROMPT_BARS=0          bars that fairseq-generate continued (its --prompt-bars); generate.sh and
                          fairseq-interactive leave their prompts in their files

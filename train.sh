@@ -16,8 +16,8 @@ none, and resumes from SAVE_DIR/checkpoint_last.pt. RECIPE says how, environment
                             museformer_rotary_small; or _tiny
   LR=                       0.04 of the hidden matrices           5e-4
   ADAMW_LR=                 6e-3 of all else                      -
-  OPTIMIZER=                muon; adam, with LR=3e-3, for         - (adam)
-                            fairseq's own architectures
+  OPTIMIZER=                muon; adam, with LR=3e-3, which       adam
+                            fairseq's own architectures take
   WARMUP_UPDATES=           40, then to 0 as a square root        16000, then inverse square root
   MAX_UPDATE=               20000; the rates depend on it         200000; stop at any time with Ctrl-C
   WINDOW_TOKENS=            1280,2560,10240                       - (whole pieces)
@@ -58,13 +58,22 @@ fi
 
 recipe=${RECIPE:-fast}
 case $recipe in
-    fast) pieces=1 ;;
-    paper) pieces=4 ;;
+    fast) pieces=1 optimizers="muon adam" ;;
+    paper) pieces=4 optimizers=adam ;;
     *)
         echo "train.sh: RECIPE=$recipe is neither fast nor paper." >&2
         exit 2
         ;;
 esac
+default=${optimizers%% *}
+case ${ARCH:-} in
+    *_lm | *_lm_* | hf_gpt2*) default=adam ;; # fairseq's own models have no matrices marked for Muon
+esac
+optimizer=${OPTIMIZER:-$default}
+if [[ " $optimizers " != *" $optimizer "* ]]; then
+    echo "train.sh: the $recipe recipe trains by ${optimizers/ / or }, not by OPTIMIZER=$optimizer." >&2
+    exit 2
+fi
 gpus=$("$here/.venv/bin/python" -c 'import torch; print(torch.cuda.device_count())')
 for option in "$@"; do
     [[ $option != --cpu ]] || gpus=0
@@ -79,7 +88,7 @@ if ((pieces_per_update % at_once)); then
 fi
 
 best_precision() {
-    if [[ $recipe == paper || ${OPTIMIZER:-muon} == adam ]]; then # fairseq's own models do not take --bf16
+    if [[ $recipe == paper || $optimizer == adam ]]; then # fairseq's own models do not take --bf16
         [[ $gpus -gt 0 ]] && echo fp16 || echo fp32
     elif [[ $gpus -gt 0 ]] || grep -qw avx512_bf16 /proc/cpuinfo; then
         echo bf16
@@ -108,14 +117,11 @@ if [[ $recipe == fast ]]; then
         first=$((max_update * 3 / 10 > 0 ? max_update * 3 / 10 : 1)) last=$((max_update * 9 / 10))
         window_tokens=1280,2560,10240 window_updates=$first,$((last > first ? last : first + 1))
     fi
-    case ${OPTIMIZER:-muon} in
-        muon) recipe_options=(--optimizer muon --lr "${LR:-0.04}" --adamw-lr "${ADAMW_LR:-6e-3}") ;;
-        adam) recipe_options=(--optimizer adam --adam-betas '(0.9, 0.95)' --lr "${LR:-3e-3}") ;;
-        *)
-            echo "train.sh: OPTIMIZER=$OPTIMIZER is neither muon nor adam." >&2
-            exit 2
-            ;;
-    esac
+    if [[ $optimizer == muon ]]; then
+        recipe_options=(--optimizer muon --lr "${LR:-0.04}" --adamw-lr "${ADAMW_LR:-6e-3}")
+    else
+        recipe_options=(--optimizer adam --adam-betas '(0.9, 0.95)' --lr "${LR:-3e-3}")
+    fi
     recipe_options+=(
         --lr-scheduler polynomial_decay --warmup-updates "${WARMUP_UPDATES:-40}" --total-num-update "$max_update"
         --power 0.5 # the last tenth of the updates holds a third of the tokens: in a straight line they would count little

@@ -3,8 +3,8 @@
     python -m benchmarks.architectures museformer_rotary_tiny longformer_rotary_tiny "lstm_lm --decoder-layers 2"
 
 An architecture is what ``--arch`` takes, with options of its own behind it. An update is forward and backward of one
-piece, in a process of its own, so that its peak memory is its own. ``growth`` is the time of a token behind the longest
-piece over that behind the shortest. Weights are random, dropout is off.
+piece, in a process of its own; its memory is what the process has at its peak beyond what it had before. ``growth`` is
+the time of a token behind the longest piece over that behind the shortest. Weights are random, dropout is off.
 """
 
 from __future__ import annotations
@@ -32,17 +32,16 @@ from museformer_plugin.models.any_fairseq import writing_model
 from museformer_plugin.token_families import TokenFamilies
 
 STEPS = 100  # over which the time of a step is taken
-_LONGEST = "1000000"  # tokens of a piece
 
 
-def build(arch: str) -> FairseqModel:
-    """The model of ``--arch``, without dropout."""
+def build(arch: str, longest: int) -> FairseqModel:
+    """The model of ``--arch``, without dropout; fairseq's own for pieces of ``longest`` tokens."""
     dictionary = six_track_dictionary()
     with tempfile.TemporaryDirectory() as folder:
         dictionary.save(f"{folder}/dict.txt")
         plugin = Path(__file__).resolve().parent.parent / "museformer_plugin"
         task = ["--user-dir", str(plugin), "--task", "museformer_language_modeling"]
-        arguments = [folder, *task, "--tokens-per-sample", _LONGEST, "--dropout", "0", "--arch", *arch.split()]
+        arguments = [folder, *task, "--tokens-per-sample", str(longest), "--dropout", "0", "--arch", *arch.split()]
         args = options.parse_args_and_arch(options.get_training_parser(), arguments)
         if hasattr(args, "attention_dropout"):
             args.attention_dropout = 0.0
@@ -52,8 +51,9 @@ def build(arch: str) -> FairseqModel:
 
 
 def measure_update(model: FairseqModel, length: int, repeats: int) -> dict[str, float]:
-    """Median seconds of forward and backward of a piece, wall-clock and CPU, and the process's peak memory in GiB."""
+    """Median seconds of forward and backward of a piece, wall-clock and CPU; GiB at its peak beyond those before."""
     model.train()
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**30
     pieces = [random_piece(length, six_track_dictionary(), seed) for seed in range(repeats + 1)]
 
     def update(piece: Tensor) -> None:
@@ -62,7 +62,7 @@ def measure_update(model: FairseqModel, length: int, repeats: int) -> dict[str, 
 
     turns = [timed(lambda piece=piece: update(piece)) for piece in pieces][1:]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {**_medians(turns), "peak_gib": peak}
+    return {**_medians(turns), "peak_gib": peak - before}
 
 
 @torch.no_grad()
@@ -126,12 +126,14 @@ def main() -> None:
     args = parser.parse_args()
     if args.one:
         measure = measure_update if args.one == "update" else measure_step
-        print(json.dumps(measure(build(args.archs[0]), args.update_lengths[0], args.repeats)))
+        length = args.update_lengths[0]
+        model = build(args.archs[0], length + STEPS * (args.repeats + 1))
+        print(json.dumps(measure(model, length, args.repeats)))
         return
     lengths = {"update": args.update_lengths, "step": args.step_lengths}
     results: dict[str, dict[str, dict[str, float]]] = {}
     for arch in tqdm(args.archs, desc="architectures"):
-        parameters = sum(parameter.numel() for parameter in build(arch).parameters())
+        parameters = sum(parameter.numel() for parameter in build(arch, 1000).parameters())
         results[arch] = {"model": {"parameters": parameters}}
         for kind in lengths:
             for length in lengths[kind]:

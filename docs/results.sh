@@ -20,11 +20,11 @@ interruption. Environment variables and their defaults:
   PROMPT_BARS=8               of each test song, continued for BLEU and, without the grammar, for its errors; 0 for none
   MODELS="museformer no_coarse last_8_bars"
                               architectures of ours, and these:
-                              no_coarse      Museformer without coarse-grained attention
+                              no_coarse      Museformer without coarse-grained attention, and the parameters for it
                               last_8_bars    Museformer with the last 8 bars as structure bars
                               embedded       Museformer of the paper: no rotary positions
                               strided        sparse_transformer with the other pattern
-                              lstm, transformer_lm   fairseq's, of two layers and about as many parameters as museformer_tiny, by Adam
+                              lstm, transformer_lm   fairseq's, of two layers and as many parameters as museformer_tiny, by Adam
                               transposed     Museformer, each piece in another key each epoch
 
 Models are trained without dropout, on one device (CUDA_VISIBLE_DEVICES) or the CPU.
@@ -43,6 +43,8 @@ fail() {
     echo "results.sh: $1" >&2
     exit 2
 }
+
+[[ -z ${ARCH:-} ]] || fail "ARCH=$ARCH is not read here: SIZE and MODELS say what is trained."
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 midi_dir=$1 lists=$2 out=$3
@@ -81,33 +83,44 @@ if [[ ! -f $out/data-bin/dict.txt ]]; then
 fi
 
 train() { # MODEL SEED FOLDER
-    local arch=museformer_$size options=() optimizer=muon longest=1000000
+    local arch=museformer_$size options=() longest=100000 # tokens of the longest piece, for fairseq's own models
     case $1 in
+        museformer) ;;
         no_coarse) options=(--no-coarse-attention) ;;
         last_8_bars) options=(--structure-bars 1,2,3,4,5,6,7,8) ;;
-        embedded) arch=museformer_${size#rotary_} ;;
+        embedded)
+            case $size in
+                rotary) arch=museformer ;;
+                rotary_tiny) arch=museformer_tiny ;;
+                *) fail "the model embedded has no size $size; SIZE is rotary or rotary_tiny." ;;
+            esac
+            ;;
         transposed) options=(--transpose-train) ;;
         strided) arch=sparse_transformer_$size options=(--sparse-pattern strided) ;;
         lstm)
-            arch=lstm_lm optimizer=adam
-            options=(--decoder-layers 2 --decoder-embed-dim 128 --decoder-hidden-size 184 --decoder-out-embed-dim 128)
+            arch=lstm_lm
+            options=(--decoder-layers 2 --decoder-embed-dim 128 --decoder-hidden-size 184 --decoder-out-embed-dim 128
+                --tokens-per-sample $longest)
             ;;
         transformer_lm)
-            arch=transformer_lm optimizer=adam
+            arch=transformer_lm
             options=(--decoder-layers 2 --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128
                 --decoder-ffn-embed-dim 896 --decoder-attention-heads 4 --share-decoder-input-output-embed
-                --max-target-positions $longest)
+                --tokens-per-sample $longest --max-target-positions $longest)
             ;;
-        *) arch=$1_$size ;;
+        full_attention | linear_transformer | longformer | music_transformer | sparse_transformer | transformer_xl)
+            arch=$1_$size
+            ;;
+        *) fail "there is no model $1." ;;
     esac
-    if [[ $optimizer == adam ]]; then
-        options+=(--tokens-per-sample $longest)
+    if [[ $arch == *_lm && $size != *tiny ]]; then
+        fail "the model $1 has the size of tiny ones, not of SIZE=$size."
     fi
     [[ $RECIPE == fast ]] || options+=(--lr-scheduler polynomial_decay --total-num-update "$updates")
     # what else train.sh reads from the environment is as it says
     # shellcheck disable=SC2086
     env -u STRUCTURE_BARS -u WEIGHT_DECAY -u WINDOW_TOKENS -u WINDOW_UPDATES -u PRECISION -u LR -u ADAMW_LR \
-        $rates ARCH="$arch" OPTIMIZER=$optimizer DROPOUT=0 \
+        -u OPTIMIZER $rates ARCH="$arch" DROPOUT=0 \
         SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 MAX_UPDATE=$updates SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" \
         --disable-validation --max-epoch 1000 ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
         fail "training failed, see $3.log."

@@ -8,7 +8,7 @@
 """
 
 import logging
-import os
 
-# One of fairseq's modules sets the root logger to DEBUG where nobody has set it up, and matplotlib then tells its life.
-logging.basicConfig(format="%(message)s", level=os.environ.get("LOGLEVEL", "WARNING").upper())
+# One of fairseq's modules sets the root logger to DEBUG where nobody has set it up, and matplotlib prints hundreds of
+# lines of how it looks for fonts.
+logging.basicConfig(format="%(message)s", level=logging.WARNING)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from evaluation.bootstrap import Bootstrap, Estimate
 
 EQUAL_WEIGHTS = (0.25, 0.25, 0.25, 0.25)
-# By name. A note is five tokens or so: what four tokens say of music is little, and eight reach from note to note.
+# By name. Those for long runs are ours: a note is five tokens or so, and eight reach from note to note.
 WEIGHTS = {"equal": EQUAL_WEIGHTS, "long": (0.0, *(order / 35 for order in range(2, 9)))}
 
 

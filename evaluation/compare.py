@@ -136,6 +136,9 @@ def comparison(reports: Mapping[str, Seeds], only: Sequence[str] = ("",), by_mod
         texts = [dict.fromkeys(show(_entry(scores, keys)) for scores in seeds) for seeds in reports.values()]
         rows.append([name, *map("; ".join, texts), test])
     known = [row for row in rows if set(row[1:]) != {UNKNOWN} and row[0].startswith(tuple(only))]
+    for beginning in only:
+        if not any(row[0].startswith(beginning) for row in known):
+            raise CommandError(f"No measure of these reports begins with {beginning!r}.")
     lines = [["", *reports, "test pieces"], *known]
     header, *rows = map(list, zip(*lines)) if by_model else lines
     return table(header, rows)
@@ -220,7 +223,8 @@ def _run(args: argparse.Namespace) -> int:
         _check_seeds(name, seeds)
     if any(len(seeds) > 1 for seeds in columns.values()):
         brackets = [
-            "In brackets the lowest and the highest of the seeds; of a single one the interval over pieces.",
+            "In brackets the lowest and the highest of the seeds; of a single one the interval over pieces. Ratios "
+            "are of the seeds that both models have.",
             "",
         ]
     else:

@@ -27,23 +27,23 @@ class Split:
         self._pieces = pieces
         self._end = dictionary.eos()
         self._symbols = np.array(dictionary.symbols, dtype=object)
-        self._places = dictionary.indices
+        self._index_of = dictionary.indices
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     def line(self, index: int) -> str:
         """The tokens of a piece, separated by spaces; its index is that of its line in the token file."""
-        return " ".join(self._symbols[self.numbers(index)])
+        return " ".join(self._symbols[self.indices(index)])
 
-    def numbers(self, index: int) -> np.ndarray:
-        """The same as int64 [n], each the token's place in the dictionary."""
+    def indices(self, index: int) -> np.ndarray:
+        """The same as int64 [n], each the token's index in the dictionary."""
         entries = self._pieces[index].numpy()
         return entries[entries != self._end].astype(np.int64)
 
-    def numbers_of(self, line: str) -> np.ndarray:
-        """Those of any line of tokens that are in the dictionary."""
-        return np.array([self._places[token] for token in line.split()], dtype=np.int64)
+    def indices_of(self, line: str) -> np.ndarray:
+        """Those of any line of tokens; raises KeyError where the dictionary has not one of them."""
+        return np.array([self._index_of[token] for token in line.split()], dtype=np.int64)
 
     @property
     def num_symbols(self) -> int:

@@ -101,6 +101,9 @@ def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS)
     except Exception as error:
         raise _told(error, subset) from error
     dataset = loaded.task.dataset(subset)
+    longest, most = int(max(dataset.sizes)), loaded.model.max_positions()
+    if longest > most:
+        raise CommandError(f"{subset}: a piece has {longest:,} tokens, and the model reads {most:,} at most.")
     bits = np.zeros((len(dataset), len(lengths) + 1))
     tokens = np.zeros((len(dataset), len(lengths) + 1), dtype=np.int64)
     token_bits = []

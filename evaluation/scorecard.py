@@ -254,12 +254,12 @@ def _known_ngrams(corpora: Corpora, options: Options) -> dict[str, Any]:
     """By n, of what the model wrote and of the test pieces."""
     training, test = corpora.training, corpora.test
     sets = {
-        "generated": [test.numbers_of(line) for line in corpora.own_lines()],
-        "test": [test.numbers(index) for index in range(len(test))],
+        "generated": [test.indices_of(line) for line in corpora.own_lines()],
+        "test": [test.indices(index) for index in range(len(test))],
     }
     pieces = [piece for of_set in sets.values() for piece in of_set]
     read = tqdm(range(len(training)), desc="n-grams, training", unit="piece", leave=False)
-    found = known_ngrams((training.numbers(index) for index in read), pieces, test.num_symbols)
+    found = known_ngrams((training.indices(index) for index in read), pieces, test.num_symbols)
     of_sets = {"generated": slice(None, len(sets["generated"])), "test": slice(len(sets["generated"]), None)}
     return {
         str(order): {

@@ -58,10 +58,10 @@ class PieceDataset(FairseqDataset):
         """fairseq says which epoch, counted from 1, is read next."""
         self._epoch = epoch
 
-    def read(self, number: int) -> Tensor:
+    def read(self, index: int) -> Tensor:
         """A piece, ``t1 ... tn </s>``, in the key that it has in this epoch."""
-        tokens = self.pieces[number]
-        return tokens if self.transposition is None else self.transposition(number, tokens, self._epoch)
+        tokens = self.pieces[index]
+        return tokens if self.transposition is None else self.transposition(index, tokens, self._epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         target = self.read(index)

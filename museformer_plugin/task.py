@@ -220,16 +220,15 @@ class MuseformerLanguageModelingTask(FairseqTask):
     ) -> EpochBatchIterator:
         """As fairseq does; training on windows has batches of its own, which go on from those before."""
         if not isinstance(dataset, WindowDataset):
-            if isinstance(dataset, PieceDataset):
-                # fairseq's own seed counts the epoch in, which is another one where a training is resumed
-                dataset.order_seed = keywords.get("seed", 1) + 1
+            # fairseq's own seed counts the epoch in, which is another one where a training is resumed
+            dataset.order_seed = keywords.get("seed", 1) + 1
             batches = super().get_batch_iterator(dataset, max_tokens, max_sentences, *further, **keywords)
             if dataset.transposition is not None:  # workers that live on would not hear of the next epoch
                 batches.reuse_dataloader = batches.persistent_workers = False
             return batches
         limits = BatchLimits(max_tokens or math.inf, max_sentences or math.inf)
         self._schedule.check(limits, dataset.edges)
-        self._schedule.check_model(keywords.get("max_positions") or math.inf)
+        self._schedule.check_model(keywords.get("max_positions") or math.inf, dataset.edges)
         taken = ("seed", "num_shards", "shard_id", "num_workers", "epoch", "skip_remainder_batch")
         self._train_batches = WindowBatches(
             dataset,
@@ -253,7 +252,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         kept, ignored = dataset.filter_indices_by_size(indices, max_positions)
         if ignored:
             longest = max(dataset.size(index) for index in ignored)
-            option = "--max-tokens" if max_positions != self.cfg.tokens_per_sample else "--tokens-per-sample"
+            option = "--max-tokens" if self._inputs is not None else "--max-tokens or --tokens-per-sample"
             sentence = (
                 f"{len(ignored)} pieces are longer than the {max_positions} tokens that {option} allows, the "
                 f"longest has {longest}; raise {option} or shorten them with --truncate-train/-valid/-test"

@@ -12,11 +12,10 @@ from .token_families import TokenFamilies
 
 # semitones: the twelve keys, each by the nearest way
 _LOWEST_SHIFT, _HIGHEST_SHIFT = -6, 5
-_KEYS = len(range(_LOWEST_SHIFT, _HIGHEST_SHIFT + 1))
 
 
 class Transposition:
-    """Which key a piece is read in, and the piece in it; a function of the seed, the epoch and the piece's number.
+    """Which key a piece is read in, and the piece in it; a function of the seed, the epoch and the piece's index.
 
     A piece goes through all its keys, its own too, in an order of its own, before one comes again. All pitches but
     those of drums, which are sounds and have ids of their own, move by the same shift, so that the order of notes and
@@ -45,13 +44,13 @@ class Transposition:
         highest = DRUM_PITCH_OFFSET - 1 - int(pitches.max())
         return range(max(_LOWEST_SHIFT, -int(pitches.min())), min(_HIGHEST_SHIFT, highest) + 1)
 
-    def shift(self, number: int, tokens: Tensor, epoch: int) -> int:
-        """By how many semitones the piece of this number is moved in an epoch, counted from 1."""
-        shifts = np.random.default_rng([self._seed, number, _KEYS]).permutation(self.shifts_of(tokens))
+    def shift(self, index: int, tokens: Tensor, epoch: int) -> int:
+        """By how many semitones the piece of this index is moved in an epoch, counted from 1."""
+        shifts = np.random.default_rng([self._seed, index]).permutation(self.shifts_of(tokens))
         return int(shifts[(epoch - 1) // self._turns % len(shifts)])
 
-    def __call__(self, number: int, tokens: Tensor, epoch: int) -> Tensor:
+    def __call__(self, index: int, tokens: Tensor, epoch: int) -> Tensor:
         """The piece, int [n], as it is read in an epoch."""
         pitches = self._pitches[tokens.numpy()]
-        moved = torch.from_numpy(self._tokens[pitches + self.shift(number, tokens, epoch)]).to(tokens.dtype)
+        moved = torch.from_numpy(self._tokens[pitches + self.shift(index, tokens, epoch)]).to(tokens.dtype)
         return torch.where(torch.from_numpy(pitches >= 0), moved, tokens)

@@ -83,12 +83,13 @@ class WindowSchedule:
                 f"batches of {limits.tokens}: raise --max-tokens or leave the piece out."
             )
 
-    def check_model(self, longest: float) -> None:
-        """Raises UserError when a window has more tokens than the ``longest`` piece that the model reads."""
-        if self.lengths[-1] > longest:
+    def check_model(self, most: float, edges: Sequence[np.ndarray]) -> None:
+        """Raises UserError when a window, or a bar of a piece, has more tokens than the model reads at ``most``."""
+        longest = max([self.lengths[-1], *(int(np.diff(of_piece).max()) for of_piece in edges)])
+        if longest > most:
             raise UserError(
-                f"Windows of {self.lengths[-1]} tokens are longer than the {longest} that the model reads: lower "
-                f"--window-tokens or raise --tokens-per-sample."
+                f"Windows of {longest} tokens are longer than the {most} that the model reads: lower --window-tokens "
+                f"or raise --tokens-per-sample; a bar is never cut."
             )
 
     def phases(self, first_update: Fraction) -> Iterator[tuple[int, Fraction | float]]:

@@ -16,8 +16,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
         ("recipes --tokens 200 --turns 1", ["the paper's model, Adam", "our model, Muon"]),
         ("bfloat16 --tokens 200 --streams 1 --length 200 --turns 1", ["update of 200 tokens", "step of 1 streams"]),
         ("training --lengths 200 --repeats 1 --device cpu --variants museformer full_attention", ["full_attention"]),
+        (
+            "architectures longformer_tiny --update-lengths 100 --step-lengths 20 30 --repeats 1",
+            ["longformer_tiny | 659,424"],
+        ),
     ],
-    ids=["recipes", "bfloat16", "training"],
+    ids=["recipes", "bfloat16", "training", "architectures"],
 )
 def test_it_prints_its_table(command, rows):
     done = subprocess.run(

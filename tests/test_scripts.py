@@ -126,15 +126,16 @@ def test_lengths_of_windows_and_their_updates_belong_together(pretended, given, 
 
 
 def test_a_model_of_fairseqs_is_trained_by_adam(pretended):
-    arch = {"ARCH": "lstm_lm", "OPTIMIZER": "adam"}
-    done = run("train.sh", pretended, folder=pretended, GPUS="0", **arch)
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", ARCH="lstm_lm")
     assert done.returncode == 0, done.stderr
     arguments = done.stdout.split("\n")
     assert arguments[arguments.index("--optimizer") + 1] == "adam"
     assert "--window-tokens" in arguments and "--dropout" in arguments
     assert not {"--adamw-lr", "--attention-dropout", "--bf16"} & set(arguments)
-    done = run("train.sh", pretended, folder=pretended, GPUS="0", OPTIMIZER="sgd")
-    assert (done.returncode, done.stderr) == (2, "train.sh: OPTIMIZER=sgd is neither muon nor adam.\n")
+    for recipe, optimizer, others in (("fast", "sgd", "muon or adam"), ("paper", "muon", "adam")):
+        done = run("train.sh", pretended, folder=pretended, GPUS="0", RECIPE=recipe, OPTIMIZER=optimizer)
+        sentence = f"train.sh: the {recipe} recipe trains by {others}, not by OPTIMIZER={optimizer}.\n"
+        assert (done.returncode, done.stderr) == (2, sentence)
 
 
 def test_an_unknown_recipe_is_refused(pretended):
@@ -307,4 +308,19 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
     done = run("generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", "--prompt", song)
     assert done.returncode != 0
     assert "cannot be a prompt: other instruments" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"ARCH": "museformer_tiny"}, "ARCH=museformer_tiny is not read here: SIZE and MODELS say what is trained"),
+        ({"RECIPE": "slow"}, "RECIPE=slow is neither fast nor paper"),
+    ],
+    ids=["arch", "recipe"],
+)
+def test_results_of_settings_that_mean_nothing(tmp_path, environment, sentence):
+    done = run("docs/results.sh", tmp_path, tmp_path, tmp_path / "out", **environment)
+    assert done.returncode == 2
+    assert sentence in done.stderr
     assert not (tmp_path / "out").exists()

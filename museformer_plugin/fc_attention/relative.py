@@ -145,5 +145,9 @@ def relative_attention(
 
     Returns [n, H, Dh].
     """
-    attended: Tensor = _RelativeAttention.apply(segments, dropout, q, *own, *memory, r)
+    inputs = (q, *own, *memory, r)
+    if torch.is_autocast_enabled(q.device.type):  # the backward, which is outside, makes the same products again
+        narrow = torch.get_autocast_dtype(q.device.type)
+        inputs = tuple(rows.to(narrow) for rows in inputs)
+    attended: Tensor = _RelativeAttention.apply(segments, dropout, *inputs)
     return attended

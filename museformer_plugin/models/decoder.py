@@ -192,9 +192,14 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             x = self.previous(x, torch.cat(indices))
         return self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
 
-    @abstractmethod
     def run_layers(self, x: Tensor, inputs: BatchInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
-        """Embedded tokens [T, D], turned ``by`` their positions in attention -> [T, D]."""
+        """Embedded tokens [T, D], turned ``by`` their positions in attention -> [T, D].
+
+        Here for layers that need of a batch the lengths of its pieces alone.
+        """
+        for layer in self.layers:
+            x = self.run_layer(layer, x, inputs.lengths, by, keep)
+        return x
 
     def run_layer(self, layer: nn.Module, *arguments: Any) -> Any:
         """``layer(*arguments)``, whose activations are kept or not as the options say."""

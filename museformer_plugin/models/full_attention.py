@@ -17,7 +17,7 @@ from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
-from .options import FFN_OF_TOKENS_ALONE, BarAwareLanguageModel, TokensAloneConfig, register_presets
+from .options import FFN_WITHOUT_SUMMARIES, BarAwareLanguageModel, WithoutSummariesConfig, register_presets
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,12 @@ class FullAttentionLayer(BarAwareLayer):
 class FullAttentionDecoder(BarAwareDecoder):
     """Raises UserError for options that do not fit together."""
 
-    def __init__(self, cfg: TokensAloneConfig, dictionary: Dictionary) -> None:
+    def __init__(self, cfg: WithoutSummariesConfig, dictionary: Dictionary) -> None:
         super().__init__(cfg, dictionary, FullAttentionLayer, make_inputs)
 
     def facts(self) -> dict[str, str]:
         """See ``BarAwareModel``."""
         return {"attention": "to all earlier tokens"}
-
-    def run_layers(self, x: Tensor, inputs: FullAttentionInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
-        """See ``BarAwareDecoder``."""
-        for layer in self.layers:
-            x = self.run_layer(layer, x, inputs.lengths, by, keep)
-        return x
 
     def empty_cache(self, on_gpu: bool, expected: int) -> BarCache:
         """See ``BarAwareDecoder``. To the cache a piece is one bar, which never ends."""
@@ -81,11 +75,11 @@ class FullAttentionDecoder(BarAwareDecoder):
         cache.add_stream(PieceBars(bars.num_tokens, starts, num_complete=0), token_rows, None)
 
 
-@register_model("full_attention", dataclass=TokensAloneConfig)
+@register_model("full_attention", dataclass=WithoutSummariesConfig)
 class FullAttentionLanguageModel(BarAwareLanguageModel):
     """Full attention as fairseq builds it."""
 
     decoder_class = FullAttentionDecoder
 
 
-register_presets("full_attention", FFN_OF_TOKENS_ALONE)
+register_presets("full_attention", FFN_WITHOUT_SUMMARIES)

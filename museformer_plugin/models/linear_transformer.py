@@ -26,8 +26,8 @@ from ..fc_attention import PieceBars
 from ..layer import BarAwareLayer
 from ..rotary import turn
 from .decoder import BarAwareDecoder, Keep
-from .full_attention import FullAttentionInputs, make_inputs
-from .options import FFN_OF_TOKENS_ALONE, BarAwareLanguageModel, TokensAloneConfig, register_presets
+from .full_attention import make_inputs
+from .options import FFN_WITHOUT_SUMMARIES, BarAwareLanguageModel, WithoutSummariesConfig, register_presets
 
 _CHUNK = 64  # tokens
 _SMALLEST = 1e-20  # what is divided by, where all features are next to 0; the authors add 1e-6 everywhere
@@ -137,18 +137,12 @@ class LinearState:
 class LinearTransformerDecoder(BarAwareDecoder):
     """Raises UserError for options that do not fit together."""
 
-    def __init__(self, cfg: TokensAloneConfig, dictionary: Dictionary) -> None:
+    def __init__(self, cfg: WithoutSummariesConfig, dictionary: Dictionary) -> None:
         super().__init__(cfg, dictionary, LinearLayer, make_inputs)
 
     def facts(self) -> dict[str, str]:
         """See ``BarAwareModel``."""
         return {"attention": "linear, to all earlier tokens by their sum"}
-
-    def run_layers(self, x: Tensor, inputs: FullAttentionInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
-        """See ``BarAwareDecoder``."""
-        for layer in self.layers:
-            x = self.run_layer(layer, x, inputs.lengths, by, keep)
-        return x
 
     def empty_cache(self, on_gpu: bool, expected: int) -> LinearState:
         """See ``BarAwareDecoder``."""
@@ -161,11 +155,11 @@ class LinearTransformerDecoder(BarAwareDecoder):
         cache.add_stream(token_rows)
 
 
-@register_model("linear_transformer", dataclass=TokensAloneConfig)
+@register_model("linear_transformer", dataclass=WithoutSummariesConfig)
 class LinearTransformerLanguageModel(BarAwareLanguageModel):
     """A Linear Transformer as fairseq builds it."""
 
     decoder_class = LinearTransformerDecoder
 
 
-register_presets("linear_transformer", FFN_OF_TOKENS_ALONE)
+register_presets("linear_transformer", FFN_WITHOUT_SUMMARIES)

@@ -17,14 +17,14 @@ from fairseq.models import register_model
 from ..errors import UserError
 from ..fc_attention import AttentionPlan
 from ..fc_attention.gathering_cache import SeenByHeads
-from .options import FFN_OF_TOKENS_ALONE, BarAwareLanguageModel, TokensAloneConfig, register_presets
+from .options import FFN_WITHOUT_SUMMARIES, BarAwareLanguageModel, WithoutSummariesConfig, register_presets
 from .planned_attention import HeadPlan, PlannedDecoder
 
 _ALL = slice(None)
 
 
 @dataclass
-class LongformerConfig(TokensAloneConfig):
+class LongformerConfig(WithoutSummariesConfig):
     """Options of the model."""
 
     window: int = field(default=512, metadata={"help": "how many tokens, its own too, a token attends to"})
@@ -64,4 +64,4 @@ class LongformerLanguageModel(BarAwareLanguageModel):
     decoder_class = LongformerDecoder
 
 
-register_presets("longformer", FFN_OF_TOKENS_ALONE)
+register_presets("longformer", FFN_WITHOUT_SUMMARIES)

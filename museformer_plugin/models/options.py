@@ -54,13 +54,13 @@ class BarAwareConfig(FairseqDataclass):
 
 
 @dataclass
-class TokensAloneConfig(BarAwareConfig):
+class WithoutSummariesConfig(BarAwareConfig):
     """Of architectures without summaries, whose feed-forward is wider: as many parameters as Museformer has."""
 
     decoder_ffn_embed_dim: int = field(default=2656, metadata={"help": "inner width of the feed-forward"})
 
 
-FFN_OF_TOKENS_ALONE = {128: 688, 192: 1008}  # by the width of the model
+FFN_WITHOUT_SUMMARIES = {128: 688, 192: 1008}  # by the width of the model
 
 
 def check_options(cfg: BarAwareConfig) -> None:

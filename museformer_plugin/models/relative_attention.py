@@ -17,7 +17,7 @@ from ..fc_attention.relative_cache import RelativeCache
 from ..layer import BarAwareLayer
 from ..rotary import turn
 from .decoder import BarAwareDecoder, Keep
-from .full_attention import FullAttentionInputs, make_inputs
+from .full_attention import make_inputs
 from .options import BarAwareConfig
 
 
@@ -84,12 +84,6 @@ class RelativeDecoder(BarAwareDecoder):
     ) -> None:
         super().__init__(cfg, dictionary, partial(make_layer, segments=segments), make_inputs)
         self._segments = segments
-
-    def run_layers(self, x: Tensor, inputs: FullAttentionInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
-        """See ``BarAwareDecoder``."""
-        for layer in self.layers:
-            x = self.run_layer(layer, x, inputs.lengths, by, keep)
-        return x
 
     def empty_cache(self, on_gpu: bool, expected: int) -> RelativeCache:
         """See ``BarAwareDecoder``."""

@@ -20,7 +20,7 @@ from fairseq.models import register_model
 from ..errors import UserError
 from ..fc_attention import AttentionPlan
 from ..fc_attention.gathering_cache import SeenByHeads
-from .options import FFN_OF_TOKENS_ALONE, BarAwareLanguageModel, TokensAloneConfig, register_presets
+from .options import FFN_WITHOUT_SUMMARIES, BarAwareLanguageModel, WithoutSummariesConfig, register_presets
 from .planned_attention import HeadPlan, PlannedDecoder, causal_segments
 
 _ALL = slice(None)
@@ -28,7 +28,7 @@ _PATTERNS = ["fixed", "strided"]
 
 
 @dataclass
-class SparseTransformerConfig(TokensAloneConfig):
+class SparseTransformerConfig(WithoutSummariesConfig):
     """Options of the model."""
 
     sparse_pattern: ChoiceEnum(_PATTERNS) = field(
@@ -128,4 +128,4 @@ class SparseTransformerLanguageModel(BarAwareLanguageModel):
     decoder_class = SparseTransformerDecoder
 
 
-register_presets("sparse_transformer", FFN_OF_TOKENS_ALONE)
+register_presets("sparse_transformer", FFN_WITHOUT_SUMMARIES)

@@ -181,3 +181,8 @@ def test_a_missing_report_and_one_named_twice_are_told(write, tmp_path, caplog):
     path = write("a", scores([1.0, 2.0, 3.0]))
     assert main([path, path]) == 1
     assert "named twice" in caplog.text
+
+
+def test_measures_that_nobody_has_are_told(write, caplog):
+    assert main(["--only", "perplexty", write("full", scores([10.0, 20.0, 30.0]))]) == 1
+    assert "No measure of these reports begins with 'perplexty'." in caplog.text

@@ -65,3 +65,10 @@ def test_a_foreign_dictionary_is_told(tmp_path, checkpoint, representations):
     (tmp_path / "dict.txt").write_text(representations["general"].dict_txt())
     with pytest.raises(CommandError, match="another dictionary"):
         load_model(checkpoint, tmp_path)
+
+
+def test_pieces_longer_than_the_model_reads_are_told(checkpoint, data_bin, monkeypatch):
+    loaded = load_model(checkpoint, data_bin)
+    monkeypatch.setattr(loaded.model, "max_positions", lambda: 90)
+    with pytest.raises(CommandError, match="test: a piece has 120 tokens, and the model reads 90 at most"):
+        measure_losses(loaded, "test", LENGTHS)

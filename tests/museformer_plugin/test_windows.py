@@ -296,6 +296,9 @@ def test_what_does_not_fit_a_batch_is_told(edges):
 
 def test_windows_longer_than_the_model_reads_are_told():
     schedule = WindowSchedule.parse("40,120", "3")
-    schedule.check_model(120)
+    edges = [np.array([0, 30, 90])]
+    schedule.check_model(120, edges)
     with pytest.raises(UserError, match="Windows of 120 tokens are longer than the 119 that the model reads"):
-        schedule.check_model(119)
+        schedule.check_model(119, edges)
+    with pytest.raises(UserError, match="Windows of 130 tokens"):
+        schedule.check_model(120, [*edges, np.array([0, 130])])

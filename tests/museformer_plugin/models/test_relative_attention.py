@@ -240,3 +240,17 @@ def test_steps_in_half_precision(build_decoder, read_piece, architecture, dtype)
     found = torch.cat([half.step(token[None], streams) for token in tokens[20:]])
     assert found.dtype == dtype
     assert (found.double() - expected[20:]).abs().max() < 30 * torch.finfo(dtype).eps * expected.abs().max()
+
+
+@pytest.mark.parametrize("architecture", ["music_transformer", "transformer_xl"])
+def test_gradients_under_autocast_are_near_those_without(build_decoder, read_piece, architecture):
+    decoder = build_decoder(architecture=architecture, positions="rotary").float()
+    piece = read_piece("six_track", bars=3, seed=1)[None]
+
+    def gradients(autocast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = decoder(piece)[0].float().square().mean()
+        return torch.autograd.grad(loss, list(decoder.parameters()))
+
+    for found, expected in zip(gradients(True), gradients(False)):
+        assert (found - expected).norm() <= 0.05 * expected.norm() + 1e-6
