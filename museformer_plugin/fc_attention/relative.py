@@ -145,7 +145,7 @@ def relative_attention(
 
     Returns [n, H, Dh].
     """
-    inputs = (q, *own, *memory, r)
+    inputs: tuple[Tensor, ...] = (q, *own, *memory, r)
     if torch.is_autocast_enabled(q.device.type):  # the backward, which is outside, makes the same products again
         narrow = torch.get_autocast_dtype(q.device.type)
         inputs = tuple(rows.to(narrow) for rows in inputs)
