@@ -12,12 +12,13 @@ mkdir -p "$out"
     echo "gpu.sh: PyTorch sees no CUDA device here." >&2
     exit 1
 }
+export PYTHONUNBUFFERED=1 # so that a stage whose time runs out leaves what it had
 failed=0
 stage() { # name, seconds it may take, command
     local name=$1 limit=$2
     shift 2
     echo "== $name"
-    if ! timeout "$limit" "$@" 2>&1 | tee "$out/$name.txt"; then
+    if ! timeout -k 5 "$limit" "$@" 2>&1 | tee "$out/$name.txt"; then
         echo "gpu.sh: $name failed or took longer than $limit s" | tee -a "$out/$name.txt"
         failed=1
     fi
