@@ -43,9 +43,9 @@ def build(arch: str, longest: int) -> FairseqModel:
         task = ["--user-dir", str(plugin), "--task", "museformer_language_modeling"]
         arguments = [folder, *task, "--tokens-per-sample", str(longest), "--dropout", "0", "--arch", *arch.split()]
         args = options.parse_args_and_arch(options.get_training_parser(), arguments)
-        if hasattr(args, "attention_dropout"):
-            args.attention_dropout = 0.0
         cfg = convert_namespace_to_omegaconf(args)
+        if "attention_dropout" in cfg.model:
+            cfg.model.attention_dropout = 0.0
         torch.manual_seed(1)
         return tasks.setup_task(cfg.task).build_model(cfg.model)
 
