@@ -7,7 +7,7 @@ to one summary vector per other complete bar. Prefix: the begin token, outside e
 song, one training example.
 
 Follow one song: ``dataset`` (pieces with bars and beats) -> ``models`` (``embedding``, ``layer``,
-``fc_attention``) -> ``generator`` (sampling under the token grammar). ``task``, ``models`` and
+``fc_attention``) -> ``generator`` (sampling under the token grammar). ``task_options``, ``models`` and
 ``muon`` hold the options.
 """
 

@@ -6,7 +6,6 @@ is 2.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-_GROWTH = 256  # rows that a stream gains at a time, and a quarter of what it has
+from .separate_streams import SeparateStreams, StreamRows, grown
 
 
 class SeenByHeads(NamedTuple):
@@ -25,38 +24,27 @@ class SeenByHeads(NamedTuple):
     rows_seen: Callable[[int], np.ndarray]
 
 
-class _Stream:
-    """One stream's rows [L, 2, H, capacity, Dh], of which ``length`` are in use."""
+class _Stream(StreamRows):
+    """Of its rows ``length`` are in use."""
 
     def __init__(self, rows: Tensor) -> None:
-        self.rows = rows.clone()
-        self.length = rows.shape[3]
+        super().__init__(rows, rows.shape[3])
         self.seen: list[Tensor] = []  # of each group of heads, by the query of the step under way
 
     def reserve_one(self) -> None:
         if self.length == self.rows.shape[3]:
             layers, two, heads, length, width = self.rows.shape
-            more = self.rows.new_empty(layers, two, heads, _GROWTH + length // 4, width)
+            more = self.rows.new_empty(layers, two, heads, grown(length) - length, width)
             self.rows = torch.cat([self.rows, more], dim=3)
 
-    def copy(self) -> _Stream:
-        twin = copy.copy(self)
-        twin.rows = self.rows.clone()
-        return twin
 
-
-class GatheringCache:
-    """Keys and values of a batch of streams. A step is ``begin_step``, ``attend`` once per layer, ``end_step``."""
-
-    padded = False
+class GatheringCache(SeparateStreams[_Stream]):
+    """Keys and values of a batch of streams."""
 
     def __init__(self, groups: Sequence[SeenByHeads]) -> None:
         """``groups``: in the order of their heads, of which each is in one."""
+        super().__init__()
         self._groups = groups
-        self._streams: list[_Stream] = []
-
-    def __len__(self) -> int:
-        return len(self._streams)
 
     def add_stream(self, rows: Tensor) -> None:
         """Begin a stream with a prompt read at once: keys and values [L, 2, H, n, Dh]."""
@@ -70,9 +58,6 @@ class GatheringCache:
             stream.seen = [torch.from_numpy(group.rows_seen(stream.length)).to(device) for group in self._groups]
         return np.array([stream.length for stream in self._streams], dtype=np.int64)
 
-    def visible(self, positions: Tensor) -> None:
-        """Each stream knows what it sees."""
-
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: None) -> Tensor:
         """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         attended = []
@@ -85,17 +70,3 @@ class GatheringCache:
                 parts.append(scaled_dot_product_attention(query[None, group.heads], keys, values)[0])
             attended.append(torch.cat(parts))
         return torch.stack(attended).squeeze(2)
-
-    def end_step(self) -> None:
-        """Every stream has one more token."""
-        for stream in self._streams:
-            stream.length += 1
-
-    def select(self, indices: Sequence[int]) -> None:
-        """Keep these streams, in this order, with repeats."""
-        kept = [self._streams[index] for index in indices]
-        self._streams = [stream.copy() if stream in kept[:new] else stream for new, stream in enumerate(kept)]
-
-    def put(self, index: int, entering: GatheringCache) -> None:
-        """Let the one stream of ``entering``, which stays as it is, take the place of ``index``."""
-        self._streams[index] = entering._streams[0].copy()

@@ -6,8 +6,7 @@ is 2.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,17 +14,15 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from .relative import Segments
+from .separate_streams import SeparateStreams, StreamRows, grown
 
-_GROWTH = 256  # rows that a stream gains at a time, and a quarter of what it has
 
-
-class _Stream:
-    """One stream's rows [L, 2, H, capacity, Dh]: those of its tokens from ``start`` to below ``length``."""
+class _Stream(StreamRows):
+    """Its rows are those of its tokens from ``start`` to below ``length``."""
 
     def __init__(self, rows: Tensor, start: int) -> None:
-        self.rows = rows.clone()
+        super().__init__(rows, start + rows.shape[3])
         self.start = start
-        self.length = start + rows.shape[3]
         self.first_seen = start  # by the query of the step under way
         self.distances = torch.empty(0, dtype=torch.int64)  # from it to all that it sees
 
@@ -35,7 +32,7 @@ class _Stream:
         if self.length - self.start == self.rows.shape[3]:
             kept = self.rows[:, :, :, self.first_seen - self.start :]
             count = kept.shape[3]
-            capacity = min(count + _GROWTH + count // 4, segments.longest)
+            capacity = min(grown(count), segments.longest)
             self.rows = kept.new_empty(*kept.shape[:3], capacity, kept.shape[4])
             self.rows[:, :, :, :count] = kept
             self.start = self.first_seen
@@ -50,30 +47,20 @@ class _Stream:
         added = by_distance.index_select(1, self.distances.clamp(max=by_distance.shape[1] - 1))
         return scaled_dot_product_attention(q[None, :, None], keys, values, attn_mask=added[None, :, None])[0, :, 0]
 
-    def copy(self) -> _Stream:
-        twin = copy.copy(self)
-        twin.rows = self.rows.clone()
-        return twin
 
-
-class RelativeCache:
-    """Keys and values of a batch of streams. A step is ``begin_step``, ``attend`` once per layer, ``end_step``."""
-
-    padded = False
+class RelativeCache(SeparateStreams[_Stream]):
+    """Keys and values of a batch of streams."""
 
     def __init__(self, segments: Segments, tables: Callable[[int], list[Tensor]]) -> None:
         """``tables``: of each layer r [H, distances, Dh] of that many distances or fewer, as of ``relative_attention``.
 
         They are asked for anew when a stream sees farther than before.
         """
+        super().__init__()
         self._segments = segments
         self._make_tables = tables
         self._tables: list[Tensor] = []
         self._reach = 0  # distances that the tables are made for
-        self._streams: list[_Stream] = []
-
-    def __len__(self) -> int:
-        return len(self._streams)
 
     def add_stream(self, rows: Tensor) -> None:
         """Begin a stream with a prompt read at once: keys and values [L, 2, H, n, Dh]."""
@@ -86,12 +73,9 @@ class RelativeCache:
             stream.begin_step(self._segments)
         farthest = max(len(stream.distances) for stream in self._streams)
         if farthest > self._reach:
-            self._reach = min(2 * farthest + _GROWTH, self._segments.longest)
+            self._reach = min(2 * grown(farthest), self._segments.longest)
             self._tables = self._make_tables(self._reach)
         return np.array([stream.length for stream in self._streams], dtype=np.int64)
-
-    def visible(self, positions: Tensor) -> None:
-        """Each stream knows what it sees."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: None) -> Tensor:
         """Add the new token's key and value, and attend: k, v [B, H, Dh] -> [B, H, Dh].
@@ -102,20 +86,6 @@ class RelativeCache:
         by_distance = (relative * q.shape[3] ** -0.5).transpose(0, 1) @ self._tables[layer].mT  # [H, B, distances]
         of_streams = zip(self._streams, content, torch.stack([k, v], 1), by_distance.unbind(1))
         return torch.stack([stream.attend(layer, *rows) for stream, *rows in of_streams])
-
-    def end_step(self) -> None:
-        """Every stream has one more token."""
-        for stream in self._streams:
-            stream.length += 1
-
-    def select(self, indices: Sequence[int]) -> None:
-        """Keep these streams, in this order, with repeats."""
-        kept = [self._streams[index] for index in indices]
-        self._streams = [stream.copy() if stream in kept[:new] else stream for new, stream in enumerate(kept)]
-
-    def put(self, index: int, entering: RelativeCache) -> None:
-        """Let the one stream of ``entering``, which stays as it is, take the place of ``index``."""
-        self._streams[index] = entering._streams[0].copy()
 
     def num_bytes(self) -> int:
         """Memory held, in bytes."""

@@ -21,19 +21,9 @@ class DefinedLayer(BarAwareLayer):
 @pytest.mark.parametrize(
     "options", [{}, {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}], ids=["embedded", "rotary"]
 )
-def test_logits_and_gradients_are_those_of_the_definition(build_decoder, read_piece, monkeypatch, options):
-    pieces = [read_piece("general", bars, seed=bars) for bars in (5, 1, 8)]
-    tokens = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True, padding_value=1)
-
-    def logits_and_gradients():
-        decoder = build_decoder("general", architecture="full_attention", **options)
-        logits = decoder(tokens)[0]
-        return logits, *torch.autograd.grad(logits.square().mean(), list(decoder.parameters()))
-
-    ours = logits_and_gradients()
-    monkeypatch.setattr(full_attention, "FullAttentionLayer", DefinedLayer)
-    for found, expected in zip(ours, logits_and_gradients()):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+def test_logits_and_gradients_are_those_of_the_definition(assert_is_defined_by, options):
+    layer = full_attention, "FullAttentionLayer"
+    assert_is_defined_by(layer, DefinedLayer, architecture="full_attention", **options)
 
 
 def test_it_has_the_parameters_of_museformer_without_summaries(build_decoder):

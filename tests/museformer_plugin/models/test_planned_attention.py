@@ -111,22 +111,16 @@ CASES = {
 
 @pytest.mark.parametrize("positions", ["embedded", "rotary"])
 @pytest.mark.parametrize("case", CASES)
-def test_logits_and_gradients_are_those_of_the_definition(build_decoder, read_piece, monkeypatch, case, positions):
+def test_logits_and_gradients_are_those_of_the_definition(
+    assert_is_defined_by, read_piece, monkeypatch, case, positions
+):
     options, mask = CASES[case]
-    pieces = [read_piece("general", bars, seed=bars) for bars in (5, 1, 8)]
-    tokens = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True, padding_value=1)
-
-    def logits_and_gradients():
-        decoder = build_decoder("general", positions=positions, **options)
-        logits = decoder(tokens)[0]
-        return logits, *torch.autograd.grad(logits.square().mean(), list(decoder.parameters()))
-
-    ours = logits_and_gradients()
+    pieces = (5, 1, 8)
+    lengths = [len(read_piece("general", bars, seed=bars)) for bars in pieces]
     monkeypatch.setattr(DenseLayer, "masks", staticmethod(mask))
-    monkeypatch.setattr(DenseLayer, "lengths", [len(piece) for piece in pieces], raising=False)
-    monkeypatch.setattr(planned_attention, "PlannedLayer", DenseLayer)
-    for found, expected in zip(ours, logits_and_gradients()):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+    monkeypatch.setattr(DenseLayer, "lengths", lengths, raising=False)
+    layer = planned_attention, "PlannedLayer"
+    assert_is_defined_by(layer, DenseLayer, pieces=pieces, positions=positions, **options)
 
 
 @pytest.mark.parametrize(
