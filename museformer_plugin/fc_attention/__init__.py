@@ -6,7 +6,17 @@ where they lie, ``attention`` to the rows of any ``AttentionPlan``; ``BarCache``
 
 from .api import attention, fc_attention
 from .cache import BarCache
-from .layout import BarLayout, PieceBars
+from .layout import NO_BAR, BarLayout, PieceBars, UpcomingBar
 from .plan import AttentionPlan, Segment
 
-__all__ = ["AttentionPlan", "BarCache", "BarLayout", "PieceBars", "Segment", "attention", "fc_attention"]
+__all__ = [
+    "NO_BAR",
+    "AttentionPlan",
+    "BarCache",
+    "BarLayout",
+    "PieceBars",
+    "Segment",
+    "UpcomingBar",
+    "attention",
+    "fc_attention",
+]

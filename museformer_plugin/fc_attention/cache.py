@@ -13,49 +13,68 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from .cache_buffers import PaddedBuffer, StreamBuffers
-from .layout import PieceBars
+from .layout import PieceBars, UpcomingBar
+
+
+class _Filed(NamedTuple):
+    """A bar that is over: how many were written before, its number, and rows of its tokens or its summary."""
+
+    order: int
+    number: int
+    rows: Tensor
 
 
 class _Stream:
     """What one stream keeps besides its buffer: rows [L, 2, H, n, Dh] of prefix, bars and summaries."""
 
-    def __init__(self, prefix: Tensor, structure_bars: frozenset[int], upcoming: Sequence[int]) -> None:
+    def __init__(self, prefix: Tensor, structure_bars: frozenset[int], upcoming: Sequence[UpcomingBar]) -> None:
         self.prefix = prefix
         self.structure_bars = structure_bars
-        self.bars: list[tuple[int, Tensor]] = []  # number and rows of those that may still become structure bars
-        self.summaries: list[tuple[int, Tensor]] = []
-        self.upcoming = tuple(upcoming)  # numbers of the bars from the one under way on; then they go on one by one
+        self.bars: list[_Filed] = []  # those that may still be seen token by token
+        self.summaries: list[_Filed] = []
+        self.upcoming = tuple(upcoming)  # from the one under way on; then numbers go on one by one
+        self.order = 0  # of the bar under way
         self.own_start = 1  # where the own bar begins in the buffer
         self.length = 1  # rows of the buffer in use
 
     @property
     def number(self) -> int:
         """That of the bar under way."""
-        return self.upcoming[0]
+        return self.upcoming[0].number
 
     def end_bar(self, rows: Tensor, summary: Tensor | None) -> None:
         """File the bar under way, and go on to the next."""
-        self.bars.append((self.number, rows))
+        self.bars.append(_Filed(self.order, self.number, rows))
         if summary is not None:
-            self.summaries.append((self.number, summary))
-        self.upcoming = self.upcoming[1:] or (self.number + 1,)
-        self.bars = [(number, rows) for number, rows in self.bars if self._may_be_seen(number)]
+            self.summaries.append(_Filed(self.order, self.number, summary))
+        self.upcoming = self.upcoming[1:] or (UpcomingBar(self.number + 1),)
+        self.order += 1
+        self._drop_unseen()
 
-    def _may_be_seen(self, number: int) -> bool:
-        """Whether a bar under way or to come may have a structure distance to ``number``."""
-        last = self.upcoming[-1]
-        told = any(upcoming - number in self.structure_bars for upcoming in self.upcoming)
-        return told or any(number + distance > last for distance in self.structure_bars)
+    def _drop_unseen(self) -> None:
+        """Keep the bars that one under way or to come may see token by token."""
+        last = self.upcoming[-1].number
+        numbers = {bar.number - distance for bar in self.upcoming for distance in self.structure_bars}
+        repeated = {bar.repeats for bar in self.upcoming}
+        farthest = max(self.structure_bars, default=0)
+        self.bars = [
+            bar for bar in self.bars if bar.number in numbers or bar.order in repeated or bar.number + farthest > last
+        ]
+
+    def _is_seen(self, bar: _Filed) -> bool:
+        """Whether the bar under way sees ``bar`` token by token."""
+        return self.number - bar.number in self.structure_bars or self.upcoming[0].repeats == bar.order
 
     def key_rows(self) -> list[Tensor]:
         """The rows the bar under way sees, before its own, each [L, 2, H, n, Dh]."""
-        far = [rows for number, rows in self.summaries if self.number - number not in self.structure_bars]
-        near = [rows for number, rows in self.bars if self.number - number in self.structure_bars]
+        far = [bar.rows for bar in self.summaries if not self._is_seen(bar)]
+        near = [bar.rows for bar in self.bars if self._is_seen(bar)]
         return [*far, self.prefix, *near]
 
     def copy(self) -> _Stream:
@@ -86,7 +105,7 @@ class BarCache:
         return len(self._streams)
 
     def add_stream(
-        self, piece: PieceBars, token_rows: Tensor, summary_rows: Tensor | None, upcoming: Sequence[int] = ()
+        self, piece: PieceBars, token_rows: Tensor, summary_rows: Tensor | None, upcoming: Sequence[UpcomingBar] = ()
     ) -> None:
         """Begin a stream with a prompt read at once.
 
@@ -95,12 +114,13 @@ class BarCache:
             token_rows: keys and values of its tokens, prefix first, [L, 2, H, T, Dh].
             summary_rows: K2 s' and V2 s' of its complete bars, [L, 2, H, bars, Dh]; None without
                 coarse-grained attention.
-            upcoming: the numbers of the bars behind those of the prompt; they then go on one by one.
+            upcoming: the bars behind those of the prompt; then numbers go on one by one.
         """
-        numbers = [*piece.bar_numbers.tolist(), *map(int, upcoming)]
-        if len(numbers) == piece.num_complete:
-            numbers.append(numbers[-1] + 1 if numbers else 1)
-        stream = _Stream(token_rows[:, :, :, :1].clone(), self.structure_bars, numbers)
+        read = zip(piece.bar_numbers.tolist(), piece.repeated_bars.tolist())
+        bars = [*(UpcomingBar(number, repeated) for number, repeated in read), *upcoming]
+        if len(bars) == piece.num_complete:
+            bars.append(UpcomingBar(bars[-1].number + 1 if bars else 1))
+        stream = _Stream(token_rows[:, :, :, :1].clone(), self.structure_bars, bars)
         edges = [int(start) for start in piece.starts] + [piece.num_tokens]
         for bar, (start, end) in enumerate(zip(edges[: piece.num_complete], edges[1:])):
             summary = None if summary_rows is None else summary_rows[:, :, :, bar : bar + 1].clone()
@@ -187,5 +207,5 @@ class BarCache:
         """Memory held, in bytes."""
         tensors = self._buffers.tensors()
         for stream in self._streams:
-            tensors += [stream.prefix, *(rows for _, rows in [*stream.bars, *stream.summaries])]
+            tensors += [stream.prefix, *(bar.rows for bar in [*stream.bars, *stream.summaries])]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

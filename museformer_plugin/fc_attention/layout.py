@@ -4,14 +4,15 @@ A batch is its pieces' tokens laid end to end, without padding: T tokens, and N 
 each complete bar, in the order of the bars. Token 0 of every piece is its prefix, outside every
 bar; bars follow without gaps, in the order in which they are written. Each carries a number: 1, 2 and
 so on unless told otherwise, as where a window of a piece begins later, or where a bar is written after
-bars that sound later. A bar sees bars written before it, by the distance of their numbers. A last bar
-that is not complete has no summary.
+bars that sound later. A bar sees bars written before it, by the distance of their numbers, and token by token
+also one that it is told to repeat. A last bar that is not complete has no summary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,18 +22,30 @@ from .plan import AttentionPlan, Segment, merge_ranges
 LONGEST_SEGMENT = 512
 
 
+NO_BAR = -1
+
+
+class UpcomingBar(NamedTuple):
+    """A bar to be written: its number, and which of the bars written before, counted from 0, it repeats if any."""
+
+    number: int
+    repeats: int = NO_BAR
+
+
 @dataclass(frozen=True)
 class PieceBars:
     """The bars of one piece, or of a window of it.
 
     ``starts`` int [bars] counts from the prefix, so the first is 1. ``numbers`` int [bars], from 1 up in any order and
-    with repeats; None is 1, 2, 3 ... Raises ValueError for impossible bars.
+    with repeats; None is 1, 2, 3 ... ``repeats`` int [bars]: which of the bars written before, counted from 0, a bar
+    repeats, ``NO_BAR`` where none; None is none at all. Raises ValueError for impossible bars.
     """
 
     num_tokens: int
     starts: np.ndarray
     num_complete: int
     numbers: np.ndarray | None = None
+    repeats: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.num_tokens < 1:
@@ -47,6 +60,10 @@ class PieceBars:
             raise ValueError(f"{len(self.starts)} bars cannot have {len(self.bar_numbers)} numbers")
         if self.bar_numbers.min(initial=1) < 1:
             raise ValueError(f"bars are numbered from 1 up, not from {self.bar_numbers.min()}")
+        if len(self.repeated_bars) != len(self.starts):
+            raise ValueError(f"{len(self.starts)} bars cannot have {len(self.repeated_bars)} that they repeat")
+        if np.any(self.repeated_bars >= np.arange(len(self.starts))) or self.repeated_bars.min(initial=0) < NO_BAR:
+            raise ValueError("a bar repeats one that was written before it")
 
     @property
     def bar_numbers(self) -> np.ndarray:
@@ -54,6 +71,13 @@ class PieceBars:
         if self.numbers is None:
             return np.arange(1, len(self.starts) + 1)
         return np.asarray(self.numbers, dtype=np.int64)
+
+    @property
+    def repeated_bars(self) -> np.ndarray:
+        """Which bar each repeats, int64 [bars]."""
+        if self.repeats is None:
+            return np.full(len(self.starts), NO_BAR)
+        return np.asarray(self.repeats, dtype=np.int64)
 
     @property
     def bar_ids(self) -> np.ndarray:
@@ -67,10 +91,10 @@ class BarLayout:
 
     ``pieces``: their bars. ``structure_bars``: distances, from number to number, of the bars written
     before that are attended to token by token; 0 or less are of bars with the same number or a higher
-    one. ``coarse``: whether the others written before are seen through their summaries;
-    without it there are none (N = 0). ``bar_ids`` int64 [T]: the number of each token's bar, 0 for a
-    prefix. ``summary_bar_ids`` int64 [N]. ``token_plan`` and ``summary_plan`` address key rows
-    [summaries | tokens], that is N + T rows.
+    one. A bar that is repeated is attended to so as well. ``coarse``: whether the others written before are
+    seen through their summaries; without it there are none (N = 0). ``bar_ids`` int64 [T]: the number of
+    each token's bar, 0 for a prefix. ``summary_bar_ids`` int64 [N]. ``token_plan`` and ``summary_plan``
+    address key rows [summaries | tokens], that is N + T rows.
     """
 
     pieces: tuple[PieceBars, ...]
@@ -138,6 +162,7 @@ class _PieceRows:
         edges = [token_start + int(start) for start in piece.starts] + [token_start + piece.num_tokens]
         self.bars = list(zip(edges, edges[1:]))
         self.numbers: list[int] = piece.bar_numbers.tolist()
+        self.repeated: list[int] = piece.repeated_bars.tolist()
         self.first_summary = first_summary
         self.num_summaries = piece.num_complete if coarse else 0
         self.structure = structure
@@ -160,7 +185,7 @@ class _PieceRows:
         summaries, tokens = [], [prefix]
         number = self.numbers[bar]
         for other, number_of_other in enumerate(self.numbers[:bar]):
-            if number - number_of_other in self.structure:
+            if number - number_of_other in self.structure or other == self.repeated[bar]:
                 tokens.append(self.bars[other])
             elif self.coarse:
                 summaries.append((self.first_summary + other, self.first_summary + other + 1))

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layout import BarLayout, PieceBars
+from .layout import NO_BAR, BarLayout, PieceBars
 from .plan import AttentionPlan
 
 
@@ -26,6 +26,7 @@ def dense_masks(layout: BarLayout) -> tuple[Tensor, Tensor]:
     piece = np.repeat(np.arange(num_pieces), [p.num_tokens for p in layout.pieces])
     number, index = layout.bar_ids, np.arange(layout.num_tokens)
     order = np.concatenate([_order_of_bars(p) for p in layout.pieces])  # in which bars are written, 0 of a prefix
+    repeated = np.concatenate([np.append(NO_BAR, p.repeated_bars)[_order_of_bars(p)] for p in layout.pieces]) + 1
     complete = [p.num_complete if layout.coarse else 0 for p in layout.pieces]
     summary_piece = np.repeat(np.arange(num_pieces), complete)
     summary_order = np.concatenate([np.arange(1, count + 1) for count in complete])
@@ -35,10 +36,12 @@ def dense_masks(layout: BarLayout) -> tuple[Tensor, Tensor]:
     so_far = index[:, None] >= index[None, :]
     own_bar = order[:, None] == order[None, :]
     structure = np.isin(number[:, None] - number[None, :], layout.structure_bars)
+    structure |= repeated[:, None] == order[None, :]
     structure_bar = structure & (order[None, :] < order[:, None]) & in_a_bar[None, :]
     fine = same_piece & ((own_bar & so_far) | structure_bar | (~in_a_bar[None, :] & so_far))
 
     structure = np.isin(number[:, None] - layout.summary_bar_ids[None, :], layout.structure_bars)
+    structure |= repeated[:, None] == summary_order[None, :]
     earlier = summary_order[None, :] < order[:, None]
     coarse = (piece[:, None] == summary_piece[None, :]) & earlier & ~structure
 

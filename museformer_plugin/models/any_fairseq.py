@@ -63,7 +63,7 @@ class AnyFairseqModel(nn.Module):
         self.families = families
         self.dictionary = families.dictionary
 
-    def read_prompts(self, prompts: Sequence[Tensor], bar_numbers: None = None) -> tuple[list[Tensor], OwnStates]:
+    def read_prompts(self, prompts: Sequence[Tensor], guides: None = None) -> tuple[list[Tensor], OwnStates]:
         """See ``BarAwareModel``; such a decoder reads one token at a time."""
         logits, states = [], []
         for prompt in prompts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,13 +16,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..embedding import BarAwareEmbedding, PreviousTokens
-from ..fc_attention import PieceBars
+from ..fc_attention import PieceBars, UpcomingBar
 from ..fc_attention.backends import try_kernels
 from ..layer import BarAwareLayer
 from ..packed_weights import PackableLinear
 from ..positions import Positions
 from ..recorded_steps import RecordedSteps
 from ..rotary import RotaryPositions
+from ..steering.conditions import ConditionColumns
+from ..steering.guide import BarGuide
+from ..steering.said import SaidOfStreams
 from ..stream_positions import StreamPositions
 from ..token_families import TokenFamilies
 from .options import BarAwareConfig, check_options
@@ -45,13 +47,20 @@ class Streams:
     """A batch of pieces being written: their caches and where each stands.
 
     ``latest`` int64 [3, K, B]: the K tokens before the next, the latest first, with their bar ids and beat ids;
-    padding where there are fewer.
+    padding where there are fewer. ``said``: of the bars under way and to come, where the model is steerable.
     """
 
-    def __init__(self, cache: AttentionCache, positions: StreamPositions, latest: np.ndarray) -> None:
+    def __init__(
+        self,
+        cache: AttentionCache,
+        positions: StreamPositions,
+        latest: np.ndarray,
+        said: SaidOfStreams | None = None,
+    ) -> None:
         self.cache = cache
         self.positions = positions
         self.latest = latest
+        self.said = said
         self.recorded = RecordedSteps()
         self.num_read = 0  # tokens read, where fairseq's own generator drives and counts
 
@@ -63,12 +72,16 @@ class Streams:
         self.cache.select(indices)
         self.positions.select(indices)
         self.latest = self.latest[:, :, indices]
+        if self.said is not None:
+            self.said.select(indices)
 
     def put(self, index: int, entering: Streams) -> None:
         """Let the one stream of ``entering``, which stays as it is, take the place of ``index``."""
         self.cache.put(index, entering.cache)
         self.positions.put(index, entering.positions)
         self.latest[:, :, index] = entering.latest[:, :, 0]
+        if self.said is not None and entering.said is not None:
+            self.said.put(index, entering.said)
 
 
 class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
@@ -80,6 +93,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         make_layer: makes each of the layers.
         make_inputs: ``MakeInputs`` behind a first argument, the families of tokens.
         coarse: whether bars have summaries.
+        columns: how what is said of bars is laid out, where the model is steerable.
     """
 
     has_kernels = False  # whether its attention is that of ``fc_attention``, which has kernels on GPUs
@@ -91,6 +105,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         make_layer: Callable[..., BarAwareLayer],
         make_inputs: Callable[..., BatchInputs],
         coarse: bool = False,
+        columns: ConditionColumns | None = None,
     ) -> None:
         check_options(cfg)
         super().__init__(dictionary)
@@ -116,6 +131,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         self.rotary = None
         if cfg.positions == "rotary":
             self.rotary = RotaryPositions(width // heads, cfg.rotary_index == "onset")
+        self.condition_columns = columns
+        self.conditions = None if columns is None else nn.Parameter(torch.zeros(columns.width, width))
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = PackableLinear(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
@@ -163,21 +180,26 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         return (F.pad(padded, (0, 0, 0, missing)) if missing else padded), _NO_ATTENTION
 
     def bars_of(
-        self, pieces: Sequence[Tensor], bar_numbers: Sequence[np.ndarray] | None = None
+        self, pieces: Sequence[Tensor], guides: Sequence[BarGuide] | None = None
     ) -> tuple[list[np.ndarray], list[PieceBars]]:
-        """Token sequences without padding, begin token first, and their bars.
-
-        ``bar_numbers``, int [bars or more] each: the numbers of their bars, which are else 1, 2, 3 ...
-        """
+        """Token sequences without padding, begin token first, and their bars, numbered as ``guides`` say."""
         arrays = [piece.cpu().numpy() for piece in pieces]
         bars = [self.families.piece_bars(tokens) for tokens in arrays]
-        if bar_numbers is not None:
-            bars = [replace(piece, numbers=given[: len(piece.starts)]) for piece, given in zip(bars, bar_numbers)]
+        if guides is not None:
+            bars = [guide.name_bars(piece) for piece, guide in zip(bars, guides)]
         return arrays, bars
 
-    def inputs_of(self, pieces: Sequence[Tensor], bar_numbers: Sequence[np.ndarray] | None = None) -> BatchInputs:
+    def inputs_of(self, pieces: Sequence[Tensor], guides: Sequence[BarGuide] | None = None) -> BatchInputs:
         """What the model needs of pieces, as ``bars_of`` takes them."""
-        return self.inputs(*self.bars_of(pieces, bar_numbers))
+        return self._inputs_of(*self.bars_of(pieces, guides), guides)
+
+    def _inputs_of(
+        self, arrays: list[np.ndarray], bars: list[PieceBars], guides: Sequence[BarGuide] | None
+    ) -> BatchInputs:
+        if self.condition_columns is None or guides is None:
+            return self.inputs(arrays, bars)
+        said = [guide.first(len(piece.starts)).features for guide, piece in zip(guides, bars)]
+        return self.inputs(arrays, bars, features=said)
 
     def extract_features(self, tokens: Tensor, inputs: BatchInputs, keep: Keep | None = None) -> Tensor:
         """Normalised rows [T, D] before the logits, of pieces laid end to end, tokens int64 [T].
@@ -211,33 +233,47 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         """What queries and keys at these positions are turned by, if they are."""
         return None if self.rotary is None else self.rotary(positions, like)
 
+    def said(self, features: np.ndarray, device: torch.device) -> Tensor:
+        """What the embeddings of a bar's tokens and summary get on top, [1 + bars, D] of [bars, C]; row 0 is 0."""
+        assert self.conditions is not None
+        rows = torch.from_numpy(features).to(device, self.conditions.dtype) @ self.conditions
+        return F.pad(rows, (0, 0, 1, 0))
+
     def drop(self, rows: Tensor) -> Tensor:
         """Dropout of embedded rows."""
         return F.dropout(rows, self.dropout, self.training)
 
     def read_prompts(
-        self, prompts: Sequence[Tensor], bar_numbers: Sequence[np.ndarray] | None = None
+        self, prompts: Sequence[Tensor], guides: Sequence[BarGuide] | None = None
     ) -> tuple[list[Tensor], Streams]:
         """Read prompts in one pass: int64 [n] each, begin token first.
 
-        ``bar_numbers``: the numbers of the bars of each, those of the prompt first, then those of the bars to be
-        written, in that order; then they go on one by one.
+        ``guides``: of the bars of each, those of the prompt first, then those to be written, in that order; then their
+        numbers go on one by one.
 
         Returns the logits [n, V] of each and the streams that go on from them.
         """
-        read, bars = self.bars_of(prompts, bar_numbers)
-        upcoming = [given[len(piece.starts) :] for given, piece in zip(bar_numbers, bars)] if bar_numbers else None
-        inputs = self.inputs(read, bars)
+        read, bars = self.bars_of(prompts, guides)
+        upcoming = [guide.upcoming(len(piece.starts)) for guide, piece in zip(guides, bars)] if guides else None
+        inputs = self._inputs_of(read, bars, guides)
         kept: list[tuple[Tensor, Tensor | None]] = []
         features = self.extract_features(torch.cat(list(prompts)), inputs, lambda *rows: kept.append(rows))
         cache = self.empty_cache(on_gpu=features.device.type == "cuda", expected=len(prompts))
         rows_of_pieces = zip(*(self._by_piece(rows, counts) for rows, counts in zip(zip(*kept), _counts(bars))))
         for index, (piece, (token_rows, summary_rows)) in enumerate(zip(bars, rows_of_pieces)):
             self.add_stream(cache, piece, token_rows, summary_rows, upcoming[index] if upcoming else ())
-        positions = StreamPositions(self.families, read, bars, upcoming)
+        numbers = [[bar.number for bar in of_stream] for of_stream in upcoming] if upcoming else None
+        positions = StreamPositions(self.families, read, bars, numbers)
         lengths = list(inputs.lengths)
-        streams = Streams(cache, positions, self._latest(read, inputs.positions))
+        streams = Streams(cache, positions, self._latest(read, inputs.positions), self._said_of(bars, guides))
         return list(self.output_projection(features).split(lengths)), streams
+
+    def _said_of(self, bars: Sequence[PieceBars], guides: Sequence[BarGuide] | None) -> SaidOfStreams | None:
+        if self.conditions is None:
+            return None
+        device, nothing = self.conditions.device, np.zeros((0, len(self.conditions)), dtype=np.float32)
+        told = [guide.features[piece.num_complete :] for guide, piece in zip(guides, bars)] if guides else None
+        return SaidOfStreams([self.said(features, device) for features in told or [nothing] * len(bars)])
 
     @staticmethod
     def _by_piece(rows: Sequence[Tensor | None], counts: Sequence[int]) -> Sequence[Tensor | None]:
@@ -257,12 +293,12 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         bars: PieceBars,
         token_rows: Tensor,
         summary_rows: Tensor | None,
-        upcoming: Sequence[int],
+        upcoming: Sequence[UpcomingBar],
     ) -> None:
         """Let a stream go on behind a prompt with these ``bars``, by what ``keep`` received of it.
 
         ``token_rows`` and ``summary_rows`` [L, 2, H, n, Dh] of its tokens and, where there are any, complete bars;
-        ``upcoming``: the numbers of the bars to be written, as ``read_prompts`` takes them.
+        ``upcoming``: the bars to be written, as the guides of ``read_prompts`` have them.
         """
 
     def _latest(self, prompts: Sequence[np.ndarray], positions: Positions) -> np.ndarray:
@@ -283,17 +319,21 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         streams.latest = rows[:, : streams.latest.shape[1]]
         host = [*rows.reshape(-1, len(read)), *positions[2:], cache.begin_step()]
         inputs = torch.from_numpy(np.stack(host)).to(tokens.device)
+        said = None if streams.said is None else streams.said.rows
         if cache.padded:
-            logits = streams.recorded.run(lambda inputs: self._step(inputs, cache), inputs, cache.address, cache.shape)
+            memory = cache.address, None if said is None else said.data_ptr()
+            logits = streams.recorded.run(lambda inputs: self._step(inputs, cache, said), inputs, memory, cache.shape)
         else:
-            logits = self._step(inputs, cache)
+            logits = self._step(inputs, cache, said)
         cache.end_step()
         for stream in np.flatnonzero(read == self.families.end_of_bar).tolist():
-            self.end_bar(cache, stream, int(positions.bars[stream]))
+            self.end_bar(cache, stream, int(positions.bars[stream]), None if said is None else said[stream])
+            if streams.said is not None:
+                streams.said.end_bar(stream)
         return logits
 
-    def _step(self, inputs: Tensor, cache: AttentionCache) -> Tensor:
-        """Logits [B, V] from int64 [3 K + 7, B].
+    def _step(self, inputs: Tensor, cache: AttentionCache, said: Tensor | None) -> Tensor:
+        """Logits [B, V] from int64 [3 K + 7, B], and what is said [B, D] of the bars under way.
 
         Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the other
         positions, and the places in the cache.
@@ -302,14 +342,15 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         tokens, bars, beats = inputs[:-4].view(3, -1, len(places))
         x = self.embedding.project(tokens.flatten(), bars.flatten(), beats.flatten()).view(*tokens.shape, -1)
         x = x[0] if self.previous is None else self.previous.step(x, tokens != self.dictionary.pad())
+        x = x if said is None else x + said
         by = self.turn(Positions(bars[0], beats[0], *others), x)
         visible = cache.visible(places)
         for number, layer in enumerate(self.layers):
             x = layer.step(x, cache, number, places, visible, by)
         return self.output_projection(self.final_norm(x))
 
-    def end_bar(self, cache: AttentionCache, stream: int, number: int) -> None:
-        """What happens when a stream has completed the bar of this number."""
+    def end_bar(self, cache: AttentionCache, stream: int, number: int, said: Tensor | None) -> None:
+        """What happens when a stream has completed the bar of this number, of which ``said`` [D] was said."""
 
     def _read_on(self, prev_output_tokens: Tensor, incremental_state: dict[str, Any]) -> Tensor:
         """fairseq's incremental protocol: logits [B, n, V] of the n tokens not read before."""

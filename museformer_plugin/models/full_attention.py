@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 from fairseq.models import register_model
 from torch import Tensor
 
-from ..fc_attention import BarCache, PieceBars
+from ..fc_attention import BarCache, PieceBars, UpcomingBar
 from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..token_families import TokenFamilies
@@ -68,7 +68,7 @@ class FullAttentionDecoder(BarAwareDecoder):
         return BarCache((), coarse=False, padded=on_gpu, expected=expected)
 
     def add_stream(
-        self, cache: BarCache, bars: PieceBars, token_rows: Tensor, summary_rows: None, upcoming: Sequence[int]
+        self, cache: BarCache, bars: PieceBars, token_rows: Tensor, summary_rows: None, upcoming: Sequence[UpcomingBar]
     ) -> None:
         """See ``BarAwareDecoder``."""
         starts = np.arange(1, min(2, bars.num_tokens))

@@ -22,7 +22,7 @@ from fairseq.data import Dictionary
 from fairseq.models import register_model
 from torch import Tensor
 
-from ..fc_attention import PieceBars
+from ..fc_attention import PieceBars, UpcomingBar
 from ..layer import BarAwareLayer
 from ..rotary import turn
 from .decoder import BarAwareDecoder, Keep
@@ -149,7 +149,12 @@ class LinearTransformerDecoder(BarAwareDecoder):
         return LinearState()
 
     def add_stream(
-        self, cache: LinearState, bars: PieceBars, token_rows: Tensor, summary_rows: None, upcoming: Sequence[int]
+        self,
+        cache: LinearState,
+        bars: PieceBars,
+        token_rows: Tensor,
+        summary_rows: None,
+        upcoming: Sequence[UpcomingBar],
     ) -> None:
         """See ``BarAwareDecoder``; ``token_rows`` are [L, 3, H, n, Dh] here."""
         cache.add_stream(token_rows)

@@ -17,10 +17,11 @@ from fairseq.models import register_model
 from torch import Tensor
 
 from ..errors import UserError
-from ..fc_attention import BarCache, BarLayout, PieceBars, fc_attention
+from ..fc_attention import BarCache, BarLayout, PieceBars, UpcomingBar, fc_attention
 from ..fc_attention.backends import prepare_for_kernels
 from ..layer import BarAwareLayer
 from ..positions import Positions
+from ..steering.conditions import ConditionColumns
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
 from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
@@ -43,6 +44,13 @@ class MuseformerConfig(BarAwareConfig):
         default=False,
         metadata={"help": "do not attend to summaries: bars other than the structure bars are not seen"},
     )
+    steerable: bool = field(
+        default=False,
+        metadata={
+            "help": "learn to be told of bars what they are to be like, and to write bars between and over given ones, "
+            "which are seen at the structure distances on both sides"
+        },
+    )
 
 
 def parse_structure_bars(text: str) -> tuple[int, ...]:
@@ -61,15 +69,36 @@ def parse_structure_bars(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class MuseformerInputs:
-    """``layout``: who attends to whom in a batch; ``positions`` NumPy [T]."""
+    """``layout``: who attends to whom in a batch; ``positions`` NumPy [T].
+
+    ``features`` float32 [bars of all pieces, C]: what is said of each bar, to a model that is steerable.
+    """
 
     layout: BarLayout
     positions: Positions
+    features: np.ndarray | None = None
 
     @property
     def lengths(self) -> list[int]:
         """Tokens of each piece."""
         return [piece.num_tokens for piece in self.layout.pieces]
+
+    def bars_of_tokens(self) -> np.ndarray:
+        """Rows of ``features``, from 1 up, int64 [T]; 0 for a prefix."""
+        found, before = [], 0
+        for piece in self.layout.pieces:
+            bars = np.arange(before + 1, before + 1 + len(piece.starts))
+            found += [[0], np.repeat(bars, np.diff(piece.starts, append=piece.num_tokens))]
+            before += len(piece.starts)
+        return np.concatenate(found)
+
+    def bars_of_summaries(self) -> np.ndarray:
+        """The same of summaries, int64 [N]."""
+        found, before = [], 0
+        for piece in self.layout.pieces:
+            found.append(np.arange(before + 1, before + 1 + piece.num_complete))
+            before += len(piece.starts)
+        return np.concatenate(found)
 
 
 def make_inputs(
@@ -79,12 +108,22 @@ def make_inputs(
     structure_bars: Sequence[int],
     coarse: bool,
     for_gpu: bool,
+    num_features: int = 0,
+    features: Sequence[np.ndarray] | None = None,
 ) -> MuseformerInputs:
-    """``MakeInputs`` between what is bound already; ``for_gpu`` makes the index lists of the kernels too."""
+    """``MakeInputs`` between what is bound already; ``for_gpu`` makes the index lists of the kernels too.
+
+    ``num_features``: C where the model is steerable.
+    """
     layout = BarLayout.build(bars, structure_bars, coarse)
     if for_gpu:
         prepare_for_kernels(layout.token_plan, layout.summary_plan)
-    return MuseformerInputs(layout, Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)]))
+    positions = Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)])
+    if not num_features:
+        return MuseformerInputs(layout, positions)
+    if features is None:
+        features = [np.zeros((len(piece.starts), num_features), dtype=np.float32) for piece in bars]
+    return MuseformerInputs(layout, positions, np.concatenate(list(features)))
 
 
 class Turns(NamedTuple):
@@ -148,8 +187,17 @@ class MuseformerDecoder(BarAwareDecoder):
     def __init__(self, cfg: MuseformerConfig, dictionary: Dictionary) -> None:
         structure_bars, coarse = parse_structure_bars(cfg.structure_bars), not cfg.no_coarse_attention
         for_gpu = torch.cuda.is_available()
-        inputs = partial(make_inputs, structure_bars=structure_bars, coarse=coarse, for_gpu=for_gpu)
-        super().__init__(cfg, dictionary, MuseformerLayer, inputs, coarse)
+        columns = ConditionColumns.of(TokenFamilies(dictionary)) if cfg.steerable else None
+        if columns is not None:
+            structure_bars = tuple(sorted({0, *structure_bars, *(-distance for distance in structure_bars)}))
+        inputs = partial(
+            make_inputs,
+            structure_bars=structure_bars,
+            coarse=coarse,
+            for_gpu=for_gpu,
+            num_features=columns.width if columns else 0,
+        )
+        super().__init__(cfg, dictionary, MuseformerLayer, inputs, coarse, columns)
         self.structure_bars = structure_bars
         self.coarse = coarse
 
@@ -158,14 +206,22 @@ class MuseformerDecoder(BarAwareDecoder):
         return {
             "structure bars": ",".join(map(str, self.structure_bars)) or "none",
             "coarse-grained attention": "on" if self.coarse else "off",
+            **({"steerable": "yes"} if self.condition_columns else {}),
         }
 
     def run_layers(self, x: Tensor, inputs: MuseformerInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
         """See ``BarAwareDecoder``."""
         s = by_summaries = None
+        said = None
+        if self.conditions is not None:
+            assert inputs.features is not None
+            said = self.said(inputs.features, x.device)
+            x = x + F.embedding(torch.from_numpy(inputs.bars_of_tokens()).to(x.device), said)
         if self.coarse:
             bars = torch.from_numpy(inputs.layout.summary_bar_ids).to(x.device, non_blocking=True)
             s = self.drop(self.embedding.summaries(bars))
+            if said is not None:
+                s = s + F.embedding(torch.from_numpy(inputs.bars_of_summaries()).to(x.device), said)
             by_summaries = self.turn(Positions.of_bars(bars), x)
         for layer in self.layers:
             x, s = self.run_layer(layer, x, s, inputs.layout, Turns(by, by_summaries), keep)
@@ -181,18 +237,19 @@ class MuseformerDecoder(BarAwareDecoder):
         bars: PieceBars,
         token_rows: Tensor,
         summary_rows: Tensor | None,
-        upcoming: Sequence[int],
+        upcoming: Sequence[UpcomingBar],
     ) -> None:
         """See ``BarAwareDecoder``."""
         cache.add_stream(bars, token_rows, summary_rows, upcoming)
 
-    def end_bar(self, cache: BarCache, stream: int, number: int) -> None:
+    def end_bar(self, cache: BarCache, stream: int, number: int, said: Tensor | None) -> None:
         """Summarise the bar, once per layer."""
         rows = None
         if self.coarse:
             bar_rows = cache.own_bar(stream)
             bar = torch.tensor([number], device=bar_rows.device)
             s = self.embedding.summaries(bar)
+            s = s if said is None else s + said
             by = self.turn(Positions.of_bars(bar), s)
             per_layer = []
             for layer, layer_rows in zip(self.layers, bar_rows):

@@ -12,7 +12,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from ..fc_attention import AttentionPlan, PieceBars, Segment, attention
+from ..fc_attention import AttentionPlan, PieceBars, Segment, UpcomingBar, attention
 from ..fc_attention.backends import prepare_for_kernels
 from ..fc_attention.gathering_cache import GatheringCache, SeenByHeads
 from ..fc_attention.layout import LONGEST_SEGMENT
@@ -120,7 +120,12 @@ class PlannedDecoder(BarAwareDecoder):
         return GatheringCache(self._seen)
 
     def add_stream(
-        self, cache: GatheringCache, bars: PieceBars, token_rows: Tensor, summary_rows: None, upcoming: Sequence[int]
+        self,
+        cache: GatheringCache,
+        bars: PieceBars,
+        token_rows: Tensor,
+        summary_rows: None,
+        upcoming: Sequence[UpcomingBar],
     ) -> None:
         """See ``BarAwareDecoder``."""
         cache.add_stream(token_rows)

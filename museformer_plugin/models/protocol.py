@@ -13,8 +13,8 @@ import numpy as np
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from ..fc_attention import PieceBars
 from ..positions import Positions
+from ..steering.guide import BarGuide
 from ..token_families import TokenFamilies
 
 
@@ -35,9 +35,9 @@ class BatchInputs(Protocol):
         ...
 
 
-# From pieces, int [n] each with the begin token first, and their bars. It goes to the data workers, so that it is to be
-# pickled and holds no tensors.
-MakeInputs = Callable[[Sequence[np.ndarray], Sequence[PieceBars]], BatchInputs]
+# From pieces, int [n] each with the begin token first, and their bars; to a steerable model also ``features``, float32
+# [bars, C] each. It goes to the data workers, so that it is to be pickled and holds no tensors.
+MakeInputs = Callable[..., BatchInputs]
 
 
 class AttentionCache(Protocol):
@@ -108,7 +108,7 @@ class BarAwareModel(Protocol):
         ...
 
     def read_prompts(
-        self, prompts: Sequence[Tensor], bar_numbers: Sequence[np.ndarray] | None = None
+        self, prompts: Sequence[Tensor], guides: Sequence[BarGuide] | None = None
     ) -> tuple[list[Tensor], DecodingState]:
         """Read prompts, int64 [n] each, begin token first: the logits [n, V] of each, and the streams that go on."""
         ...

@@ -11,7 +11,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from ..fc_attention import PieceBars
+from ..fc_attention import PieceBars, UpcomingBar
 from ..fc_attention.relative import Segments, relative_attention
 from ..fc_attention.relative_cache import RelativeCache
 from ..layer import BarAwareLayer
@@ -90,7 +90,12 @@ class RelativeDecoder(BarAwareDecoder):
         return RelativeCache(self._segments, lambda count: [layer.table(count).detach() for layer in self.layers])
 
     def add_stream(
-        self, cache: RelativeCache, bars: PieceBars, token_rows: Tensor, summary_rows: None, upcoming: Sequence[int]
+        self,
+        cache: RelativeCache,
+        bars: PieceBars,
+        token_rows: Tensor,
+        summary_rows: None,
+        upcoming: Sequence[UpcomingBar],
     ) -> None:
         """See ``BarAwareDecoder``."""
         cache.add_stream(token_rows)

@@ -7,19 +7,21 @@ from museformer_plugin.fc_attention import AttentionPlan, BarLayout, PieceBars, 
 PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
 
 
-def _piece_of(bar_lengths, last_is_complete=True, first_bar=1, numbers=None):
+def _piece_of(bar_lengths, last_is_complete=True, first_bar=1, numbers=None, repeats=None):
     lengths = np.array(bar_lengths, dtype=np.int64)
     starts = 1 + np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else lengths
     numbers = first_bar + np.arange(len(lengths)) if numbers is None else np.array(numbers)
     incomplete = int(bool(len(lengths)) and not last_is_complete)
-    return PieceBars(1 + int(lengths.sum()), starts, len(lengths) - incomplete, numbers)
+    repeats = None if repeats is None else np.array(repeats)
+    return PieceBars(1 + int(lengths.sum()), starts, len(lengths) - incomplete, numbers, repeats)
 
 
 def _many_bars(count, seed):
     return np.random.default_rng(seed).integers(1, 8, count).tolist()
 
 
-# name -> (pieces as (bar lengths, last is complete[, number of the first bar[, numbers]]), structure bars, coarse)
+# name -> (pieces as (bar lengths, last is complete[, number of the first bar[, numbers[, repeats]]]), structure bars,
+# coarse)
 LAYOUTS = {
     "odd_bars": ([([3, 7, 5, 1, 9], True)], (1, 2), True),
     "one_token_bars": ([([1] * 7, True)], (2,), True),
@@ -48,6 +50,16 @@ LAYOUTS = {
         True,
     ),
     "infilled_bars_no_coarse": ([([3, 1, 4, 2, 5, 2], True, 0, [4, 1, 5, 2, 3, 2])], (-3, 0, 1), False),
+    "repeated_bars": (
+        [
+            ([3, 1, 4, 2, 5, 2], False, 0, [1, 2, 5, 6, 3, 4], [-1, 0, -1, 2, 0, 1]),
+            ([2, 4, 1, 3, 2, 6], True, 1, None, [-1, -1, -1, 0, 1, 0]),
+            ([2, 1, 1], True),
+        ],
+        (1, 2),
+        True,
+    ),
+    "repeated_bars_no_coarse": ([([3, 1, 4, 2, 5], True, 1, None, [-1, -1, 0, 1, 0])], (1,), False),
     "no_structure_bars": ([([3, 2, 4, 1], True), ([2, 2], False)], (), True),
     "all_structure_bars": ([([3, 2, 4, 1, 3], True)], tuple(range(1, 9)), True),
     "no_coarse": ([([3, 1, 4, 2], True), ([2, 3, 3], False)], (1, 3), False),
@@ -90,7 +102,7 @@ def mixed_plan():
 
 @pytest.fixture(scope="session")
 def piece_of():
-    """A function from bar lengths, whether the last is complete, and the first's or all numbers to a piece's bars."""
+    """A function from bar lengths, whether the last is complete, the first's or all numbers, and repeats to bars."""
     return _piece_of
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from museformer_plugin.fc_attention import BarCache, BarLayout
+from museformer_plugin.fc_attention import BarCache, BarLayout, UpcomingBar
 from museformer_plugin.fc_attention.reference import dense_masks, masked_attention
 
 LAYERS, HEADS, WIDTH = 2, 2, 4
@@ -57,9 +57,11 @@ class Piece:
         starts = [start for start in self.bars.starts.tolist() if start < length]
         lengths = [end - start for start, end in zip(starts, [*starts[1:], length])]
         numbers = self.bars.bar_numbers[: len(starts)]
-        bars = piece_of(lengths, last_is_complete=complete == len(starts), numbers=numbers)
+        repeated = self.bars.repeated_bars[: len(starts)]
+        bars = piece_of(lengths, last_is_complete=complete == len(starts), numbers=numbers, repeats=repeated)
         summaries = None if self.summary_rows is None else self.summary_rows[:, :, :, :complete]
-        return bars, self.token_rows[:, :, :, :length], summaries, self.bars.bar_numbers[len(starts) :]
+        told = [UpcomingBar(*bar) for bar in zip(self.bars.bar_numbers.tolist(), self.bars.repeated_bars.tolist())]
+        return bars, self.token_rows[:, :, :, :length], summaries, told[len(starts) :]
 
     def ends_bar(self, place):
         """The number of the bar, from 0, that token ``place`` ends; None when it ends none."""
@@ -100,11 +102,12 @@ def test_each_step_sees_what_the_masks_allow(piece_of, structure_bars, coarse, p
 
 @pytest.mark.parametrize("coarse", [True, False], ids=["coarse", "no_coarse"])
 @pytest.mark.parametrize("structure_bars", [(1, 2), (-1, 0, 3), (-4,), ()], ids=str)
+@pytest.mark.parametrize("repeats", [None, [-1, -1, 0, 1, 0, 4, 2, 0]], ids=["no_repeats", "repeats"])
 @pytest.mark.parametrize("prompt", [1, 4, 9])
-def test_bars_that_are_not_numbered_in_order(piece_of, structure_bars, coarse, prompt, new_cache):
+def test_bars_that_are_not_numbered_in_order(piece_of, structure_bars, coarse, prompt, repeats, new_cache):
     """What is to come is told at the beginning, and no bar that it needs is dropped."""
     numbers = [1, 2, 6, 7, 3, 4, 5, 5]
-    bars = piece_of([3, 1, 4, 1, 2, 5, 2, 3], last_is_complete=False, numbers=numbers)
+    bars = piece_of([3, 1, 4, 1, 2, 5, 2, 3], last_is_complete=False, numbers=numbers, repeats=repeats)
     piece = Piece(bars, structure_bars, coarse, seed=0)
     cache = new_cache(structure_bars, coarse)
     cache.add_stream(*piece.prompt(prompt, piece_of))
@@ -120,7 +123,7 @@ def test_bars_go_on_one_by_one(piece_of, new_cache):
     piece = Piece(piece_of([2, 2, 2, 2], numbers=[3, 1, 7, 8]), (1,), True, seed=0)
     for prompt, told in ((1, [3, 1, 7, 8, 9]), (3, [1, 7, 8, 9]), (4, [7, 8, 9])):
         cache = new_cache((1,), True)
-        cache.add_stream(*piece.prompt(prompt, piece_of)[:3], told[:-2])
+        cache.add_stream(*piece.prompt(prompt, piece_of)[:3], [UpcomingBar(number) for number in told[:-2]])
         found = []
         for place in range(prompt, piece.bars.num_tokens):
             found += cache.bar_numbers.tolist()

@@ -185,3 +185,17 @@ def test_impossible_bars_are_refused(num_tokens, starts, num_complete, message):
 def test_impossible_numbers_are_refused(numbers, message):
     with pytest.raises(ValueError, match=message):
         PieceBars(5, np.array([1, 3]), 2, np.array(numbers))
+
+
+@pytest.mark.parametrize(
+    ("repeats", "message"),
+    [
+        ([-1, 1], "repeats one that was written before"),
+        ([0, -1], "repeats one that was written before"),
+        ([-1, -2], "repeats one that was written before"),
+        ([-1], "2 bars cannot have 1 that they repeat"),
+    ],
+)
+def test_impossible_repeats_are_refused(repeats, message):
+    with pytest.raises(ValueError, match=message):
+        PieceBars(5, np.array([1, 3]), 2, repeats=np.array(repeats))
