@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from .errors import UserError
 from .fc_attention import PieceBars
 from .models.protocol import MakeInputs
+from .steering.request import Request
 from .token_families import TokenFamilies
 from .transposition import Transposition
 
@@ -28,6 +29,8 @@ class PieceDataset(FairseqDataset):
         inputs: makes what the model needs of a batch here, in the data workers; without it the model does.
         prompt_bars: how many bars of each piece ``fairseq-generate`` continues; None is all of it.
         shuffle: whether pieces of equal length come in random order.
+        ask: makes the request of each piece, int64 [n] without ``</s>``, that ``fairseq-generate`` and
+            ``fairseq-interactive`` fulfil.
         transposition: says in which key each piece is read in an epoch; without it all stay in theirs.
     """
 
@@ -41,6 +44,7 @@ class PieceDataset(FairseqDataset):
         prompt_bars: int | None = None,
         shuffle: bool = True,
         transposition: Transposition | None = None,
+        ask: Callable[[np.ndarray], Request] | None = None,
     ) -> None:
         super().__init__()
         self.pieces = pieces
@@ -51,6 +55,7 @@ class PieceDataset(FairseqDataset):
         self.prompt_bars = prompt_bars
         self.shuffle = shuffle
         self.transposition = transposition
+        self.ask = ask
         self.order_seed: int | None = None  # of pieces of equal length; without it NumPy's generator stands where it is
         self._epoch = 1
 
@@ -109,27 +114,33 @@ class PieceDataset(FairseqDataset):
         """What fairseq calls a sample: ``id`` [B], ``target`` [B, L], ``ntokens``, ``net_input``.
 
         A sample of a window has also the number of its ``first_bar``; where that is not 1, the source begins
-        with ``<s>``. Beats need nothing: by the grammar each bar's first tokens have beats of their own.
+        with ``<s>``. Beats need nothing: by the grammar each bar's first tokens have beats of their own. Where it
+        has a ``guide``, its bars are numbered by that, and all samples have one.
 
         ``net_input``: ``src_tokens`` int64 [B, L], padded on the right, ``src_lengths`` [B], ``inputs``; and for
         generation ``prompt_lengths`` [B], how many source tokens are given.
         """
         if not samples:
             return {}
+        if self.ask is not None:
+            return self._requests(samples, self.ask)
         dictionary = self.families.dictionary
         targets = [sample["target"].long() for sample in samples]
         first_bars = [sample.get("first_bar", 1) for sample in samples]
+        guides = [sample.get("guide") for sample in samples]
         # what does not begin with the piece does not look as if it did
         prefixes = [dictionary.eos() if first_bar == 1 else dictionary.bos() for first_bar in first_bars]
         sources = [torch.cat([target.new_tensor([prefix]), target[:-1]]) for prefix, target in zip(prefixes, targets)]
         arrays = [source.numpy() for source in sources]
         bars = [self.families.piece_bars(tokens, first_bar) for tokens, first_bar in zip(arrays, first_bars)]
+        bars = [piece if guide is None else guide.name_bars(piece) for piece, guide in zip(bars, guides)]
         net_input = {
             "src_tokens": data_utils.collate_tokens(sources, dictionary.pad()),
             "src_lengths": torch.tensor([len(source) for source in sources]),
         }
         if self.inputs is not None:
-            net_input["inputs"] = self.inputs(arrays, bars)
+            said = [guide.features[: len(piece.starts)] for guide, piece in zip(guides, bars) if guide is not None]
+            net_input["inputs"] = self.inputs(arrays, bars, **({"features": said} if said else {}))
         return {
             "id": torch.tensor([sample["id"] for sample in samples]),
             "nsentences": len(samples),
@@ -137,6 +148,24 @@ class PieceDataset(FairseqDataset):
             "net_input": net_input,
             "target": data_utils.collate_tokens(targets, dictionary.pad()),
             "prompt_lengths": torch.tensor([self._prompt_length(piece) for piece in bars]),
+        }
+
+    def _requests(self, samples: list[dict[str, Any]], ask: Callable[[np.ndarray], Request]) -> dict[str, Any]:
+        """A sample whose source is what is given of each piece, and ``requests`` what is to be written."""
+        dictionary = self.families.dictionary
+        targets = [sample["target"].long() for sample in samples]
+        requests = [ask(target.numpy()[:-1]) for target in targets]
+        begin = np.array([dictionary.eos()])
+        sources = [torch.from_numpy(np.concatenate([begin, request.prompt()])) for request in requests]
+        lengths = torch.tensor([len(source) for source in sources])
+        return {
+            "id": torch.tensor([sample["id"] for sample in samples]),
+            "nsentences": len(samples),
+            "ntokens": sum(len(target) for target in targets),
+            "net_input": {"src_tokens": data_utils.collate_tokens(sources, dictionary.pad()), "src_lengths": lengths},
+            "target": data_utils.collate_tokens(targets, dictionary.pad()),
+            "prompt_lengths": lengths,
+            "requests": requests,
         }
 
     def _prompt_length(self, piece: PieceBars) -> int:

@@ -25,6 +25,8 @@ from .grammar import StreamGrammar
 from .models.protocol import BarAwareModel, DecodingState
 from .piece_rules import TOKENS_TO_CLOSE, PieceRules
 from .sampling import SamplingOptions, choose_tokens
+from .steering.bars_to_write import BarsToWrite
+from .steering.request import Request
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +37,21 @@ class _Piece:
 
     example: int
     tokens: list[int]
+    order: BarsToWrite | None = None
     scores: list[float] = field(default_factory=list)  # of the tokens written, not of the prompt
 
-    def hypothesis(self) -> dict[str, Any]:
-        """In fairseq's form; the prompt's tokens score 0."""
+    def hypothesis(self, end_of_bar: int) -> dict[str, Any]:
+        """In fairseq's form; the prompt's tokens score 0. The bars of a request come in their order in the piece."""
         positional = torch.zeros(len(self.tokens))
         if self.scores:
             positional[-len(self.scores) :] = torch.tensor(self.scores)
+        tokens = torch.tensor(self.tokens)
+        if self.order is not None:
+            own = torch.from_numpy(self.order.request.assembled(self.tokens, end_of_bar))
+            places = torch.cat([own, own.new_tensor([len(tokens) - 1])])  # and </s>
+            tokens, positional = tokens[places], positional[places]
         return {
-            "tokens": torch.tensor(self.tokens),
+            "tokens": tokens,
             "score": positional.sum() / max(1, len(self.scores)),
             "attention": None,
             "alignment": torch.empty(0),
@@ -52,20 +60,33 @@ class _Piece:
 
 
 class _Entrance:
-    """Prompts on their way into the batch; ``states`` are where they leave the grammar."""
+    """Prompts on their way into the batch; ``states`` are where they leave the grammar, ``requests`` what they ask."""
 
-    def __init__(self, decoder: BarAwareModel, prompts: Sequence[Tensor], states: Sequence[GrammarState]) -> None:
+    def __init__(
+        self,
+        decoder: BarAwareModel,
+        prompts: Sequence[Tensor],
+        states: Sequence[GrammarState],
+        requests: Sequence[Request] | None,
+    ) -> None:
         self._decoder = decoder
-        self._prompts, self._states = prompts, states
-        self._latest: tuple[list[int], Tensor, DecodingState] | None = None
+        self._prompts, self._states, self._requests = prompts, states, requests
+        self._latest: tuple[tuple[int, ...], Tensor, DecodingState] | None = None
+
+    def _read(self, examples: Sequence[int]) -> tuple[list[Tensor], DecodingState]:
+        guides = None if self._requests is None else [self._requests[example].guide for example in examples]
+        return self._decoder.read_prompts([self._prompts[example] for example in examples], guides)
+
+    def _key(self, example: int) -> tuple[int, ...]:
+        """The same of examples that are continued alike, so that one reading will do."""
+        return tuple(self._prompts[example].tolist()) if self._requests is None else (example,)
 
     def open(self, examples: Sequence[int]) -> tuple[Tensor, DecodingState, StreamGrammar]:
         """Logits [B, V], streams and grammar of the first pieces, which continue these prompts."""
         # a prompt that several pieces share is read once
         places: dict[tuple[int, ...], int] = {}
-        of_piece = [places.setdefault(tuple(self._prompts[example].tolist()), len(places)) for example in examples]
-        distinct = [self._prompts[examples[of_piece.index(place)]] for place in range(len(places))]
-        logits, streams = self._decoder.read_prompts(distinct)
+        of_piece = [places.setdefault(self._key(example), len(places)) for example in examples]
+        logits, streams = self._read([examples[of_piece.index(place)] for place in range(len(places))])
         streams.select(of_piece)
         latest = torch.stack([logits[place][-1] for place in of_piece])
         states = [self._states[example] for example in examples]
@@ -73,10 +94,10 @@ class _Entrance:
 
     def enter(self, example: int, number: int, streams: DecodingState) -> tuple[Tensor, GrammarState]:
         """Put a stream that continues this prompt in place of ``number``; the logits [1, V] and the grammar of it."""
-        tokens = self._prompts[example].tolist()
-        if self._latest is None or self._latest[0] != tokens:  # pieces of one prompt come one after the other
-            (logits,), one = self._decoder.read_prompts([self._prompts[example]])
-            self._latest = tokens, logits[-1:].clone(), one
+        key = self._key(example)
+        if self._latest is None or self._latest[0] != key:  # pieces of one prompt come one after the other
+            (logits,), one = self._read([example])
+            self._latest = key, logits[-1:].clone(), one
         streams.put(number, self._latest[2])
         return self._latest[1], self._states[example]
 
@@ -149,16 +170,19 @@ class MuseformerGenerator:
         the grammar or leaves no room.
         """
         prompts = self._prompts(sample, prefix_tokens)
-        entrance = _Entrance(self.decoder, prompts, [self._read_grammar(n, p) for n, p in enumerate(prompts)])
+        requests: list[Request] | None = sample.get("requests")
+        self._check_room(prompts, requests)
+        states = [self._read_grammar(n, p) for n, p in enumerate(prompts)]
+        entrance = _Entrance(self.decoder, prompts, states, requests)
         pieces = [
-            _Piece(example, prompt.tolist()[1:])
+            _Piece(example, prompt.tolist()[1:], self._order(requests[example]) if requests else None)
             for example, prompt in enumerate(prompts)
             for _ in range(self.pieces_per_prompt)
         ]
         self._write(pieces, entrance)
         hypotheses: list[list[dict[str, Any]]] = [[] for _ in prompts]
         for piece in pieces:
-            hypotheses[piece.example].append(piece.hypothesis())
+            hypotheses[piece.example].append(piece.hypothesis(self.decoder.families.end_of_bar))
         return [sorted(found, key=lambda h: -h["score"]) for found in hypotheses]
 
     def _prompts(self, sample: dict[str, Any], prefix_tokens: Tensor | None) -> list[Tensor]:
@@ -169,14 +193,26 @@ class MuseformerGenerator:
         lengths = (source != self.dictionary.pad()).sum(dim=1)
         if prefix_tokens is None and "prompt_lengths" in sample:
             lengths = sample["prompt_lengths"]
-        prompts = [row[:length] for row, length in zip(source, lengths.tolist())]
+        return [row[:length] for row, length in zip(source, lengths.tolist())]
+
+    def _check_room(self, prompts: Sequence[Tensor], requests: Sequence[Request] | None) -> None:
+        """Raises UserError where a prompt leaves no room, or too little for what is to be written."""
         longest = max(len(prompt) for prompt in prompts)
         if longest - 1 + TOKENS_TO_CLOSE > self.rules.max_len:
             raise UserError(
                 f"A prompt of {longest - 1} tokens leaves no room in pieces of at most {self.rules.max_len} tokens: "
                 f"raise --max-len-b or give fewer bars with --prompt-bars."
             )
-        return prompts
+        for prompt, request in zip(prompts, requests or ()):
+            needed = len(prompt) + self._order(request).tokens_left() + TOKENS_TO_CLOSE
+            if needed > self.rules.max_len:
+                raise UserError(
+                    f"{len(prompt) - 1} given tokens and {len(request.written)} bars to write have no room in "
+                    f"{self.rules.max_len} tokens: raise --max-len-b to {needed} or, for music, far more."
+                )
+
+    def _order(self, request: Request) -> BarsToWrite:
+        return BarsToWrite(request, self.decoder.families, self.random.device)
 
     def _read_grammar(self, number: int, prompt: Tensor) -> GrammarState:
         state = GrammarState(self.decoder.families.representation)
@@ -222,10 +258,13 @@ class MuseformerGenerator:
 
     def _choose(self, writing: list[_Piece], states: StreamGrammar, logits: Tensor, progress: _Progress) -> Tensor:
         """The next token of every stream, int64 [B], appended to its piece."""
-        allowed = self.rules.allowed([piece.tokens for piece in writing], states, logits)
+        orders = [piece.order for piece in writing]
+        allowed = self.rules.allowed([piece.tokens for piece in writing], states, logits, orders)
         tokens, scores = choose_tokens(logits, allowed, self.options, self.random)
         for piece, token, score in zip(writing, tokens.tolist(), scores.tolist()):
             piece.tokens.append(token)
             piece.scores.append(score)
+            if piece.order is not None:
+                piece.order.advance(token)
             progress.wrote(piece, self.rules.has_ended(piece.tokens), len(writing))
         return tokens

@@ -7,6 +7,7 @@ import math
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ from .models.any_fairseq import writing_model
 from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
 from .sampling import SamplingOptions
+from .steering.asked import wishes_of
+from .steering.request import Request
+from .steering.training_tasks import TrainingShares, TrainingTasks
 from .task_options import MuseformerTaskConfig
 from .token_families import TokenFamilies
 from .transposition import Transposition
@@ -55,6 +59,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         self._inputs: MakeInputs | None = None
         self._schedule = _window_schedule(cfg)
         self._trains = False
+        self._steerable = False
         self._train_batches: WindowBatches | None = None
         self._cpu_seconds = 0.0
 
@@ -77,8 +82,22 @@ class MuseformerLanguageModelingTask(FairseqTask):
         if not isinstance(model, FairseqLanguageModel):
             raise UserError(f"{type(model).__name__} is no language model: this task needs one.")
         self._inputs = getattr(model.decoder, "inputs", None)  # fairseq's own models need none
+        self._steerable = getattr(model.decoder, "condition_columns", None) is not None
+        self._check_steering()
         self._trains = not from_checkpoint  # fairseq loads models so for everything else
         return model
+
+    def _check_steering(self) -> None:
+        if not (self.cfg.task_shares or self.cfg.condition_share):
+            return
+        if not self._steerable:
+            raise UserError(
+                "--task-shares and --condition-share need a model that can be told of bars: pass --steerable."
+            )
+        if self._schedule is None:
+            raise UserError(
+                "--task-shares and --condition-share need --window-tokens: whole pieces are read as they are."
+            )
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **unused: Any) -> None:
         """Load ``split`` from the data folder; folders joined by ``:`` are taken in turn, one an epoch.
@@ -100,7 +119,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         if self._schedule is not None and trained_on:
             self._check_not_validated(split, "in windows")
             self.datasets[split] = WindowDataset(
-                pieces, sizes, self.families, inputs=self._inputs, transposition=transposition
+                pieces, sizes, self.families, inputs=self._inputs, transposition=transposition, tasks=self._tasks()
             )
             return
         self.datasets[split] = PieceDataset(
@@ -111,7 +130,12 @@ class MuseformerLanguageModelingTask(FairseqTask):
             inputs=self._inputs,
             prompt_bars=self.cfg.prompt_bars,
             transposition=transposition,
+            ask=self._ask(self.cfg.prompt_bars),
         )
+
+    def _tasks(self) -> TrainingTasks | None:
+        shares = TrainingShares.parse(self.cfg.task_shares, self.cfg.condition_share)
+        return TrainingTasks(self.families, shares, self.cfg.seed) if self._steerable else None
 
     def _transposition(self, split: str, num_folders: int) -> Transposition | None:
         if not self.cfg.transpose_train:
@@ -229,7 +253,17 @@ class MuseformerLanguageModelingTask(FairseqTask):
             raise UserError(
                 "--constraints is not offered: the next token depends on its bar, not on lexical constraints."
             )
-        return PieceDataset(src_tokens, np.array(src_lengths), self.families, inputs=self._inputs, shuffle=False)
+        lengths, ask = np.array(src_lengths), self._ask(None)
+        return PieceDataset(src_tokens, lengths, self.families, inputs=self._inputs, shuffle=False, ask=ask)
+
+    def _ask(self, prompt_bars: int | None) -> Callable[[np.ndarray], Request] | None:
+        """Makes requests of pieces, where the options ask for something."""
+        wishes = wishes_of(self.cfg, self.families.representation, prompt_bars)
+        if not wishes.are_any:
+            return None
+        if self.cfg.no_grammar:
+            raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")
+        return partial(wishes.request_for, families=self.families)
 
     def eval_lm_dataloader(
         self,

@@ -46,11 +46,55 @@ class MuseformerTaskConfig(FairseqDataclass):
             "made them, in C major or A minor"
         },
     )
+    task_shares: str = field(
+        default="",
+        metadata={
+            "help": "shares of training windows in which a --steerable model writes bars between given ones (fill), "
+            "around given tracks (accompany) or over bars that are alike (vary), such as "
+            "fill=0.2,accompany=0.1,vary=0.1; in the others it writes as ever"
+        },
+    )
+    condition_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of training windows in which a --steerable model is told the form, what bars repeat, their "
+            "tracks and density, and how many follow, each half of the time"
+        },
+    )
     truncate_valid: int = field(default=0, metadata={"help": "the same for validation pieces"})
     truncate_test: int = field(default=0, metadata={"help": "the same for test pieces"})
     prompt_bars: int = field(
         default=0,
         metadata={"help": "fairseq-generate continues the first N bars of each example; 0 writes from scratch"},
+    )
+    bars: int = field(
+        default=0, metadata={"help": "pieces written from scratch or continued have so many bars; 0 leaves it open"}
+    )
+    form: str = field(
+        default="",
+        metadata={
+            "help": "the form of a piece: letters of its sections and their lengths in bars, such as i4A8A8B8A8o2; i "
+            "is an intro, o an outro, x passes between sections, small letters have no melody"
+        },
+    )
+    tracks: str = field(
+        default="",
+        metadata={
+            "help": "which tracks play, and which enter or leave at a bar, such as melody,bass,9:+drums; instruments "
+            "of general tokens are programs, 0 to 127, and drums"
+        },
+    )
+    tempo: float = field(default=0.0, metadata={"help": "of the bars that are written, in beats per minute"})
+    metre: str = field(default="", metadata={"help": "of the bars that are written, such as 3/4: general tokens only"})
+    density: int = field(default=-1, metadata={"help": "how many notes a written bar is to have, about"})
+    fill_bars: str = field(
+        default="", metadata={"help": "write these bars of each example between its others, such as 9-12,25-28"}
+    )
+    vary_bars: str = field(
+        default="", metadata={"help": "write these bars of each example anew, close to what they are, such as 9-16"}
+    )
+    accompany: str = field(
+        default="", metadata={"help": "keep these tracks of each example, such as melody, and write the others"}
     )
     streams: int = field(
         default=0,

@@ -9,12 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 from fairseq.data.iterators import CountingIterator, EpochBatchIterator
 from torch import Tensor
 
 from .dataset import PieceDataset
 from .errors import UserError
 from .models.protocol import MakeInputs
+from .steering.training_tasks import DrawTask
 from .token_families import TokenFamilies
 from .transposition import Transposition
 from .windows import BatchLimits, Window, WindowSchedule, bar_edges, draw_epoch
@@ -27,6 +29,7 @@ class WindowDataset(PieceDataset):
 
     Args:
         inputs: as ``PieceDataset`` takes it, here always for models that know bars, whose numbers come with it.
+        tasks: draws what is asked for in a window, to a steerable model; without it windows are written as they are.
         all others: as there.
     """
 
@@ -38,13 +41,20 @@ class WindowDataset(PieceDataset):
         *,
         inputs: MakeInputs | None,
         transposition: Transposition | None = None,
+        tasks: DrawTask | None = None,
     ) -> None:
         super().__init__(pieces, sizes, families, inputs=inputs, transposition=transposition)
+        self._tasks = tasks
         self.edges = [bar_edges(pieces[number].numpy(), families.end_of_bar) for number in range(len(pieces))]
 
     def __getitem__(self, window: Window) -> dict[str, Any]:
-        target = self.read(window.piece)[window.start : window.end]
-        return {"id": window.piece, "target": target, "first_bar": window.first_bar}
+        tokens = self.read(window.piece)
+        sample = {"id": window.piece, "first_bar": window.first_bar}
+        if self._tasks is None:
+            return {**sample, "target": tokens[window.start : window.end]}
+        span = window.start, window.end
+        target, guide = self._tasks(window.piece, tokens.numpy(), span, window.first_bar, self._epoch)
+        return {**sample, "target": torch.from_numpy(target), "guide": guide}
 
     def prefetch(self, indices: Sequence[Window]) -> None:
         """Read the windows' pieces ahead, where the underlying data can."""

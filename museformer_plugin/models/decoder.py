@@ -369,6 +369,12 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         if _STATE in incremental_state:
             incremental_state[_STATE].select(new_order.tolist())
 
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+        """As fairseq asks of weights that it loads: a model that could not be told anything learns it from 0 on."""
+        if self.conditions is not None:
+            state_dict.setdefault(f"{name}.conditions", torch.zeros_like(self.conditions))
+        return super().upgrade_state_dict_named(state_dict, name)
+
     def max_positions(self) -> int:
         """Pieces may be of any length: positions count bars and beats, by formula."""
         return 10**9

@@ -71,6 +71,10 @@ class BarConditions:
         """Of these bars, int64 [m]."""
         return BarConditions(*(getattr(self, name)[bars] for name in self.__dataclass_fields__))
 
+    def told(self, **fields: np.ndarray) -> BarConditions:
+        """The same, and what these say."""
+        return replace(self, **fields)
+
     def without(self, kinds: Sequence[str], where: np.ndarray) -> BarConditions:
         """Nothing said of ``kinds`` (see ``KINDS``) where bool [n]."""
         changed: dict[str, np.ndarray] = {}
@@ -89,6 +93,13 @@ KINDS = {
     "tracks": ("tracks_known",),
     "density": ("notes",),
 }
+
+
+def letter_class(letter: str) -> int:
+    """The index of a section's letter in ``SECTION_LETTERS``; letters behind H count as H, small or capital."""
+    if letter in SECTION_LETTERS:
+        return SECTION_LETTERS.index(letter)
+    return SECTION_LETTERS.index("H" if letter.isupper() else "h")
 
 
 class ConditionColumns:

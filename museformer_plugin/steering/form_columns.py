@@ -1,0 +1,29 @@
+"""A form as conditions of its bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_prep.form.sections import Section
+
+from .conditions import NEW, letter_class
+
+
+def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each bar of a form the class of its letter, its place in the section, how many follow in it, and how far back
+    lies the bar that it repeats: that of the same place in the latest section before of its letter."""
+    lengths = [section.bars for section in sections]
+    bars = np.arange(sum(lengths))
+    starts = np.repeat([section.first_bar for section in sections], lengths)
+    letters = np.repeat([letter_class(section.letter) for section in sections], lengths)
+    places = bars - starts
+    distances = np.full(len(bars), NEW)
+    latest: dict[tuple[str, int], int] = {}
+    for section in sections:
+        for place in range(section.bars):
+            bar = section.first_bar + place
+            distances[bar] = bar - latest.get((section.letter, place), bar)
+            latest[section.letter, place] = bar
+    return letters, places, starts + np.repeat(lengths, lengths) - 1 - bars, distances

@@ -1,0 +1,40 @@
+"""What could be said of the bars of a piece, heard from its tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data_prep.form.hear import form_of
+from data_prep.tokens.coded_notes import BAR, INSTRUMENT, coded_notes
+from data_prep.tokens.vocabulary import DRUMS
+
+from ..token_families import TokenFamilies
+from .conditions import BarConditions
+from .form_columns import columns_of_form
+
+
+def heard_conditions(tokens: np.ndarray, families: TokenFamilies) -> BarConditions:
+    """Of all complete bars of a piece, int64 [n], begin token left out."""
+    num_bars = int((tokens == families.end_of_bar).sum())
+    representation = families.representation
+    notes = coded_notes(families.family_of_token[tokens], families.value_of_token[tokens], representation)
+    notes = notes[notes[:, BAR] < num_bars]
+    melody = representation.instrument_of("melody") if representation.tracks else None
+    form = form_of(notes, num_bars, melody)
+    tracks = np.zeros((num_bars, len(representation.instruments)), dtype=bool)
+    rank_of = np.zeros(DRUMS + 1, dtype=np.int64)
+    rank_of[list(representation.instruments)] = np.arange(len(representation.instruments))
+    tracks[notes[:, BAR], rank_of[notes[:, INSTRUMENT]]] = True
+    bars = np.arange(num_bars)
+    letters, places, left_in_section, _ = columns_of_form(form.sections)
+    return BarConditions(
+        roles=np.zeros(num_bars, dtype=np.int64),
+        letters=letters,
+        places=places,
+        left_in_section=left_in_section,
+        left_in_piece=num_bars - 1 - bars,
+        distances=np.where(form.repeats < 0, 0, bars - form.repeats),
+        notes=np.bincount(notes[:, BAR], minlength=num_bars),
+        tracks=tracks,
+        tracks_known=np.ones(num_bars, dtype=bool),
+    )

@@ -1,0 +1,77 @@
+"""Which tracks play from which bar on, as people write it: ``melody,bass,9:+drums,25:-bass``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from data_prep.tokens.vocabulary import DRUMS, Representation
+
+from ..errors import UserError
+
+_ITEM = re.compile(r"(?:([0-9]{1,6}):)?([+-]?)([a-z0-9_ ]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TrackPlan:
+    """``changes``: from each bar on, counted from 1 and rising, the instruments that play, as ranks; bar 1 is there."""
+
+    changes: tuple[tuple[int, frozenset[int]], ...]
+
+    def playing(self, bar: int) -> frozenset[int]:
+        """The instruments that play in a bar."""
+        return [instruments for first, instruments in self.changes if first <= bar][-1]
+
+    @staticmethod
+    def parse(text: str, representation: Representation, option: str = "--tracks") -> TrackPlan:
+        """Names of tracks are those of the representation; without tracks of its own instruments are General MIDI
+        programs, 0 to 127, and ``drums``. What is named without a bar plays from the beginning; without such a name
+        everything does.
+
+        Raises UserError for what is none.
+        """
+        everything = frozenset(range(len(representation.instruments)))
+        first: set[int] = set()
+        later: list[tuple[int, str, int]] = []
+        for part in filter(None, (piece.strip() for piece in text.split(","))):
+            match = _ITEM.fullmatch(part)
+            if match is None or bool(match[1]) != bool(match[2]):
+                raise UserError(
+                    f"{option} takes tracks, and from a bar on what enters or leaves, as in melody,bass,9:+drums; "
+                    f"not {part!r}."
+                )
+            instrument = parse_track(match[3], representation, option)
+            if not match[1]:
+                first.add(instrument)
+            elif int(match[1]) < 1:
+                raise UserError(f"{option}: bars are counted from 1, there is no bar {int(match[1])}.")
+            else:
+                later.append((int(match[1]), match[2], instrument))
+        playing = frozenset(first) or everything
+        changes = {1: playing}
+        for bar, sign, instrument in sorted(later, key=lambda change: change[0]):
+            if (sign == "+") == (instrument in playing):
+                name = _name_of(instrument, representation)
+                raise UserError(f"{option}: {name} {'plays already' if sign == '+' else 'does not play'} at bar {bar}.")
+            playing = playing | {instrument} if sign == "+" else playing - {instrument}
+            changes[bar] = playing
+        return TrackPlan(tuple(sorted(changes.items())))
+
+
+def parse_track(name: str, representation: Representation, option: str) -> int:
+    """The rank of an instrument by name. Raises UserError, which lists the names, for another."""
+    names = representation.track_names()
+    by_name = {track: instrument for instrument, track in names.items()}
+    instrument = by_name.get(name.strip().lower())
+    if not names:
+        number = name.strip()
+        instrument = DRUMS if number.lower() == "drums" else int(number) if number.isdecimal() else None
+    if instrument not in representation.instruments:
+        known = ", ".join(by_name) if names else "General MIDI programs, 0 to 127, and drums"
+        raise UserError(f"{option}: there is no track {name.strip()!r}; there are {known}.")
+    return representation.instruments.index(instrument)
+
+
+def _name_of(rank: int, representation: Representation) -> str:
+    instrument = representation.instruments[rank]
+    return representation.track_names().get(instrument, "drums" if instrument == DRUMS else f"program {instrument}")

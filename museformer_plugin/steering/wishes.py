@@ -1,0 +1,163 @@
+"""What somebody asks for, in the words of the options, and the request that it makes of a piece."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.form.sections import Section
+from data_prep.tokens.vocabulary import LETTERS
+
+from ..errors import UserError
+from ..token_families import TokenFamilies
+from .bar_ranges import bars_of_ranges
+from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
+from .form_columns import columns_of_form
+from .request import BarLimits, Request
+from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
+from .track_plan import TrackPlan
+
+LONGEST_OPEN_PIECE = 512  # bars that are written at most, where it is not said how many
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a piece; everything may be left out.
+
+    ``bars``: how many it is to have. ``sections``: its form. ``tracks``: which play from which bar on. ``tempo`` and
+    ``metre``: ids. ``notes``: how many a bar, about. ``prompt_bars``: how many of its first bars are kept.
+    ``fill_bars`` and ``vary_bars``: ranges of bars, first and last, to be written between or over those that are
+    there. ``given_tracks``: instruments, as ranks, that are kept while the others are written.
+    """
+
+    bars: int = 0
+    sections: tuple[Section, ...] = ()
+    tracks: TrackPlan | None = None
+    tempo: int | None = None
+    metre: int | None = None
+    notes: int = UNKNOWN
+    prompt_bars: int | None = None
+    fill_bars: tuple[tuple[int, int], ...] = ()
+    vary_bars: tuple[tuple[int, int], ...] = ()
+    given_tracks: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        kinds = {
+            "--fill-bars": self.fill_bars,
+            "--vary-bars": self.vary_bars,
+            "--accompany": self.given_tracks,
+            "--prompt-bars": self.prompt_bars,
+        }
+        given = [option for option, value in kinds.items() if value]
+        if len(given) > 1:
+            raise UserError(f"{given[0]} and {given[1]} exclude each other: ask for one after the other.")
+        of_form = sum(section.bars for section in self.sections)
+        if self.bars and self.sections and of_form != self.bars:
+            raise UserError(f"--form has {of_form} bars and --bars asks for {self.bars}: leave --bars out.")
+        if self.bars and (self.fill_bars or self.vary_bars or self.given_tracks):
+            raise UserError(f"--bars does not go with {given[0]}: the piece has as many bars as it has.")
+
+    @property
+    def are_any(self) -> bool:
+        """Whether anything is asked but how many bars are kept."""
+        return self != Wishes(prompt_bars=self.prompt_bars)
+
+    @property
+    def needs_piece(self) -> bool:
+        """Whether there must be a piece of which something is written."""
+        return bool(self.fill_bars or self.vary_bars or self.given_tracks)
+
+    def request_for(self, tokens: np.ndarray, families: TokenFamilies) -> Request:
+        """What is to be written of a piece, int64 [n] without begin token and ``</s>``.
+
+        Raises UserError where the piece does not allow it.
+        """
+        bars = cut_bars(tokens, families.end_of_bar)
+        if self.needs_piece and len(bars) < 1:
+            raise UserError("--fill-bars, --vary-bars and --accompany need a song: there is none, or it has no bar.")
+        if self.fill_bars or self.vary_bars:
+            given, written = self._between(bars)
+        elif self.given_tracks:
+            parts = [only_tracks(bar, self.given_tracks, families) for bar in bars]
+            given = [SequenceBar(part, number, Role.PART) for number, part in enumerate(parts, start=1)]
+            written = list(range(1, len(bars) + 1))
+        else:
+            kept = bars if self.prompt_bars is None else bars[: self.prompt_bars]
+            given = [SequenceBar(bar, number) for number, bar in enumerate(kept, start=1)]
+            written = list(range(len(kept) + 1, (self._length() or len(kept) + LONGEST_OPEN_PIECE) + 1))
+            if not written:
+                raise UserError(f"{len(kept)} bars are kept, and no more than {self._length()} are asked for.")
+        total = len(bars) if self.needs_piece else self._length()
+        if self.sections and sum(section.bars for section in self.sections) != total:
+            raise UserError(f"--form has {self._length()} bars, and the song {total}.")
+        sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
+        guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
+        near = [self._bars_near(number, bars) for number in written]
+        limits = [self._limits(number, of_song, families) for number, of_song in zip(written, near)]
+        return Request(given, written, guide, limits, self.given_tracks, open_ended=not total)
+
+    def _length(self) -> int:
+        """Bars of the whole piece where they are told, else 0."""
+        return self.bars or sum(section.bars for section in self.sections)
+
+    def _between(self, bars: Sequence[np.ndarray]) -> tuple[list[SequenceBar], list[int]]:
+        """The given bars and the numbers of those to write, of ``--fill-bars`` and ``--vary-bars``."""
+        option, ranges = ("--fill-bars", self.fill_bars) if self.fill_bars else ("--vary-bars", self.vary_bars)
+        written = bars_of_ranges(option, ranges, len(bars))
+        if len(written) == len(bars) and self.fill_bars:
+            raise UserError(f"--fill-bars names all {len(bars)} bars of the song: there is nothing to fill between.")
+        others = Role.VARIED if self.vary_bars else None
+        given = []
+        for number, bar in enumerate(bars, start=1):
+            role = others if number in written else Role.GIVEN
+            if role is not None:
+                given.append(SequenceBar(bar, number, role))
+        return given, sorted(written)
+
+    def _conditions(self, sequence: Sequence[SequenceBar], total: int, families: TokenFamilies) -> BarConditions:
+        """What is said of the bars of a sequence."""
+        instruments = len(families.representation.instruments)
+        said = BarConditions.nothing(np.zeros(len(sequence), dtype=np.int64), instruments)
+        numbers = np.array([bar.number for bar in sequence], dtype=np.int64)
+        if self._length():
+            said = said.told(left_in_piece=total - numbers)
+        if self.sections:
+            letters, places, left, distances = columns_of_form(self.sections)
+            said = said.told(
+                letters=letters[numbers - 1],
+                places=places[numbers - 1],
+                left_in_section=left[numbers - 1],
+                distances=distances[numbers - 1],
+            )
+        whole = np.array([bar.role not in (Role.PART, Role.VARIED) for bar in sequence], dtype=bool)
+        if self.notes != UNKNOWN:
+            said = said.told(notes=np.where(whole, self.notes, UNKNOWN))
+        if self.tracks is not None:
+            playing = np.zeros((len(sequence), instruments), dtype=bool)
+            for row, number in enumerate(numbers):
+                playing[row, list(self.tracks.playing(int(number)) | self.given_tracks)] = True
+            said = said.told(tracks=playing, tracks_known=whole)
+        return said
+
+    def _bars_near(self, number: int, bars: Sequence[np.ndarray]) -> np.ndarray:
+        """The song's bar of this number, or its neighbours where that is filled in: their tempo and metre hold."""
+        if not self.needs_piece:
+            return np.empty(0, dtype=np.int64)
+        if not self.fill_bars:
+            return bars[number - 1]
+        first, last = next(span for span in self.fill_bars if span[0] <= number <= span[1])
+        beside = [bars[first - 2]] if first > 1 else []
+        return np.concatenate([*beside, *bars[last : last + 1]])
+
+    def _limits(self, number: int, of_song: np.ndarray, families: TokenFamilies) -> BarLimits:
+        instruments = None if self.tracks is None else self.tracks.playing(number) | self.given_tracks
+        family, value = families.family_of_token[of_song], families.value_of_token[of_song]
+
+        def allowed(letter: str, wished: int | None) -> frozenset[int] | None:
+            if wished is not None:
+                return frozenset({wished})
+            return frozenset(value[family == LETTERS.index(letter)].tolist()) or None
+
+        return BarLimits(instruments, allowed("t", self.tempo), allowed("s", self.metre))
