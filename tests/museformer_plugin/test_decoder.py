@@ -8,6 +8,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from torch import nn
 
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder, MuseformerLanguageModel
+from museformer_plugin.steering.guide import BarGuide
 
 SHIPPABLE = [
     ("six_track", "six_track_checkpoint", "six_track__band_0"),
@@ -390,13 +391,13 @@ def test_steps_through_bars_that_are_not_numbered_in_order(build_decoder, read_p
     """As where bars are written into a song: positions and structure bars go by the numbers."""
     decoder = build_decoder(structure_bars="-2,-1,0,1,4", **options)
     pieces = [read_piece("six_track", bars=8, seed=seed) for seed in (3, 4)]
-    numbers = [np.array([1, 2, 7, 8, 3, 4, 4, 6]), np.arange(1, 9)]
+    guides = [BarGuide.plain(numbers, 0) for numbers in ([1, 2, 7, 8, 3, 4, 4, 6], range(1, 9))]
     steps = min(map(len, pieces))
     with torch.no_grad():
-        rows = decoder.extract_features(torch.cat(pieces), decoder.inputs_of(pieces, numbers))
+        rows = decoder.extract_features(torch.cat(pieces), decoder.inputs_of(pieces, guides))
         expected = decoder.output_projection(rows).split([len(piece) for piece in pieces])
         other = decoder(pieces[0][None])[0][0]
-        _, streams = decoder.read_prompts([piece[:12] for piece in pieces], numbers)
+        _, streams = decoder.read_prompts([piece[:12] for piece in pieces], guides)
         for place in range(12, steps):
             found = decoder.step(torch.stack([piece[place] for piece in pieces]), streams)
             for logits, whole in zip(found, expected):
