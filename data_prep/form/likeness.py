@@ -22,7 +22,7 @@ from data_prep.tokens.coded_notes import BAR, DURATION, INSTRUMENT, ONSET, PITCH
 from data_prep.tokens.note_table import note_codes
 from data_prep.tokens.vocabulary import DRUMS, MAX_DURATION_ID, POSITIONS_PER_QUARTER, duration_of
 
-MAX_LAG = 512  # bars further apart are not compared
+MAX_LAG = 256  # bars further apart are not compared
 MELODY_SHARE = 0.7
 _BLOCK = 512  # bars compared at once
 _SIXTEENTH = POSITIONS_PER_QUARTER // 4
