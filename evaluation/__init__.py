@@ -3,8 +3,8 @@
 ``report`` is the command behind ``evaluate.sh``: it reads the data (``data_bin``, ``generated``), measures
 (``scorecard``, which calls ``perplexity``, ``similarity``, ``grammar_errors``, ``musical_features``, ``bleu``,
 ``ngrams`` and ``copying``, with the intervals of ``bootstrap``), writes (``report_text``) and draws (``pictures``,
-``self_similarity``, ``piano_roll``). ``compare`` puts several reports side by side. Only ``perplexity`` and
-``data_bin`` know fairseq.
+``self_similarity``, ``piano_roll``). ``compare`` puts several reports side by side. ``form_labels`` measures
+the heard form of songs by itself (``form_agreement``). Only ``perplexity`` and ``data_bin`` know fairseq.
 """
 
 import logging

@@ -6,19 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.form import bar_lines, spans, weights
 from data_prep.form.bar_lines import bar_line_features, both_ways, running_sums
 from data_prep.form.letters import lettered
-from data_prep.form.likeness import Piece, likeness_of
+from data_prep.form.likeness import Likeness, Piece, likeness_of
 from data_prep.form.repeats import repeated_bars
 from data_prep.form.sections import Section
-from data_prep.form.segmentation import best_cut
+from data_prep.form.segmentation import best_cut, span_probabilities
 from data_prep.form.spans import span_features
+from data_prep.form.support import support_features
+from data_prep.form.weights import FIRST, SECOND
 from data_prep.tokens.coded_notes import BAR
-
-_OF_LINES = np.array([weights.BAR_LINES[name] for name in bar_lines.NAMES])
-_OF_SPANS = np.array([weights.SPANS[name] for name in spans.NAMES])
-_OF_LENGTHS = np.array(weights.LENGTHS)
 
 
 @dataclass(frozen=True)
@@ -40,10 +37,16 @@ def form_of(notes: np.ndarray, num_bars: int, melody: int | None) -> Form:
         return Form((), np.zeros(0, dtype=np.int64))
     piece = Piece.of(notes, num_bars, melody)
     likeness = likeness_of(piece)
-    shifted = both_ways(likeness.all)
-    has_melody = piece.has_melody()
-    lines = np.tensordot(_OF_LINES, bar_line_features(piece, likeness, shifted), 1)
-    scores = lines[:, None] + np.tensordot(_OF_SPANS, span_features(shifted, has_melody), 1) + _OF_LENGTHS
-    sections = lettered(best_cut(scores), running_sums(likeness.all), has_melody)
+    sections = lettered(_lines(piece, likeness), running_sums(likeness.all), piece.has_melody())
     played = np.bincount(notes[:, BAR], minlength=num_bars) > 0
     return Form(sections, repeated_bars(likeness.all, sections, played))
+
+
+def _lines(piece: Piece, likeness: Likeness) -> np.ndarray:
+    """int64 [sections + 1]: the lines between which the sections lie, heard twice."""
+    shifted = both_ways(likeness.all)
+    lines = bar_line_features(piece, likeness, shifted)
+    spans = span_features(shifted, piece.has_melody())
+    first = span_probabilities(FIRST.scores(lines, spans))
+    more_lines, more_spans = support_features(running_sums(shifted), first)
+    return best_cut(SECOND.scores(np.concatenate([lines, more_lines]), np.concatenate([spans, more_spans])))

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.form.sections import INTRO, OUTRO, PASSING, PASSING_MELODY, Section
 
-ALIKE = 0.45  # the least mean likeness of a section to those of its letter
+ALIKE = 0.5  # the least mean likeness of a section to those of its letter
 SUNG = 0.5  # the least share of its bars in which a section with a melody has one
 _SMALL = "".join(letter for letter in string.ascii_lowercase if letter not in (INTRO, OUTRO, PASSING, "a"))
 _CAPITAL = "".join(letter for letter in string.ascii_uppercase if letter != PASSING_MELODY)
@@ -21,7 +21,8 @@ def lettered(lines: np.ndarray, sums: np.ndarray, has_melody: np.ndarray) -> tup
     ``sums``, float64 [lags, bars + 1], are ``running_sums`` of the likeness by lag; ``has_melody`` bool [bars]. Two
     sections are as alike as their bars are on average, one by one from their beginnings as far as the shorter one goes.
     Each section joins the group of earlier ones which it is most like on average, if that is ALIKE at least; sections
-    with melody never join those without. A group of one passes (x, X). The first section without melody is the intro,
+    with melody never join those without. A group of one passes (x, X), and
+    neighbours that do are one section. The first section without melody is the intro,
     the last in which no melody begins the outro. Past the last letter the last one is used.
     """
     firsts, lengths = lines[:-1], np.diff(lines)
@@ -36,7 +37,21 @@ def lettered(lines: np.ndarray, sums: np.ndarray, has_melody: np.ndarray) -> tup
     groups = _groups(firsts[grouped], lengths[grouped], sung[grouped], sums)
     for index, letter in zip(grouped, _names(groups, sung[grouped])):
         letters[index] = letter
-    return tuple(map(Section, letters, firsts.tolist(), lengths.tolist()))
+    return _joined(letters, lengths.tolist())
+
+
+def _joined(letters: Sequence[str], lengths: Sequence[int]) -> tuple[Section, ...]:
+    """The sections, with neighbours that pass alike as one."""
+    sections: list[Section] = []
+    first_bar = 0
+    for letter, bars in zip(letters, lengths):
+        if sections and letter == sections[-1].letter and letter in (PASSING, PASSING_MELODY):
+            before = sections.pop()
+            sections.append(Section(letter, before.first_bar, before.bars + bars))
+        else:
+            sections.append(Section(letter, first_bar, bars))
+        first_bar += bars
+    return tuple(sections)
 
 
 def _groups(firsts: np.ndarray, lengths: np.ndarray, sung: np.ndarray, sums: np.ndarray) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 The likeness of bars s and t, from 0 to 1, is ::
 
-    R = 0.7 M + 0.3 A    where one of them has melody;    R = A    where none has
+    R = (0.7 m M + 0.3 a A) / (0.7 m + 0.3 a)
 
     M = (J(melody onsets and pitches) + cos(melody sounding)) / 2
     A = (J(accompaniment onsets, pitches and instruments) + cos(chroma)) / 2
 
-J is |a and b| / |a or b| of sets. Melody onsets count sixteenths; ``sounding`` is the time that each pitch class of
-the melody sounds in each sixteenth of the bar; ``chroma`` the same of the accompaniment in each quarter, without drums.
+with m and a 1 where one of the bars has melody, accompaniment, and 0 where none has. J is |a and b| / |a or b| of sets.
+Melody onsets count sixteenths; ``sounding`` is how many notes of each pitch class of the melody sound in each sixteenth
+of the bar; ``chroma`` the same of the accompaniment in each quarter. Drums count where there is no other accompaniment:
+A is then J(drum onsets and sounds).
 Everything is kept by lag, not by pairs of bars, so that a long piece takes memory in proportion to its bars.
 """
 
@@ -22,7 +24,7 @@ from data_prep.tokens.coded_notes import BAR, DURATION, INSTRUMENT, ONSET, PITCH
 from data_prep.tokens.note_table import note_codes
 from data_prep.tokens.vocabulary import DRUMS, MAX_DURATION_ID, POSITIONS_PER_QUARTER, duration_of
 
-MAX_LAG = 512  # bars further apart are not compared
+MAX_LAG = 256  # bars further apart are not compared
 MELODY_SHARE = 0.7
 _BLOCK = 512  # bars compared at once
 _SIXTEENTH = POSITIONS_PER_QUARTER // 4
@@ -96,7 +98,11 @@ def likeness_of(piece: Piece) -> Likeness:
     codes = note_codes(pitched) // 128  # without duration
     sounding = _sounding(piece, melody, _SIXTEENTH)
     chroma = _sounding(piece, pitched, POSITIONS_PER_QUARTER)
+    drums = accompaniment[accompaniment[:, INSTRUMENT] == DRUMS]
+    drummed = note_codes(drums) // 128
     has_melody = piece.has_melody()
+    has_chords = np.bincount(pitched[:, BAR], minlength=piece.bars) > 0
+    has_rest = np.bincount(accompaniment[:, BAR], minlength=piece.bars) > 0
     lags = min(MAX_LAG, max(piece.bars - 1, 1))
     overall = np.zeros((lags, piece.bars), dtype=np.float32)
     behind = np.zeros_like(overall)
@@ -105,11 +111,20 @@ def likeness_of(piece: Piece) -> Likeness:
         own = slice(start - first, stop - first)
         of_melody = (_jaccard(leads, melody[:, BAR], first, stop, own) + _cosine(sounding[first:stop], own)) / 2
         of_rest = (_jaccard(codes, pitched[:, BAR], first, stop, own) + _cosine(chroma[first:stop], own)) / 2
-        sung = has_melody[start:stop, None] | has_melody[None, first:stop]
-        both = np.where(sung, MELODY_SHARE * of_melody + (1 - MELODY_SHARE) * of_rest, of_rest)
+        of_drums = _jaccard(drummed, drums[:, BAR], first, stop, own)
+        of_rest = np.where(_either(has_chords[first:stop], own), of_rest, of_drums)
+        sung = np.float32(MELODY_SHARE) * _either(has_melody[first:stop], own)
+        played = np.float32(1 - MELODY_SHARE) * _either(has_rest[first:stop], own)
+        weights = sung + played
+        both = (sung * of_melody + played * of_rest) / np.where(weights > 0, weights, 1)
         _by_lag(both, start, first, overall)
         _by_lag(of_rest, start, first, behind)
     return Likeness(overall, behind)
+
+
+def _either(bars: np.ndarray, own: slice) -> np.ndarray:
+    """bool [own bars, bars]: whether it holds of one of the two."""
+    return bars[own, None] | bars[None]
 
 
 def _sounding(piece: Piece, notes: np.ndarray, width: int) -> np.ndarray:
