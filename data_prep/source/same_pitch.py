@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import accumulate
 
 from miditoolkit import Note
 
@@ -21,13 +22,14 @@ def fit_beside(own: Iterable[Note], written: Iterable[Note]) -> list[Note]:
     for pitch, notes in _by_pitch(written).items():
         others = theirs.get(pitch, [])
         starts = [note.start for note in others]
+        latest_ends = list(accumulate((note.end for note in others), max, initial=0))
         placed: list[Note] = []
         for note in notes:
             following = bisect_right(starts, note.start)
             if following and starts[following - 1] == note.start or placed and placed[-1].start == note.start:
                 continue
-            end = min(note.end, *starts[following : following + 1]) if following < len(starts) else note.end
-            covering = max((other.end for other in (*others[:following], *placed[-1:])), default=0)
+            end = min([note.end, *starts[following : following + 1]])
+            covering = max(latest_ends[following], placed[-1].end if placed else 0)
             placed.append(Note(note.velocity, pitch, note.start, max(end, covering)))
         fitted += placed
     return fitted
