@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from miditoolkit import ControlChange, MidiFile, PitchBend, TempoChange, TimeSignature
+from miditoolkit import ControlChange, Instrument, MidiFile, PitchBend, TempoChange, TimeSignature
 
 from data_prep.source.source_song import SourceSong
 from data_prep.source.written_notes import BarLines
@@ -26,6 +26,26 @@ def cut_events(midi: MidiFile, tick: int) -> None:
             track.control_changes.append(ControlChange(_SUSTAIN, 0, tick))
         if track.pitch_bends and track.pitch_bends[-1].pitch:
             track.pitch_bends.append(PitchBend(0, tick))
+
+
+def silence_bends(track: Instrument, spans: Sequence[tuple[int, int]]) -> None:
+    """Take the pitch bends from ``spans`` of ticks, in order, so that what is written there sounds in tune.
+
+    After each span the bend goes on that would be in force there.
+    """
+    own = track.pitch_bends
+    kept = [bend for bend in own if not any(start <= bend.time < end for start, end in spans)]
+    for start, end in spans:
+        if _bend_at(own, start - 1):
+            kept.append(PitchBend(0, start))
+        if _bend_at(own, end - 1) and not any(bend.time == end for bend in own):
+            kept.append(PitchBend(_bend_at(own, end - 1), end))
+    track.pitch_bends = sorted(kept, key=lambda bend: bend.time)
+
+
+def _bend_at(bends: Sequence[PitchBend], tick: int) -> int:
+    """The bend in force at ``tick``, of ``bends`` in order."""
+    return next((bend.pitch for bend in reversed(bends) if bend.time <= tick), 0)
 
 
 def add_metres(midi: MidiFile, source: SourceSong, lines: BarLines, last: int) -> None:

@@ -64,6 +64,18 @@ class SourceSong:
                 raise SongError(f"no {track}: the song has {', '.join(names)}; ask for one of these, or add the track")
         return sorted(instrument for instrument in found if instrument is not None)
 
+    def is_melody(self, instruments: Collection[int]) -> bool:
+        """Whether all tracks that carry the melody play one of ``instruments``; not where there is no melody."""
+        carrying = {self.roles.instruments[number] for number in self.roles.melody}
+        return bool(carrying) and carrying <= set(instruments)
+
+    def require_bars(self, bars: Collection[int]) -> None:
+        """Raise SongError where one of ``bars`` is no bar of the song."""
+        for bar in sorted(bars):
+            if not 1 <= bar <= self.bar_count:
+                counted = f"bars 1-{self.bar_count}" if self.bar_count > 1 else "bar 1 alone"
+                raise SongError(f"no bar {bar}: the song has {counted}, up to its last note; ask for bars of these")
+
     def bars(self) -> dict[int, list[str]]:
         """The tokens of every bar by its number; each ends with ``b-1``, and an empty bar has no notes."""
         return self._tokens(self.song.notes)

@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from miditoolkit import Instrument, MidiFile, Note, TempoChange
 
-from data_prep.source.events import add_metres, add_tempos, cut_events
+from data_prep.source.events import add_metres, add_tempos, cut_events, silence_bends
 from data_prep.source.same_pitch import fit_beside
 from data_prep.source.source_song import SourceSong, name_of
-from data_prep.source.written_notes import bar_lines, decode_bar
+from data_prep.source.written_notes import bar_lines, decode_bar, runs_of_bars
 from data_prep.tokens.vocabulary import DRUMS, TokenError
 
 
@@ -26,7 +26,8 @@ def with_written_bars(
     """The song with the bars of ``written`` (number -> tokens up to ``b-1``) in place of its own.
 
     The notes of other bars stay at their ticks, on their tracks, and so do all controls and events; a note that sounds
-    into a written bar from before stays too. Written notes come back in the song's key, at its ticks, played by the
+    into a written bar from before stays too. Within written bars the tracks that play what is written lose their pitch
+    bends, and lyrics go with the melody. Written notes come back in the song's key, at its ticks, played by the
     track that plays most notes of their instrument, or by a new one. Bars past the end lengthen the song. Notes of
     ``given_tracks`` stay in written bars as well, and what was written for these tracks is left out. ``cut_after``: all
     that begins after this bar is left out first. With ``written_tempo`` the tempos of written bars hold in them; else
@@ -49,9 +50,13 @@ def with_written_bars(
         of_bar, tempos[bar] = decode_bar(source, lines, bar, tokens)
         for instrument in of_bar.keys() - set(given):
             notes[instrument] += of_bar[instrument]
+    spans = runs_of_bars(source, lines, written)
     for instrument, played in sorted(notes.items()):
         track = _track_of(midi, source, instrument)
+        silence_bends(track, spans)
         track.notes += fit_beside(track.notes, played)
+    if not source.is_melody(given):
+        midi.lyrics = [lyric for lyric in midi.lyrics if not any(start <= lyric.time < end for start, end in spans)]
     if max(written, default=0) > last:
         add_metres(midi, source, lines, last)
     if written_tempo:

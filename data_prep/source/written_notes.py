@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from miditoolkit import Note, TempoChange
@@ -53,6 +53,16 @@ def _metre_of(tokens: Sequence[str], source: SourceSong) -> int:
 def _spelled(metre: int) -> str:
     numerator, denominator = METRES[metre]
     return f"{numerator}/{denominator}"
+
+
+def runs_of_bars(source: SourceSong, lines: BarLines, bars: Collection[int]) -> list[tuple[int, int]]:
+    """Ticks from and to which ``bars`` last, those that follow each other together, in order."""
+    firsts = sorted(bar for bar in bars if bar - 1 not in bars)
+    lasts = sorted(bar for bar in bars if bar + 1 not in bars)
+    return [
+        (source.tick_of(lines.starts[first]), source.tick_of(lines.starts[last + 1]))
+        for first, last in zip(firsts, lasts)
+    ]
 
 
 def decode_bar(

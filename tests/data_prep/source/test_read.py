@@ -103,6 +103,16 @@ def notes_of(tokens):
     )
 
 
+def test_a_melody_is_looked_for_only_where_no_track_has_its_program(songs):
+    midi = copy.deepcopy(songs[0])
+    assert not read_source(midi, SIX_TRACK, needs_melody=True).roles.mapped
+    number = next(n for n, track in enumerate(midi.instruments, start=1) if track.name == "melody")
+    midi.instruments[number - 1].program = 0
+    assert "melody" not in read_source(midi, SIX_TRACK).tracks
+    source = read_source(midi, SIX_TRACK, needs_melody=True)
+    assert source.roles.melody == (number,) and "melody" in source.tracks
+
+
 def test_general_tracks_are_named_by_their_programs(build_midi):
     tune = [(73, 12 * n, 12, 72 + n % 5, 64) for n in range(32)]
     source = read_source(build_midi([*tune, (128, 0, 6, 36, 64), (0, 0, 12, 60, 64)]), GENERAL)

@@ -111,6 +111,32 @@ def test_written_notes_are_at_the_ticks_of_the_file(build_midi):
     assert out.ticks_per_beat == 96
 
 
+def test_what_is_written_is_as_late_as_the_song(songs):
+    midi = copy.deepcopy(songs[2])
+    for track in midi.instruments:
+        track.program = 1 if track.program == 0 else track.program  # so that the song is mapped
+        for note in track.notes:
+            note.start, note.end = note.start + 90, note.end + 90
+    source = read_source(midi, SIX_TRACK)
+    out = with_written_bars(source, source.bars())
+    wanted = {(n.start, n.pitch) for track in midi.instruments for n in track.notes}
+    written = {(n.start, n.pitch) for track in out.instruments for n in track.notes}
+    assert source.offset > 2 and len(wanted) > 200
+    assert {pitch for _, pitch in written} == {pitch for _, pitch in wanted}
+    for start, pitch in written:
+        assert any((start + late, pitch) in wanted for late in range(-3, 4))  # ticks
+
+
+def test_the_songs_tempo_goes_on_after_written_bars_but_not_past_its_end(songs):
+    midi = copy.deepcopy(songs[0])
+    midi.tempo_changes = [TempoChange(96.0, 0)]
+    source = read_source(midi, SIX_TRACK)
+    end = source.bar_count
+    written = {end: ["t-20", "b-1"], end + 1: ["t-20", "b-1"]}
+    tempos = with_written_bars(source, written, written_tempo=True).tempo_changes
+    assert [(round(t.tempo), t.time // BAR) for t in tempos] == [(96, 0), (51, end - 1)]
+
+
 def test_a_role_without_a_track_gets_one(build_midi):
     source = read_source(build_midi([(0, 12 * n, 12, 60, 64) for n in range(8)]), SIX_TRACK)
     out = with_written_bars(source, {2: bar("t-35 o-0 i-128 p-164 d-3 v-20 i-48 p-60 d-12 v-20")})
@@ -168,12 +194,40 @@ def events_of_every_kind(songs):
 
 def test_events_stay_and_come_back_from_a_file(songs):
     midi = events_of_every_kind(songs)
-    out = with_written_bars(read_source(midi, SIX_TRACK), {7: read_source(midi, SIX_TRACK).bars()[2]})
+    source = read_source(midi, SIX_TRACK)
+    out = with_written_bars(source, {7: source.bars()[2]}, given_tracks=["melody"])
     back = read_back(out)
-    for name in EVENTS[1:3] + EVENTS[4:]:
+    for name in EVENTS[1:]:
         assert getattr(back, name) == getattr(midi, name)
     assert [(round(t.tempo, 3), t.time) for t in back.tempo_changes] == [(t.tempo, t.time) for t in midi.tempo_changes]
     assert back.instruments[0].control_changes == midi.instruments[0].control_changes
+    assert back.instruments[0].pitch_bends == midi.instruments[0].pitch_bends
+
+
+def test_lyrics_go_with_the_melody_they_are_sung_to(songs):
+    source = read_source(events_of_every_kind(songs), SIX_TRACK)
+    for given, bars in (([], [1, 2, 5, 6, 7, 8]), (["drums"], [1, 2, 5, 6, 7, 8]), (["melody"], range(1, 9))):
+        out = with_written_bars(source, {3: source.bars()[1], 4: source.bars()[2]}, given)
+        assert [lyric.time // BAR + 1 for lyric in out.lyrics] == [*bars]
+
+
+@pytest.mark.parametrize(
+    ("written", "bends"),
+    [
+        ((1,), [(512, 1), (0, 6)]),
+        ((2,), [(512, 2), (0, 6)]),
+        ((3, 4), [(512, 1), (0, 2), (512, 4), (0, 6)]),
+        ((3, 5), [(512, 1), (0, 2), (512, 3), (0, 4), (512, 5), (0, 6)]),
+        ((6,), [(512, 1), (0, 5), (0, 6)]),
+        ((7,), [(512, 1), (0, 6)]),
+    ],
+)
+def test_what_is_written_sounds_in_tune(songs, written, bends):
+    source = read_source(events_of_every_kind(songs), SIX_TRACK)
+    name = source.midi.instruments[0].name
+    note = bar(f"t-35 o-0 i-{source.tracks[name]} p-{188 if name == 'drums' else 60} d-12 v-16")
+    out = with_written_bars(source, dict.fromkeys(written, note))
+    assert [(bend.pitch, bend.time / BAR) for bend in out.instruments[0].pitch_bends] == bends
 
 
 def test_cut_after_a_bar(songs):
