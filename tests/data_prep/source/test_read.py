@@ -123,17 +123,18 @@ def test_general_tracks_are_named_by_their_programs(build_midi):
         source.bars_of_tracks(["12"])
 
 
-def test_a_constant_delay_is_taken_off_wild_songs(songs):
+def test_wild_songs_that_are_early_throughout_keep_their_bars(songs):
     midi = copy.deepcopy(songs[2])
     for track in midi.instruments:
         track.program = 1 if track.program == 0 else track.program
         for note in track.notes:
-            note.start, note.end = note.start + 90, note.end + 90  # 2.25 positions
+            note.start, note.end = note.start + BAR - 90, note.end + BAR - 90  # 2.25 positions early
     source, plain = read_source(midi, SIX_TRACK), read_source(songs[2], SIX_TRACK)
-    assert source.roles.mapped and source.offset == pytest.approx(2.25, abs=0.05)
-    assert source.bar_count == plain.bar_count
-    assert np.array_equal(np.unique(source.song.notes[:, 0]), np.unique(plain.song.notes[:, 0]))
-    assert any("0.19 beats later than the beat" in sentence for sentence in source.sentences)
+    assert source.roles.mapped and source.offset == pytest.approx(-2.25, abs=0.05)
+    assert source.bar_count == plain.bar_count + 1
+    assert np.array_equal(source.file_notes[:, 3], plain.file_notes[:, 3] + 1)
+    assert np.array_equal(np.unique(source.song.notes[:, 0]), np.unique(plain.song.notes[:, 0]) + 48)
+    assert any("0.19 beats earlier than the beat" in sentence for sentence in source.sentences)
 
 
 def test_bars_as_long_as_4_4_are_taken(songs):

@@ -73,6 +73,41 @@ def test_200_requests_leave_all_other_bars_as_they_were(songs):
         assert bool(inside) == any(token.startswith("p-") for token in tokens)
 
 
+@pytest.mark.parametrize("representation", [SIX_TRACK, GENERAL], ids=lambda r: r.name)
+def test_golden_songs_of_any_metre_and_division(golden, representation):
+    rng = random.Random(4)
+    requests = 0
+    for path in sorted((golden / "encode" / "midi").glob("*.mid")):
+        try:
+            source = read_source(path, representation)
+        except SongError:
+            continue
+        bars = source.bars()
+        for attempt in range(4):
+            first = rng.randint(1, source.bar_count)
+            written = {bar: bars[bar] for bar in range(first, min(first + 3, source.bar_count + 1))}
+            out = with_written_bars(source, written)
+            kept, replaced = Counter(), 0
+            for index, track in enumerate(source.midi.instruments):
+                for note in track.notes:
+                    position = round(12 * note.start / source.midi.ticks_per_beat - source.offset)
+                    inside = int((source.layout.starts <= max(0, position)).sum()) in written
+                    replaced += inside
+                    if not inside and note.end > note.start:
+                        kept[index, note.start, note.end, note.pitch, note.velocity] += 1
+            found = Counter(
+                (index, note.start, note.end, note.pitch, note.velocity)
+                for index, track in enumerate(out.instruments)
+                for note in track.notes
+            )
+            assert not kept - found, path
+            assert (found - kept).total() <= replaced
+            if not attempt:
+                assert sum(len(t.notes) for t in read_back(out).instruments) == found.total()
+            requests += 1
+    assert requests >= 100
+
+
 def test_200_accompaniments_leave_the_melody_as_it_was(songs):
     rng = random.Random(2)
     sources = [read_source(midi, SIX_TRACK) for midi in songs]
