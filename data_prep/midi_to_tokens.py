@@ -46,11 +46,15 @@ class EncodingOptions:
 
 @dataclass(frozen=True)
 class Piece:
-    """An encoded song: its line, how many tokens it holds, how many notes of length zero were dropped."""
+    """An encoded song: its line, how many tokens it holds, how many notes of length zero were dropped.
+
+    ``damaged_events`` counts the meta events that were left out.
+    """
 
     line: str
     tokens: int
     dropped_notes: int
+    damaged_events: int = 0
 
 
 def encode_file(path: Path, options: EncodingOptions) -> Piece:
@@ -59,7 +63,7 @@ def encode_file(path: Path, options: EncodingOptions) -> Piece:
     song = read_song(path)
     check_encodable(song, representation, options.keep_empty_bars)
     tokens = encode(song, representation, not options.original_key, options.keep_empty_bars)
-    return Piece(" ".join(tokens), len(tokens), song.dropped_notes)
+    return Piece(" ".join(tokens), len(tokens), song.dropped_notes, song.damaged_events)
 
 
 def _encode_or_fail(file: Path, folder: Path, options: EncodingOptions) -> Piece | Failure:
@@ -100,6 +104,7 @@ def encode_folder(midi_dir: Path, folder: TokenFolder, options: EncodingOptions,
     done = folder.encoded.keys() | folder.rejected.keys()
     waiting = [file for file in files if one_line(str(file)) not in done]
     names = output_names(waiting, {row.output for row in folder.encoded.values()})
+    damaged: list[int] = []
     work = partial(_encode_or_fail, folder=midi_dir, options=options)
     outcomes = run_limited(work, waiting, workers, limits)
     with closing(outcomes), tqdm(total=len(files), initial=len(files) - len(waiting), disable=None) as bar:
@@ -108,8 +113,11 @@ def encode_folder(midi_dir: Path, folder: TokenFolder, options: EncodingOptions,
                 folder.reject(file, outcome.reason)
             else:
                 folder.add(file, names[file], outcome.line, outcome.tokens, outcome.dropped_notes)
+                damaged += [outcome.damaged_events] if outcome.damaged_events else []
             bar.update()
     folder.finish()
+    if damaged:
+        _logger.info("left out %d damaged meta events from %d pieces", sum(damaged), len(damaged))
 
 
 def _summarise(folder: TokenFolder) -> int:

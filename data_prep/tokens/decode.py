@@ -179,7 +179,7 @@ _READ = {family.letter: getattr(_Reader, "read_" + family.name.replace(" ", "_")
 
 
 def midi_bytes(midi: MidiFile) -> bytes:
-    """``midi`` as a MIDI file that reads back with the same notes.
+    """``midi`` as a MIDI file that reads back with the same notes, controls and events.
 
     A note-off ends the oldest note sounding on its pitch and track, so a note that ends before an older
     one of its pitch would exchange ends with it. Such notes go to a further track of the same program;
@@ -188,12 +188,18 @@ def midi_bytes(midi: MidiFile) -> bytes:
     written = MidiFile(ticks_per_beat=midi.ticks_per_beat)
     written.tempo_changes = midi.tempo_changes
     written.time_signature_changes = midi.time_signature_changes
+    written.key_signature_changes = midi.key_signature_changes
+    written.lyrics = midi.lyrics
+    written.markers = midi.markers
     voices = [(track, _voices(track.notes)) for track in midi.instruments]
     for index in range(max((len(notes) for _, notes in voices), default=0)):
         for track, notes in voices:
             if index < len(notes):
                 voice = Instrument(track.program, track.is_drum, track.name)
                 voice.notes = notes[index]
+                voice.control_changes = track.control_changes
+                voice.pitch_bends = track.pitch_bends
+                voice.pedals = track.pedals
                 written.instruments.append(voice)
     stream = io.BytesIO()
     written.dump(file=stream)

@@ -179,8 +179,8 @@ def _ordered_notes(song: Song, representation: Representation, normalise_key: bo
 def _tokens(song: Song, bars: Bars, first_bar: int, notes: np.ndarray, representation: Representation) -> Iterator[str]:
     """The tokens, bar by bar and note by note."""
     note_bars = np.searchsorted(bars.starts, notes[:, 0], side="right") - 1
-    note_tempos = _tempo_ids(song, notes[:, 0])
-    bar_tempos = _tempo_ids(song, bars.starts)
+    note_tempos = tempo_ids(song, notes[:, 0])
+    bar_tempos = tempo_ids(song, bars.starts)
     in_bar = notes[:, 0] - bars.starts[note_bars]
     bar = first_bar - 1
     onset = instrument = -1
@@ -206,7 +206,7 @@ def _tokens(song: Song, bars: Bars, first_bar: int, notes: np.ndarray, represent
     yield END_OF_BAR
 
 
-def _tempo_ids(song: Song, positions: np.ndarray) -> np.ndarray:
+def tempo_ids(song: Song, positions: np.ndarray) -> np.ndarray:
     """int64, shaped like ``positions``: the id of the tempo in force at each."""
     changes = np.array([position for position, _ in song.tempos], dtype=np.int64)
     ids = np.array([tempo_id(bpm) for bpm in (DEFAULT_TEMPO_BPM, *(bpm for _, bpm in song.tempos))])

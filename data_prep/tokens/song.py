@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from miditoolkit import MidiFile
 
+from data_prep.tokens.meta_events import without_damaged_meta_events
 from data_prep.tokens.vocabulary import DRUMS, POSITIONS_PER_QUARTER
 
 # The longest wait one MIDI event can hold. A song longer than this (77 hours at 120 bpm and 480 ticks a
@@ -33,22 +36,24 @@ class Song:
     ``notes``: int64 [N, 5], columns onset, duration, pitch, velocity, instrument (0-127 the General MIDI
     program, 128 drums), in file order. ``tempos`` and ``metres``: changes as (position, beats per minute)
     and (position, (numerator, denominator)), at rising positions, all before the last onset.
-    ``dropped_notes`` counts the notes of length zero that were left out.
+    ``dropped_notes`` counts the notes of length zero that were left out, ``damaged_events`` the meta events.
     """
 
     notes: np.ndarray
     tempos: list[tuple[int, float]]
     metres: list[tuple[int, tuple[int, int]]]
     dropped_notes: int = 0
+    damaged_events: int = 0
 
 
 def read_song(path: str | Path) -> Song:
-    """Read a MIDI file. Notes of length zero are dropped and counted; everything else is kept.
+    """Read a MIDI file. Notes of length zero and damaged meta events are dropped and counted; all else is kept.
 
     A position is round(12 * tick / ticks per quarter), halves to even. Raises SongError when the file
     is no MIDI file, is damaged, has no beats (SMPTE division) or holds no notes.
     """
-    return song_of(parse_midi(Path(path)))
+    midi, damaged = parse_damaged_midi(Path(path))
+    return replace(song_of(midi), damaged_events=damaged)
 
 
 def song_of(midi: MidiFile) -> Song:
@@ -97,7 +102,15 @@ def sounding_notes(midi: MidiFile) -> tuple[np.ndarray, int]:
 
 
 def parse_midi(path: Path) -> MidiFile:
-    """Parse a MIDI file. Raises SongError when it cannot be opened, is no MIDI file or is damaged."""
+    """Parse a MIDI file as ``parse_damaged_midi`` does."""
+    return parse_damaged_midi(path)[0]
+
+
+def parse_damaged_midi(path: Path) -> tuple[MidiFile, int]:
+    """Parse a MIDI file; returns it with the number of damaged meta events that were left out.
+
+    Raises SongError when it cannot be opened, is no MIDI file or has other damage, a damaged metre among it.
+    """
     try:
         with path.open("rb") as stream:  # the parser's own error would read like that of a damaged file
             header = stream.read(_HEADER.size)
@@ -110,12 +123,16 @@ def parse_midi(path: Path) -> MidiFile:
     if len(header) < _HEADER.size or _HEADER.unpack(header)[1] > path.stat().st_size:
         raise SongError("damaged MIDI: its header is cut short or gives a length past the end of the file")
     try:
-        return MidiFile(str(path))
+        return MidiFile(str(path)), 0
     except MemoryError:
         raise
     except EOFError:
         raise SongError("damaged MIDI: the file ends too early; fetch or export it again") from None
     except Exception as error:  # the parser lets any exception through on malformed bytes
+        content, damaged = without_damaged_meta_events(path.read_bytes())
+        if damaged:
+            with suppress(Exception):
+                return MidiFile(file=io.BytesIO(content)), damaged
         described = f"{error}".strip().rstrip(".") or "no more is known"
         raise SongError(f"damaged MIDI: {described} ({type(error).__name__} in the parser)") from None
 

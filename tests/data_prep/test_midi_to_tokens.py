@@ -250,6 +250,20 @@ def test_wrong_use_gets_a_sentence(tmp_path, monkeypatch, caplog, capsys, argume
     assert sentence in caplog.text + capsys.readouterr().err
 
 
+def test_a_damaged_key_costs_the_key_and_not_the_song(golden, tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "midi").mkdir()
+    content = (golden / "encode" / "midi" / "band_0.mid").read_bytes()
+    first = content.index(b"MTrk") + 8
+    length = int.from_bytes(content[first - 4 : first], "big") + 6
+    damaged = content[: first - 4] + length.to_bytes(4, "big") + b"\x00\xff\x59\x02\x09\x00" + content[first:]
+    for name, data in (("whole", content), ("damaged", damaged)):
+        (tmp_path / "midi" / f"{name}.mid").write_bytes(data)
+    assert main([str(tmp_path / "midi"), str(tmp_path / "t"), *GENERAL]) == 0
+    assert (tmp_path / "t" / "damaged.txt").read_bytes() == (tmp_path / "t" / "whole.txt").read_bytes()
+    assert "left out 1 damaged meta events from 1 pieces" in caplog.text
+
+
 def test_only_bad_songs_fail(tmp_path, caplog):
     (tmp_path / "bad.mid").write_bytes(b"nothing")
     assert main([str(tmp_path), str(tmp_path / "t"), *GENERAL]) == 1

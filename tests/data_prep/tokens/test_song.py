@@ -42,7 +42,6 @@ def test_one_note(tmp_path):
         pytest.param(midi_file(), "damaged MIDI", id="no tracks"),
         pytest.param(midi_file(b"\x00\xf4" + END), "undefined status byte", id="undefined status"),
         pytest.param(midi_file(b"\x00\x90\x3c\xff" + END), "data byte", id="data byte over 127"),
-        pytest.param(midi_file(b"\x00\xff\x51\x03\x00\x00\x00" + ONE_NOTE), "damaged MIDI", id="tempo 0"),
         pytest.param(midi_file(b"\x00\xff\x58\x02\x04\x02" + ONE_NOTE), "damaged MIDI", id="short metre"),
         pytest.param(midi_file(END), "no notes: the file holds none", id="no notes"),
         pytest.param(midi_file(ZERO_NOTE + END), "all its 1 notes have length zero", id="zero length only"),
@@ -67,6 +66,13 @@ def test_absent_file_and_folder(tmp_path):
 def test_zero_length_notes_are_dropped_and_counted(tmp_path):
     song = read(tmp_path, midi_file(ZERO_NOTE + ONE_NOTE))
     assert len(song.notes) == 1 and song.dropped_notes == 1
+
+
+def test_damaged_meta_events_are_dropped_and_counted(tmp_path):
+    key_with_nine_sharps, tempo_0 = b"\x00\xff\x59\x02\x09\x00", b"\x00\xff\x51\x03\x00\x00\x00"
+    song = read(tmp_path, midi_file(key_with_nine_sharps + tempo_0 + ONE_NOTE))
+    assert song.notes.tolist() == [[0, 12, 60, 64, 0]]
+    assert song.damaged_events == 2 and song.tempos == []
 
 
 def test_positions_round_half_to_even(build_midi):
