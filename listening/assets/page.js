@@ -88,8 +88,7 @@ class SongView {
         element("div", {}, element("h2", {}, song.data.name), element("p", { className: "facts" }, factsOf(song))), download),
       element("div", { className: "transport" }, this.button,
         element("p", { className: "time" }, this.time, ` / ${clock(song.seconds)}`, this.bar), this.strip.canvas),
-      element("div", { className: "stage" }, this.roll.box, this.figure()),
-      this.trackButtons());
+      element("div", { className: "stage" }, this.roll.box, this.trackButtons(), this.figure()));
     new ResizeObserver(() => this.draw()).observe(this.article);
   }
 
@@ -130,7 +129,7 @@ class SongView {
     });
     this.pictureButtons = buttons;
     const each = this.matrix.chosen.bars_per_cell;
-    const caption = `How alike the bars are${each > 1 ? `, ${each} to a cell` : ""}: dark where they repeat.`;
+    const caption = `How alike the bars are${each > 1 ? `, ${each} to a cell` : ""}, each with each: stripes are repeats.`;
     const choice = element("div", { className: "choice", role: "group" }, ...(buttons.length > 1 ? buttons : []));
     return element("figure", {}, this.matrix.canvas, choice, element("figcaption", {}, caption));
   }

@@ -1,6 +1,7 @@
 // The piano roll, and the strip above it that shows the whole song.
 
-const ROW_HEIGHT = 8; // of a drum
+const ROW_HEIGHT = 11; // of a drum
+const QUARTER = 19; // pixels; more where the song is short
 const HEAD = 34; // sections and bar numbers
 const GUTTER = 46; // names of octaves and drums
 const BLACK_KEYS = [1, 3, 6, 8, 10];
@@ -56,8 +57,7 @@ class Roll {
     this.width = element("div", { className: "width" }, this.canvas);
     this.box = element("div", { className: "roll", tabIndex: 0, role: "region" }, this.width);
     this.box.setAttribute("aria-label", `Piano roll of ${song.data.name}; scrolls sideways`);
-    this.perTick = 19 / song.data.division; // pixels
-    this.width.style.width = `${GUTTER + song.endTick * this.perTick + 24}px`;
+    this.fit();
     const pitches = this.rows.high - this.rows.low + 1;
     this.pitchHeight = pitches ? Math.min(300, Math.max(150, pitches * 4.6)) : 0;
     this.drumTop = HEAD + this.pitchHeight + (pitches ? 8 : 0);
@@ -72,6 +72,16 @@ class Roll {
       this.leftAloneUntil = 0;
       onseek(song.secondsAt(Math.max(0, tick)));
     });
+  }
+
+  /** Choose how wide a tick is: short songs fill the box, up to three times the usual width. */
+  fit() {
+    const usual = QUARTER / this.song.data.division;
+    const filling = (this.box.clientWidth - GUTTER - 4) / this.song.endTick;
+    this.perTick = Math.min(3 * usual, Math.max(usual, filling));
+    this.width.style.width = `${GUTTER + this.song.endTick * this.perTick + 3}px`;
+    this.canvas.style.width = `${this.box.clientWidth}px`;
+    this.fitted = this.box.clientWidth;
   }
 
   x(tick) {
@@ -95,7 +105,7 @@ class Roll {
 
   draw(seconds = this.shownAt || 0) {
     this.shownAt = seconds;
-    this.canvas.style.width = `${this.box.clientWidth}px`;
+    if (this.fitted !== this.box.clientWidth) this.fit();
     const { pen, width, height } = cleared(this.canvas);
     if (!width) return;
     const colours = this.theme();
@@ -139,7 +149,7 @@ class Roll {
   drawTrack(pen, track, [from, to], now, colours) {
     const drums = track.program === DRUM_PROGRAM;
     const longest = (track.longestTick ??= track.notes.reduce((most, note) => Math.max(most, note.ticks), 0));
-    const rowHeight = drums ? ROW_HEIGHT - 2 : Math.max(3, this.pitchHeight / (this.rows.high - this.rows.low + 1));
+    const rowHeight = drums ? ROW_HEIGHT - 3 : Math.max(3, this.pitchHeight / (this.rows.high - this.rows.low + 1));
     pen.fillStyle = track.muted ? colours.faint : this.colours(track.program);
     for (let n = lastAtMost(track.notes, from - longest, (note) => note.tick); n < track.notes.length; n++) {
       const note = track.notes[n];
@@ -150,7 +160,7 @@ class Roll {
       pen.globalAlpha = track.muted ? 0.5 : sounds ? 1 : 0.42 + 0.48 * (note.velocity / 127);
       if (drums) {
         const y = this.drumTop + (this.rows.drums.names.length - 1 - this.rows.drums.rows.get(note.pitch)) * ROW_HEIGHT;
-        this.bead(pen, x, y + 1, sounds ? 7 : 4.5, rowHeight);
+        this.bead(pen, x, y + 1, sounds ? 8 : 5, rowHeight);
       } else {
         const width = Math.max(2.5, note.ticks * this.perTick - 1);
         this.bead(pen, x, this.y(note.pitch) - (rowHeight > 3 ? 0 : 0.5), width, rowHeight);
@@ -181,7 +191,7 @@ class Roll {
     pen.fillStyle = colours.faint;
     const each = this.barStep();
     for (let bar = first - (first % each); bar < last; bar += each) {
-      if (bar >= 0) this.label(pen, String(bar + firstBar), this.x(bars[bar]) + 4, HEAD - 7, Infinity);
+      if (bar >= 0) this.label(pen, String(bar + firstBar), this.x(bars[bar]) + 7, HEAD - 7, Infinity);
     }
     const bottom = this.box.clientHeight - 8;
     for (const [from, to] of given) {
@@ -210,7 +220,7 @@ class Roll {
     for (let pitch = this.rows.low; pitch <= this.rows.high; pitch++) {
       if (pitch % 12 === 0) pen.fillText(`C${pitch / 12 - 1}`, GUTTER - 8, (this.y(pitch) + this.y(pitch - 1)) / 2);
     }
-    pen.font = colours.font(8.5);
+    pen.font = colours.font(9.5);
     this.rows.drums.names.forEach((name, row) => {
       const y = this.drumTop + (this.rows.drums.names.length - 1 - row + 0.5) * ROW_HEIGHT;
       pen.fillText(name, GUTTER - 8, y, GUTTER - 10);

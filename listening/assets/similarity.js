@@ -40,12 +40,10 @@ class SimilarityPicture {
       if (at) pen.fillRect(0, at, width, 0.7);
     }
     if (bar < 0) return;
-    const size = Math.max(2, width / bars);
-    pen.globalAlpha = 0.45;
-    pen.fillStyle = colours.accent;
-    pen.fillRect((bar / bars) * width, 0, size, height);
-    pen.fillRect(0, (bar / bars) * height, width, size);
-    pen.globalAlpha = 1;
+    const size = Math.max(2, width / bars), at = Math.min(width - size, (bar / bars) * width);
+    pen.strokeStyle = colours.accent;
+    pen.strokeRect(at + 0.5, 0.5, size - 1, height - 1);
+    pen.strokeRect(0.5, at + 0.5, width - 1, size - 1);
   }
 
   cells(colours) {
