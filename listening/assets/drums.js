@@ -22,17 +22,17 @@ function addMetal(out, random, base, level, t60, low, noise = 0.6) {
 
 const kick = (pitch) => (out, random) => {
   addSkin(out, 3.4 * pitch, pitch, 0.022, 1, 0.42);
-  addNoise(out, random, 0.5, 0.018, 900, 7000);
+  addNoise(out, random, 1.1, 0.016, 1800, 9000);
 };
 const snare = (pitch, snap) => (out, random) => {
-  addSkin(out, 1.6 * pitch, pitch, 0.012, 0.75, 0.18);
-  addSkin(out, 2.6 * pitch, 1.78 * pitch, 0.012, 0.4, 0.13);
-  addNoise(out, random, 1.5 * snap, 0.27, 900, 9500);
-  addNoise(out, random, 0.9, 0.03, 2500, 14000);
+  addSkin(out, 1.6 * pitch, pitch, 0.012, 1.1, 0.2);
+  addSkin(out, 2.6 * pitch, 1.78 * pitch, 0.012, 0.6, 0.15);
+  addNoise(out, random, 1.2 * snap, 0.24, 700, 6500);
+  addNoise(out, random, 0.7, 0.03, 2500, 12000);
 };
 const tom = (pitch) => (out, random) => {
-  addSkin(out, 1.7 * pitch, pitch, 0.04, 1, 0.62);
-  addSkin(out, 2.5 * pitch, 1.58 * pitch, 0.03, 0.3, 0.34);
+  addSkin(out, 1.7 * pitch, pitch, 0.04, 1, 0.95);
+  addSkin(out, 2.5 * pitch, 1.58 * pitch, 0.03, 0.3, 0.5);
   addNoise(out, random, 0.4, 0.05, 500, 5000);
 };
 const hat = (t60) => (out, random) => addMetal(out, random, 3150, 0.8, t60, 6500, 1.6);
@@ -41,7 +41,7 @@ const cymbal = (base, t60) => (out, random) => {
   addMetal(out, random, 2.37 * base, 0.4, 0.6 * t60, 6000, 0.9);
 };
 const ride = (base, bell) => (out, random) => {
-  addMetal(out, random, base, 0.35, 1.9, 5000, 0.5);
+  addMetal(out, random, 2.2 * base, 0.35, 1.9, 6000, 0.7);
   for (const ratio of [1, 1.51, 2.03, 2.74]) addDecayingSine(out, 1.6 * base * ratio, 0.3 * bell, 1.1, 6.28 * random());
   addNoise(out, random, 1.2, 0.03, 4000, 15000);
 };
@@ -72,19 +72,19 @@ const whistle = (t60) => (out, random) => {
 
 // key: [name, seconds, loudness, place from left -1 to right 1, sound]
 const DRUM_KIT = {
-  35: ["kick", 0.5, 1.25, 0, kick(46)], 36: ["kick", 0.5, 1.25, 0, kick(52)],
-  37: ["side stick", 0.2, 0.6, -0.1, tones(1730, 0.06, [1, 1.47, 0.31], 0.7)],
+  35: ["kick", 0.5, 0.85, 0, kick(46)], 36: ["kick", 0.5, 0.85, 0, kick(52)],
+  37: ["side stick", 0.2, 0.6, -0.1, tones(1730, 0.07, [1, 1.47, 0.31], 2)],
   38: ["snare", 0.4, 1, -0.05, snare(186, 1)], 40: ["snare", 0.4, 1, -0.05, snare(205, 1.25)],
   39: ["clap", 0.35, 0.8, 0.1, clap],
-  41: ["floor tom", 0.8, 0.95, 0.4, tom(74)], 43: ["floor tom", 0.8, 0.95, 0.3, tom(88)],
-  45: ["low tom", 0.8, 0.95, 0.15, tom(106)], 47: ["mid tom", 0.8, 0.95, 0, tom(128)],
-  48: ["high tom", 0.8, 0.95, -0.15, tom(152)], 50: ["high tom", 0.8, 0.95, -0.3, tom(182)],
-  42: ["hi-hat", 0.2, 0.42, 0.25, hat(0.085)], 44: ["pedal hat", 0.2, 0.34, 0.25, hat(0.065)],
-  46: ["open hat", 0.9, 0.48, 0.25, hat(0.75)],
-  49: ["crash", 2.8, 0.75, -0.35, cymbal(560, 2.4)], 57: ["crash", 2.6, 0.75, 0.35, cymbal(640, 2.1)],
+  41: ["floor tom", 1.1, 0.7, 0.4, tom(74)], 43: ["floor tom", 1.1, 0.7, 0.3, tom(88)],
+  45: ["low tom", 1.1, 0.7, 0.15, tom(106)], 47: ["mid tom", 1.1, 0.7, 0, tom(128)],
+  48: ["high tom", 1.1, 0.7, -0.15, tom(152)], 50: ["high tom", 1.1, 0.7, -0.3, tom(182)],
+  42: ["hi-hat", 0.2, 0.22, 0.25, hat(0.085)], 44: ["pedal hat", 0.2, 0.18, 0.25, hat(0.065)],
+  46: ["open hat", 1.1, 0.26, 0.25, hat(1)],
+  49: ["crash", 3, 0.55, -0.35, cymbal(560, 2.8)], 57: ["crash", 2.8, 0.55, 0.35, cymbal(640, 2.1)],
   52: ["china", 2, 0.7, -0.3, cymbal(430, 1.5)], 55: ["splash", 1.2, 0.6, 0.2, cymbal(820, 0.9)],
-  51: ["ride", 2, 0.5, 0.35, ride(680, 0.5)], 59: ["ride", 2, 0.5, 0.4, ride(610, 0.5)],
-  53: ["ride bell", 1.6, 0.55, 0.35, ride(640, 1.8)],
+  51: ["ride", 2, 0.34, 0.35, ride(680, 0.5)], 59: ["ride", 2, 0.34, 0.4, ride(610, 0.5)],
+  53: ["ride bell", 1.6, 0.4, 0.35, ride(640, 1.8)],
   54: ["tambourine", 0.4, 0.5, 0.3, jingle], 56: ["cowbell", 0.4, 0.6, 0.2, tones(562, 0.28, [1, 1.503, 2.6], 0.4)],
   58: ["vibraslap", 1, 0.5, -0.3, scrape(0.7, 26)],
   60: ["bongo", 0.3, 0.7, 0.3, tom(330)], 61: ["bongo", 0.4, 0.7, 0.3, tom(250)],

@@ -14,17 +14,17 @@ const recipe = (make, settings) => ({
 const piano = (options = {}, settings = {}) =>
   recipe((frequency, seconds, random) => {
     const partials = pianoPartials(frequency, options);
-    return struck(frequency, seconds, { partials, beat: 0.8, attack: 0.0012, knock: 0.22, ...options }, random);
-  }, { release: 0.14, open: [5200, 7], level: 1.05, ...settings });
+    return struck(frequency, seconds, { partials, beat: 0.8, attack: 0.0012, knock: 0.3, knockColour: 2600, ...options }, random);
+  }, { release: 0.16, open: [8500, 9], level: 0.62, ...settings });
 const mallet = (partials, t60, options = {}, settings = {}) =>
   recipe((frequency, seconds, random) => {
     const ring = t60 * (440 / frequency) ** 0.5;
     const scaled = partials.map(([ratio, level, share]) => [ratio, level, ring * share]);
     return struck(frequency, seconds, { partials: scaled, knock: 0.1, knockColour: 2500, ...options }, random);
-  }, { release: 0.5, wet: 0.3, ...settings });
+  }, { release: 0.5, wet: 0.3, level: 0.65, ...settings });
 const string = (options, settings = {}) =>
   recipe((frequency, seconds, random) => plucked(frequency, seconds, options, random),
-    { step: 2, release: 0.09, open: [7000, 6], ...settings });
+    { step: 2, release: 0.16, open: [6500, 6], ...settings });
 
 // Sustained: a spectrum that loops.
 const held = (options, settings = {}) =>
@@ -39,7 +39,7 @@ const bowed = (k, hertz) =>
 const vowel = (...formants) => (k, hertz) =>
   k ** -0.7 * (0.02 + formants.reduce((sum, [centre, level, width]) => sum + level * bump(hertz, centre, width), 0));
 const reed = (even, centre) => (k, hertz) => odd(even, 0.75, 4200)(k, hertz) * (0.25 + bump(hertz, centre, 0.9));
-const windy = (level, centre) => (hertz) => level * bump(hertz, centre, 1.3);
+const windy = (level, centre) => (hertz) => 0.16 * level * bump(hertz, centre, 1.3);
 const drawbars = (...levels) => (k) => levels[[1, 3, 2, 4, 6, 8, 10, 12, 16].indexOf(k)] || 0;
 
 const TINE = [[1, 1, 1], [2, 0.12, 0.6], [3, 0.05, 0.4], [7.1, 0.12, 0.09], [14, 0.1, 0.05]];
@@ -52,27 +52,27 @@ const STEEL_PAN = [[1, 1, 0.8], [2, 0.7, 1], [3, 0.25, 0.5], [4.05, 0.2, 0.4], [
 const SKIN = [[1, 1, 1], [1.59, 0.5, 0.7], [2.14, 0.3, 0.5], [2.3, 0.2, 0.4]];
 const BOX = [[104, 0.1, 0.18], [196, 0.08, 0.14], [412, 0.04, 0.08]]; // a guitar's air and top
 
-const NYLON = { pick: 0.26, bright: 1900, t60: 3.2, damp: 0.62, body: BOX };
-const STEEL = { pick: 0.15, bright: 5200, t60: 4.5, damp: 0.3, body: BOX };
-const CLEAN = { pick: 0.22, bright: 3600, t60: 5, damp: 0.35 };
-const FINGER = { pick: 0.22, bright: 1300, t60: 6, damp: 0.5 };
+const NYLON = { pick: 0.26, bright: 1500, t60: 5, damp: 0.62, body: BOX };
+const STEEL = { pick: 0.17, bright: 3000, t60: 9, damp: 0.36, body: BOX };
+const CLEAN = { pick: 0.2, bright: 3400, t60: 9, damp: 0.35 };
+const FINGER = { pick: 0.24, bright: 480, t60: 6, damp: 0.6 };
 
 const section = (attack, settings = {}) =>
-  held({ harmonic: bowed, width: 22, size: 131072 },
-    { attack, release: 0.28, open: [2600, 7], wet: 0.45, level: 0.85, ...settings });
+  held({ harmonic: bowed, width: 13, size: 131072 },
+    { attack, release: 0.4, open: [2600, 7], wet: 0.45, level: 1.05, ...settings });
 const soloString = (settings = {}) =>
-  held({ harmonic: bowed, width: 2.5, breath: windy(0.012, 2500) },
+  held({ harmonic: bowed, width: 1, breath: windy(0.012, 2500) },
     { attack: 0.06, release: 0.12, vibrato: 16, wet: 0.4, level: 0.9, ...settings });
 const brass = (top, settings = {}) =>
-  held({ harmonic: saw(0.55, top), width: 2.5 },
-    { attack: 0.035, decay: 0.25, sustain: 0.85, open: [900, 7], bite: 1.2, vibrato: 7, wet: 0.35, level: 0.9, ...settings });
+  held({ harmonic: saw(0.55, top), width: 0.8 },
+    { attack: 0.035, decay: 0.25, sustain: 0.85, open: [1300, 9], bite: 1.2, vibrato: 7, wet: 0.35, level: 0.9, ...settings });
 const reeds = (even, centre, settings = {}) =>
-  held({ harmonic: reed(even, centre), width: 2, breath: windy(0.006, 3000) },
+  held({ harmonic: reed(even, centre), width: 0.8, breath: windy(0.006, 3000) },
     { attack: 0.03, vibrato: 10, open: [2600, 8], level: 0.9, ...settings });
 const pipe = (harmonic, air, settings = {}) =>
-  held({ harmonic, width: 2, breath: windy(air, 2600) }, { attack: 0.05, vibrato: 14, open: [5000, 8], wet: 0.4, ...settings });
+  held({ harmonic, width: 0.8, breath: windy(air, 2600) }, { attack: 0.05, vibrato: 14, open: [5000, 8], wet: 0.4, ...settings });
 const lead = (harmonic, settings = {}) =>
-  held({ harmonic, width: 5 }, { attack: 0.008, decay: 0.35, sustain: 0.82, release: 0.07, vibrato: 9, open: [2200, 8], bite: 0.5, level: 0.9, wet: 0.24, ...settings });
+  held({ harmonic, width: 0.7 }, { attack: 0.006, decay: 0.35, sustain: 0.85, release: 0.07, vibrato: 9, open: [3200, 10], bite: 0.5, level: 1.1, wet: 0.26, ...settings });
 const pad = (harmonic, settings = {}) =>
   held({ harmonic, width: 32, size: 131072 }, { attack: 0.22, release: 0.7, open: [2600, 5], wet: 0.55, level: 0.75, ...settings });
 const noise = (breath, settings = {}) =>
@@ -80,7 +80,7 @@ const noise = (breath, settings = {}) =>
 
 const AH = vowel([750, 1, 0.35], [1150, 0.7, 0.3], [2700, 0.3, 0.3]);
 const OO = vowel([340, 1, 0.45], [780, 0.35, 0.35], [2400, 0.08, 0.3]);
-const ODD = odd(0.03, 1.05, 6000);
+const ODD = odd(0.03, 0.97, 8500);
 
 const PROGRAMS = [
   ["grand piano", piano()], ["bright piano", piano({ bright: 1.6 })],
@@ -93,10 +93,10 @@ const PROGRAMS = [
   ["marimba", mallet(MARIMBA, 1.1, { knock: 0.25, knockColour: 1500 })], ["xylophone", mallet(XYLOPHONE, 0.7, { knock: 0.3 })],
   ["tubular bells", mallet(BELL, 6)], ["dulcimer", string({ pick: 0.12, bright: 6500, t60: 4, damp: 0.25 })],
 
-  ["drawbar organ", held({ harmonic: drawbars(0.8, 0.5, 1, 0.5, 0.2, 0.3, 0.1, 0.1, 0.15), under: 2, width: 2 }, { attack: 0.006, release: 0.05, open: [9000, 8] })],
-  ["percussive organ", held({ harmonic: drawbars(0.8, 0.5, 1, 0.2, 0.6), under: 2, width: 2 }, { attack: 0.004, decay: 0.2, sustain: 0.75, release: 0.05, open: [7000, 8] })],
-  ["rock organ", held({ harmonic: drawbars(1, 0.9, 1, 0.6, 0.5, 0.6, 0.4, 0.4, 0.6), under: 2, width: 5 }, { attack: 0.005, release: 0.05, open: [9000, 9] })],
-  ["church organ", held({ harmonic: drawbars(0.8, 0.1, 1, 0.8, 0.2, 0.7, 0.2, 0.3, 0.5), under: 2, width: 6 }, { attack: 0.05, release: 0.3, open: [9000, 9], wet: 0.6 })],
+  ["drawbar organ", held({ harmonic: drawbars(0.8, 0.5, 1, 0.5, 0.2, 0.3, 0.1, 0.1, 0.15), under: 2, width: 0.6 }, { attack: 0.006, release: 0.05, open: [9000, 8] })],
+  ["percussive organ", held({ harmonic: drawbars(0.8, 0.5, 1, 0.2, 0.6), under: 2, width: 0.6 }, { attack: 0.004, decay: 0.2, sustain: 0.75, release: 0.05, open: [7000, 8] })],
+  ["rock organ", held({ harmonic: drawbars(1, 0.9, 1, 0.6, 0.5, 0.6, 0.4, 0.4, 0.6), under: 2, width: 1.5 }, { attack: 0.005, release: 0.05, open: [9000, 9] })],
+  ["church organ", held({ harmonic: drawbars(0.8, 0.1, 1, 0.8, 0.2, 0.7, 0.2, 0.3, 0.5), under: 2, width: 2.5 }, { attack: 0.05, release: 0.3, open: [9000, 9], wet: 0.6 })],
   ["reed organ", held({ harmonic: saw(0.9, 3000), width: 6 }, { attack: 0.04 })], ["accordion", held({ harmonic: saw(0.7, 3600), width: 12 }, { attack: 0.03 })],
   ["harmonica", reeds(0.7, 1600)], ["bandoneon", held({ harmonic: saw(0.75, 3000), width: 9 }, { attack: 0.03 })],
 
@@ -105,7 +105,7 @@ const PROGRAMS = [
   ["muted guitar", string({ ...CLEAN, t60: 0.45, damp: 0.7 })], ["overdriven guitar", string({ ...CLEAN, t60: 12, drive: 3.5 }, { open: [2600, 3], level: 0.8 })],
   ["distorted guitar", string({ ...CLEAN, t60: 16, damp: 0.25, drive: 9 }, { open: [2800, 2], level: 0.75 })], ["guitar harmonics", string({ ...CLEAN, pick: 0.5, bright: 2500 })],
 
-  ["acoustic bass", string({ pick: 0.3, bright: 1000, t60: 3, damp: 0.65, body: [[92, 0.12, 0.2]] }, { level: 1.15 })], ["finger bass", string(FINGER, { level: 1.1 })],
+  ["acoustic bass", string({ pick: 0.3, bright: 1000, t60: 3, damp: 0.65, body: [[92, 0.12, 0.2]] }, { level: 1.15 })], ["finger bass", string(FINGER, { open: [1600, 8], level: 1.1 })],
   ["pick bass", string({ ...FINGER, pick: 0.12, bright: 3000 }, { level: 1.1 })], ["fretless bass", string({ ...FINGER, bright: 900, damp: 0.6 }, { level: 1.15 })],
   ["slap bass", string({ ...FINGER, pick: 0.07, bright: 6000, damp: 0.3 })], ["slap bass 2", string({ ...FINGER, pick: 0.09, bright: 5000, damp: 0.3 })],
   ["synth bass", held({ harmonic: saw(1, 2600), width: 3 }, { attack: 0.004, decay: 0.4, sustain: 0.6, open: [500, 6], bite: 2, wet: 0.08, level: 1.1 })],
@@ -113,7 +113,7 @@ const PROGRAMS = [
 
   ["violin", soloString()], ["viola", soloString()], ["cello", soloString({ attack: 0.05 })],
   ["contrabass", held({ harmonic: (k, hertz) => saw(1.1, 2200)(k, hertz) * (0.5 + bump(hertz, 110, 0.7) + 0.6 * bump(hertz, 800, 0.9)), width: 3, breath: windy(0.01, 1200) },
-    { attack: 0.014, decay: 0.5, sustain: 0.78, release: 0.1, open: [900, 9], bite: 0.9, wet: 0.16, level: 1.15 })],
+    { attack: 0.014, decay: 0.5, sustain: 0.78, release: 0.1, open: [900, 9], bite: 0.9, wet: 0.16, level: 0.8 })],
   ["tremolo strings", section(0.06)], ["pizzicato strings", string({ pick: 0.3, bright: 1700, t60: 0.5, damp: 0.6, body: BOX }, { wet: 0.4 })],
   ["harp", string({ pick: 0.35, bright: 2200, t60: 4.5, damp: 0.45 }, { release: 0.6, wet: 0.4 })], ["timpani", mallet(SKIN, 1.1, { attack: 0.003, knock: 0.4, knockColour: 400 }, { level: 1.3 })],
 

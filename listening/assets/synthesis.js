@@ -62,7 +62,7 @@ function struck(frequency, seconds, { partials, beat = 0.6, attack = 0.002, knoc
     const apart = 2 ** ((beat * (0.6 + 0.8 * random())) / 2400);
     sides.forEach((side, channel) => {
       const near = channel ? apart : 1 / apart;
-      addDecayingSine(side, frequency * ratio * near, 0.7 * level, t60, phase);
+      addDecayingSine(side, frequency * ratio * near, 0.7 * level, 0.75 * t60, phase);
       addDecayingSine(side, (frequency * ratio) / near, 0.3 * level, 1.5 * t60, phase + 0.3);
     });
   }
@@ -76,13 +76,13 @@ function struck(frequency, seconds, { partials, beat = 0.6, attack = 0.002, knoc
 /** The partials of a piano string: stiff, so that they are sharp; struck at an eighth; high ones die first. */
 function pianoPartials(frequency, { bright = 1, sustain = 1 } = {}) {
   const stiffness = 0.00012 * 2 ** (Math.abs(Math.log2(frequency / 130)) * 1.1);
-  const longest = sustain * Math.min(14, 9 * (261 / frequency) ** 0.62);
+  const longest = sustain * Math.min(14, 7.5 * (261 / frequency) ** 0.8);
   const partials = [];
   for (let k = 1; k <= 36; k++) {
     const ratio = k * Math.sqrt((1 + stiffness * k * k) / (1 + stiffness));
     if (ratio * frequency > 11000) break;
     const hammer = Math.abs(Math.sin((Math.PI * k) / 8.3)) / Math.sin(Math.PI / 8.3);
-    const tilt = k ** -1.05 * Math.exp((-ratio * frequency) / (2300 * bright + 0.9 * frequency));
+    const tilt = k ** -1.05 * Math.exp((-ratio * frequency) / (3000 * bright + 0.9 * frequency));
     partials.push([ratio, (0.15 + hammer) * tilt, longest / (1 + 0.18 * (k - 1) + ((ratio * frequency) / 5200) ** 2)]);
   }
   return partials;
@@ -142,13 +142,22 @@ function pluck(length, pick, bright, random) {
 
 /**
  * A sustained sound that loops without a seam, after Paul Nasca's PADsynth: harmonics widened to bands with random
- * phases, turned into sound by one inverse FFT whose real and imaginary parts are left and right.
+ * phases, turned into sound by one inverse FFT; of many players its real and imaginary parts are left and right.
  * `harmonic(k, hertz)` gives levels; `width` in cents: 1 is one player, 30 a section; `breath(hertz)` the level of noise;
  * `under`: 2 where the first harmonic is an octave below the note; `size` a power of two.
  */
 function sustained(frequency, { harmonic, breath, width = 2, under = 1, size = 65536 }, random) {
   const real = new Float64Array(size), imaginary = new Float64Array(size);
   const bin = Math.max(1, Math.round((frequency * size) / RATE / under));
+  // One player stands in the middle: were both sides' phases their own, a tone would be lost where they are opposed.
+  const wide = width > 5;
+  const add = (at, amount) => {
+    const phase = 2 * Math.PI * random(), other = wide ? 2 * Math.PI * random() : -phase;
+    real[at] += amount * Math.cos(phase);
+    imaginary[at] += amount * Math.sin(phase);
+    real[size - at] += amount * Math.cos(other);
+    imaginary[size - at] += amount * Math.sin(other);
+  };
   for (let k = 1; k * bin < 0.42 * size; k++) {
     const level = harmonic(k, (k * bin * RATE) / size);
     if (level < 1e-5) continue;
@@ -158,23 +167,17 @@ function sustained(frequency, { harmonic, breath, width = 2, under = 1, size = 6
       const at = k * bin + offset;
       if (at < 1 || at >= size / 2) continue;
       const amount = (level * Math.exp(-((offset / spread) ** 2))) / Math.sqrt(spread);
-      for (const place of [at, size - at]) {
-        const phase = 2 * Math.PI * random();
-        real[place] += amount * Math.cos(phase);
-        imaginary[place] += amount * Math.sin(phase);
-      }
+      add(at, amount);
     }
   }
   for (let at = 20; breath && at < 0.4 * size; at++) {
     const level = breath((at * RATE) / size) * Math.sqrt(65536 / size);
-    for (const place of [at, size - at]) {
-      real[place] += level * (random() * 2 - 1);
-      imaginary[place] += level * (random() * 2 - 1);
-    }
+    add(at, level * random());
   }
   inverseFourier(real, imaginary);
   const root = (bin * under * RATE) / size;
-  return { channels: [Float32Array.from(real), Float32Array.from(imaginary)], root, loops: true };
+  const sides = wide ? [real, imaginary] : [real];
+  return { channels: sides.map((side) => Float32Array.from(side)), root, loops: true };
 }
 
 /** In place, radix 2, without the factor 1 / n. */
