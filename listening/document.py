@@ -17,6 +17,7 @@ _SCRIPTS = (
     "sound.js",
     "player.js",
     "roll.js",
+    "strip.js",
     "similarity.js",
     "page.js",
 )

@@ -80,8 +80,9 @@ def test_playing_moves_the_clock_and_schedules_notes(page):
     page.wait_for("player.position() > 1.2")
     assert page.evaluate("player.room.context.state") == "running"
     assert all(count > 0 for count in scheduled(page))
-    # 2.4 beats of the melody have begun, and no more is handed over than the look-ahead says
-    assert 3 <= scheduled(page)[0] <= 12
+    # two notes of the melody a second: those that have begun, and no more in advance than the look-ahead says
+    count, position = page.evaluate("[player.scheduled[0], player.position()]")
+    assert 3 <= count <= 2 * (position + page.evaluate("LOOK_AHEAD")) + 1
     assert page.evaluate("document.querySelector('.now').textContent") != "0:00"
     page.press(" ", "Space")
     page.wait_for("!player.playing")
