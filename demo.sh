@@ -7,9 +7,9 @@ usage() {
     cat <<'EOF'
 Usage: ./demo.sh [--quick] [OUT_DIR]
 
-Writes four songs with the weights that ship (pretrained/six_track) and draws them. Then goes the whole way:
-writes 48 arrangements of traditional tunes, prepares them, trains museformer_rotary_tiny, reports its perplexity
-on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
+Writes four songs with the weights that ship (pretrained/six_track) and draws them; index.html beside every few songs
+is a page to listen on. Then goes the whole way: writes 48 arrangements of traditional tunes, prepares them, trains
+museformer_rotary_tiny, reports its perplexity on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
 
   --quick    only the first: four songs and their pictures, within a minute
 
@@ -57,7 +57,7 @@ if [[ -f $shipped/model.pt ]]; then
     OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} SEED=$seed MAX_LEN=${MAX_LEN:-3500} MIN_LEN=0 \
         "$here/generate.sh" "$shipped/model.pt" "$shipped" "$out/music" --pieces 4
     "$bin/python" -m evaluation.piano_roll "$out"/music/*.mid "$out/pictures/music"
-    echo "Listen to $out/music, look at $out/pictures/music."
+    echo "Open $out/music/index.html in a browser to listen; pictures are in $out/pictures/music."
 else
     echo "No weights are at $shipped/model.pt: the demo begins with training some."
 fi
@@ -113,3 +113,4 @@ for number in 1 2; do
 done
 
 step "Done: songs in $out/generated, their pictures in $out/pictures"
+echo "Each folder of songs holds an index.html to listen on in a browser."

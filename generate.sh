@@ -8,7 +8,7 @@ Usage: ./generate.sh CHECKPOINT DICT OUT_DIR [--pieces N] [--prompt SONG.mid --p
 
 Writes N MIDI files into OUT_DIR, from scratch or continuing the first K bars of SONG.mid, in the key
 of SONG.mid. DICT is the model's dict.txt, or the folder that holds it. No data set is needed.
-OUT_DIR/generated.txt keeps the tokens and their scores.
+OUT_DIR/generated.txt keeps the tokens and their scores, OUT_DIR/index.html is a page to listen on and look at.
 
   --pieces N          how many songs (default 1)
   --prompt SONG.mid   continue this song
@@ -115,4 +115,11 @@ fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
 mkdir -p "$out_dir"
 cp "$work/generated.txt" "$out_dir/generated.txt"
-"$python" -m data_prep.tokens_to_midi --transpose "$transpose" "$out_dir/generated.txt" "$out_dir"
+decoded=0
+"$python" -m data_prep.tokens_to_midi --transpose "$transpose" "$out_dir/generated.txt" "$out_dir" || decoded=$?
+if compgen -G "$out_dir/generated*.mid" >/dev/null; then
+    # the songs are there whatever becomes of their page, so that the exit status is theirs
+    "$python" -m listening.page "$out_dir" || echo "generate.sh: the page is missing or lacks something, see above." >&2
+    [[ ! -f $out_dir/index.html ]] || echo "Listen: $out_dir/index.html"
+fi
+exit "$decoded"

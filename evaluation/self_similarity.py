@@ -17,7 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.similarity.bars import TRACKS, ratio
+from data_prep.similarity.bars import TRACKS
+from data_prep.similarity.matrix import similarity_matrix
 from data_prep.similarity.plot import write_figure
 from data_prep.tokens.note_table import note_table
 from data_prep.tokens.token_files import read_token_lines
@@ -30,13 +31,7 @@ def self_similarity(line: str, instrument: int | None = None) -> np.ndarray:
     equal instruments too. NaN where both bars are empty.
     """
     table = note_table([line])
-    notes = table.notes_of(instrument)
-    kinds, kind = np.unique(notes[:, 1:], axis=0, return_inverse=True)
-    held = np.zeros((len(table.bar_pieces), len(kinds)), dtype=np.float32)
-    held[notes[:, 0], kind.reshape(-1)] = 1
-    shared = (held @ held.T).astype(float)
-    sizes = held.sum(axis=1).astype(float)
-    return ratio(shared, sizes[:, np.newaxis] + sizes - shared)
+    return similarity_matrix(table.notes_of(instrument), len(table.bar_pieces))
 
 
 def draw_self_similarity(rows: Sequence[Sequence[tuple[str, np.ndarray]]], png_path: Path) -> None:

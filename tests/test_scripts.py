@@ -254,7 +254,12 @@ def test_songs_from_scratch(converted, tmp_path):
     out = tmp_path / "new songs"
     done = run("generate.sh", converted / "checkpoint.pt", converted, out, "--pieces", "2", MAX_LEN="150")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in out.iterdir()) == ["generated.txt", "generated_0.mid", "generated_1.mid"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "generated.txt",
+        "generated_0.mid",
+        "generated_1.mid",
+        "index.html",
+    ]
     again = run("generate.sh", converted / "checkpoint.pt", converted, out, MAX_LEN="150")
     assert again.returncode != 0
     assert "holds songs already" in again.stderr
