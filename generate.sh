@@ -4,15 +4,33 @@ set -euo pipefail
 
 usage() {
     cat <<'EOF'
-Usage: ./generate.sh CHECKPOINT DICT OUT_DIR [--pieces N] [--prompt SONG.mid --prompt-bars K]
+Usage: ./generate.sh CHECKPOINT DICT OUT_DIR [options]
 
-Writes N MIDI files into OUT_DIR, from scratch or continuing the first K bars of SONG.mid, in the key
-of SONG.mid. DICT is the model's dict.txt, or the folder that holds it. No data set is needed.
-OUT_DIR/generated.txt keeps the tokens and their scores, OUT_DIR/index.html is a page to listen on and look at.
+Writes MIDI files into OUT_DIR, and index.html, a page to see and hear them. DICT is the model's dict.txt, or the
+folder that holds it. No data set is needed. OUT_DIR/generated.txt keeps the tokens and their scores.
 
   --pieces N          how many songs (default 1)
-  --prompt SONG.mid   continue this song
-  --prompt-bars K     how many of its bars to keep (default 8)
+
+Songs from scratch, or, with one of these, into SONG.mid, any MIDI file, whose other bars and tracks come back as they
+are, in its key, at its tempo; bars are counted from 1, as a sequencer does:
+
+  --prompt SONG.mid     continue this song            --prompt-bars K      after this bar (default 8)
+  --fill SONG.mid       write bars of this song       --fill-bars 9-12,25-28
+  --vary SONG.mid       the same, close to its own    --vary-bars 9-16
+  --accompany SONG.mid  write tracks to its melody    --given melody,bass  or to other tracks of it
+
+What they are to be like. A model trained with --steerable, as the one in pretrained/six_track, takes all of these,
+others --tempo, --key and --metre alone:
+
+  --bars 64             how many bars a song from scratch, or a continued one, has altogether
+  --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody
+  --tracks melody,bass,9:+drums,25:-bass   which play, and which enter or leave at a bar; programs where the model
+                        is one of general tokens
+  --tempo 96            quarter notes a minute
+  --key "E minor"       of songs from scratch; whether they turn out major or minor is the model's choice
+  --metre 3/4           of models of general tokens
+  --density 40          how many notes a bar, about
+  --wav                 sound files too, through FluidSynth
 
 Environment variables and their defaults:
 
@@ -34,21 +52,33 @@ fail() {
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-pieces=1 prompt='' prompt_bars='' positional=()
+pieces=1 positional=() wav=0 kind='' song='' part='' key=''
+declare -A asked=() # options for fairseq, by name
 while (($#)); do
-    case $1 in
+    option=$1
+    case $option in
         --help | -h) usage && exit ;;
-        --pieces | --prompt | --prompt-bars)
-            (($# > 1)) || fail "$1 needs a value; see ./generate.sh --help."
-            case $1 in
+        --wav) wav=1 ;;
+        --pieces | --prompt | --prompt-bars | --fill | --fill-bars | --vary | --vary-bars | --accompany | --given | \
+            --bars | --form | --tracks | --tempo | --key | --metre | --density)
+            (($# > 1)) || fail "$option needs a value; see ./generate.sh --help."
+            case $option in
                 --pieces) pieces=$2 ;;
-                --prompt) prompt=$2 ;;
-                --prompt-bars) prompt_bars=$2 ;;
+                --key) key=$2 ;;
+                --prompt | --fill | --vary | --accompany)
+                    [[ -z $kind ]] || fail "$kind and $option exclude each other: ask for one after the other."
+                    kind=$option song=$2
+                    ;;
+                --prompt-bars | --fill-bars | --vary-bars | --given)
+                    [[ -z $part ]] || fail "${part%%=*} and $option exclude each other."
+                    part=$option=$2
+                    ;;
+                *) asked[$option]=$2 ;;
             esac
             shift
             ;;
-        -*) fail "there is no option $1; see ./generate.sh --help." ;;
-        *) positional+=("$1") ;;
+        -*) fail "there is no option $option; see ./generate.sh --help." ;;
+        *) positional+=("$option") ;;
     esac
     shift
 done
@@ -60,11 +90,29 @@ checkpoint=${positional[0]} dict=${positional[1]} out_dir=${positional[2]}
 [[ -d $dict ]] && dict=$dict/dict.txt
 [[ -f $checkpoint ]] || fail "there is no checkpoint at $checkpoint."
 [[ -f $dict ]] || fail "there is no dictionary at $dict."
-[[ -z $prompt || -f $prompt ]] || fail "there is no MIDI file at $prompt."
+[[ -z $kind || -f $song ]] || fail "there is no MIDI file at $song."
 [[ $pieces =~ ^[1-9][0-9]*$ ]] || fail "--pieces takes a number from 1 up, not '$pieces'."
-[[ -n $prompt || -z $prompt_bars ]] || fail "--prompt-bars goes with --prompt."
-prompt_bars=${prompt_bars:-8}
-[[ $prompt_bars =~ ^[1-9][0-9]*$ ]] || fail "--prompt-bars takes a number from 1 up, not '$prompt_bars'."
+case $kind:${part%%=*} in
+    : | --prompt: | --accompany: | --prompt:--prompt-bars | --accompany:--given) ;;
+    --fill:--fill-bars | --vary:--vary-bars) ;;
+    --fill: | --vary:) fail "$kind needs $kind-bars, such as $kind-bars 9-12." ;;
+    *:--given) fail "--given goes with --accompany." ;;
+    *) fail "${part%%=*} goes with ${part%%-bars=*}." ;;
+esac
+prompt_bars=8 given=''
+case $kind in
+    --prompt)
+        [[ -z $part ]] || prompt_bars=${part#*=}
+        [[ $prompt_bars =~ ^[1-9][0-9]*$ ]] || fail "--prompt-bars takes a number from 1 up, not '$prompt_bars'."
+        ;;
+    --fill | --vary) asked[${part%%=*}]=${part#*=} ;;
+    --accompany)
+        given=melody
+        [[ -z $part ]] || given=${part#*=}
+        asked[--accompany]=$given
+        ;;
+esac
+[[ -z $key || -z $kind ]] || fail "--key is for songs from scratch: $song keeps its own."
 [[ ! -e $out_dir || -d $out_dir ]] || fail "$out_dir is a file; name a folder."
 if compgen -G "$out_dir/generated*" >/dev/null; then
     fail "$out_dir holds songs already; name another folder."
@@ -92,13 +140,15 @@ cp "$dict" "$work/dict.txt"
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 python=$here/.venv/bin/python
 
-transpose=0 tokens=''
-if [[ -n $prompt ]]; then
-    "$python" -m data_prep.prompt "$prompt" --dict "$dict" --bars "$prompt_bars" >"$work/prompt"
-    transpose=$((-$(head -n 1 "$work/prompt")))
-    tokens=$(tail -n 1 "$work/prompt")
+tokens='' take=()
+[[ $kind != --prompt ]] || take=(--bars "$prompt_bars")
+[[ ,$given, != *,melody,* ]] || take+=(--needs-melody)
+if [[ -n $kind ]]; then
+    tokens=$("$python" -m data_prep.prompt "$song" --dict "$dict" ${take[@]+"${take[@]}"})
 fi
 for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
+wishes=()
+for option in "${!asked[@]}"; do wishes+=("$option=${asked[$option]}"); done
 
 # on a CPU keys and values are read faster from large pages
 export THP_MEM_ALLOC_ENABLE=${THP_MEM_ALLOC_ENABLE:-1}
@@ -107,7 +157,7 @@ if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
     --input "$work/prompts.txt" --buffer-size "$((4 * BATCH))" --batch-size "$((4 * BATCH))" --streams "$BATCH" \
     --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" \
-    --family-temperatures "${FAMILY_TEMPERATURES:-}" --beam 1 --nbest 1 \
+    --family-temperatures "${FAMILY_TEMPERATURES:-}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
     fail "nothing was produced: fairseq-interactive failed, see above." 1
@@ -115,11 +165,35 @@ fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
 mkdir -p "$out_dir"
 cp "$work/generated.txt" "$out_dir/generated.txt"
-decoded=0
-"$python" -m data_prep.tokens_to_midi --transpose "$transpose" "$out_dir/generated.txt" "$out_dir" || decoded=$?
+decoded=0 given_bars=''
+into_song() { # what was written goes back into the song
+    local melody=() tempo=()
+    [[ ,$given, != *,melody,* ]] || melody=(--needs-melody)
+    [[ -z ${asked[--tempo]:-} ]] || tempo=(--written-tempo)
+    "$python" -m data_prep.written_song "$song" "$out_dir/generated.txt" "$out_dir" --dict "$dict" \
+        ${melody[@]+"${melody[@]}"} ${tempo[@]+"${tempo[@]}"} "$@"
+}
+case $kind in
+    '') "$python" -m data_prep.tokens_to_midi ${key:+--key "$key"} "$out_dir/generated.txt" "$out_dir" || decoded=$? ;;
+    --prompt) into_song --after "$prompt_bars" || decoded=$? ;;
+    --accompany) into_song --given "$given" || decoded=$? ;;
+    *) into_song --written "${part#*=}" || decoded=$? ;;
+esac
 if compgen -G "$out_dir/generated*.mid" >/dev/null; then
     # the songs are there whatever becomes of their page, so that the exit status is theirs
+    controls=(--control "seed=$SEED")
+    for option in "${!asked[@]}"; do controls+=(--control "${option#--}=${asked[$option]}"); done
+    [[ -z $key ]] || controls+=(--control "key=$key")
+    [[ -z $kind ]] || controls+=(--control "${kind#--}=${song##*/}")
+    [[ $kind != --prompt ]] || given_bars=1-$prompt_bars
+    "$python" -m listening.describe "$out_dir" "${controls[@]}" --given-bars "$given_bars" \
+        --form "${asked[--form]:-}" || echo "generate.sh: the page tells less of the songs, see above." >&2
     "$python" -m listening.page "$out_dir" || echo "generate.sh: the page is missing or lacks something, see above." >&2
     [[ ! -f $out_dir/index.html ]] || echo "Listen: $out_dir/index.html"
+fi
+if ((wav)); then
+    for midi in "$out_dir"/generated*.mid; do
+        "$python" -m listening.wav "$midi" "${midi%.mid}.wav" || decoded=1
+    done
 fi
 exit "$decoded"

@@ -1,33 +1,27 @@
-"""The first bars of a song as a prompt: one line of tokens for ``fairseq-interactive``.
+"""The bars of a song as a prompt: one line of tokens for ``fairseq-interactive``.
 
     python -m data_prep.prompt SONG.mid --dict dict.txt --bars 8
 
-Prints two lines: the semitones that brought the song to C major or A minor, as the training songs are, and
-the tokens. ``tokens_to_midi --transpose`` takes the negative of the first to bring the result back.
+The tokens are in C major or A minor, as the training songs are; what was done to the song is told on standard error.
+``data_prep.written_song`` puts what is written into the song.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.tokens.encode import check_encodable, encode, normalising_shift
-from data_prep.tokens.song import SongError, read_song
+from data_prep.source.read import read_source
+from data_prep.source.source_song import SourceSong
+from data_prep.tokens.song import SongError
 from data_prep.tokens.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
 
-
-def prompt_of(song_path: Path, representation: Representation, bars: int) -> tuple[int, list[str]]:
-    """(semitones of the shift, tokens of the first ``bars`` bars; of all where there are fewer).
-
-    Raises SongError saying why the song cannot be encoded.
-    """
-    song = read_song(song_path)
-    check_encodable(song, representation)
-    tokens = encode(song, representation)
-    return normalising_shift(song), first_bars(tokens, bars)
+_logger = logging.getLogger(__name__)
 
 
 def first_bars(tokens: Sequence[str], bars: int) -> list[str]:
@@ -47,29 +41,34 @@ def read_representation(dict_path: Path) -> Representation:
         raise CommandError(f"{dict_path}: {error}.") from None
 
 
-def _run(args: argparse.Namespace) -> int:
-    representation = read_representation(args.dict)
-    if not args.song.is_file():
-        raise CommandError(f"There is no MIDI file at {args.song}.")
+def read_prompt_song(path: Path, representation: Representation, needs_melody: bool) -> SourceSong:
+    """The song at ``path``; raises CommandError, in a sentence, where it is none or cannot be spelled."""
+    if not path.is_file():
+        raise CommandError(f"There is no MIDI file at {path}.")
     try:
-        shift, tokens = prompt_of(args.song, representation, args.bars)
+        return read_source(path, representation, needs_melody)
     except SongError as error:
-        fault = str(error).partition(";")[0]
-        raise CommandError(
-            f"{args.song} cannot be a prompt: {fault}; this model was trained on {representation.name} songs: choose "
-            f"such a song, or a model of the general representation."
-        ) from None
-    print(shift)
-    print(" ".join(tokens))
+        raise CommandError(f"{path} cannot be a prompt: {error}.") from None
+
+
+def _run(args: argparse.Namespace) -> int:
+    song = read_prompt_song(args.song, read_representation(args.dict), args.needs_melody)
+    for sentence in song.sentences:
+        _logger.info("%s: %s", args.song, sentence)
+    bars = song.bars()
+    if args.bars is not None and args.bars > len(bars):
+        raise CommandError(f"{args.song} has {len(bars)} bars: {args.bars} cannot be kept.")
+    print(" ".join(chain.from_iterable(bars[number] for number in islice(sorted(bars), args.bars))))
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m data_prep.prompt", description=__doc__.split("\n")[0])
-    parser.add_argument("song", metavar="SONG.mid", type=Path, help="the song to continue")
+    parser.add_argument("song", metavar="SONG.mid", type=Path, help="the song to write to")
     parser.add_argument("--dict", required=True, type=Path, help="the model's dict.txt, which says how to spell tokens")
-    parser.add_argument("--bars", required=True, type=positive, help="how many bars to take")
+    parser.add_argument("--bars", type=positive, help="how many bars to take (default: all)")
+    parser.add_argument("--needs-melody", action="store_true", help="refuse a song in which no track is the melody")
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted.")
 

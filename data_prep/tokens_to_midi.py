@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from data_prep.command import CommandError, run_command
 from data_prep.folders.files import write_whole
+from data_prep.tokens.conditions import parse_key
 from data_prep.tokens.decode import decode, midi_bytes
 from data_prep.tokens.token_files import TokenLine, TokenSource, read_token_lines, token_sources
 from data_prep.tokens.vocabulary import TokenError
@@ -133,14 +134,20 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="SEMITONES",
-        help="shift all pitches but the drums', to bring a continued song back to its key (default: 0)",
+        help="shift all pitches but the drums' (default: 0)",
     )
+    parser.add_argument("--key", metavar="KEY", help="the key to shift pieces in C major or A minor to, as E minor")
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.out_dir.exists() and not args.out_dir.is_dir():
         raise CommandError(f"{args.out_dir} is a file; the last argument names the folder to write to.")
+    if args.key is not None:
+        try:
+            args.transpose += parse_key(args.key).semitones
+        except TokenError as error:
+            raise CommandError(f"--key: {error}.") from None
     sources = list(token_sources(args.inputs))
     totals = _decode_all(sources, args.out_dir, _plan(sources, args.out_dir), args)
     _logger.info(

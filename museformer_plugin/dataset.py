@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from torch import Tensor
 from .errors import UserError
 from .fc_attention import PieceBars
 from .models.protocol import MakeInputs
-from .steering.request import Request
 from .token_families import TokenFamilies
 from .transposition import Transposition
 
@@ -29,8 +28,6 @@ class PieceDataset(FairseqDataset):
         inputs: makes what the model needs of a batch here, in the data workers; without it the model does.
         prompt_bars: how many bars of each piece ``fairseq-generate`` continues; None is all of it.
         shuffle: whether pieces of equal length come in random order.
-        ask: makes the request of each piece, int64 [n] without ``</s>``, that ``fairseq-generate`` and
-            ``fairseq-interactive`` fulfil.
         transposition: says in which key each piece is read in an epoch; without it all stay in theirs.
     """
 
@@ -44,7 +41,6 @@ class PieceDataset(FairseqDataset):
         prompt_bars: int | None = None,
         shuffle: bool = True,
         transposition: Transposition | None = None,
-        ask: Callable[[np.ndarray], Request] | None = None,
     ) -> None:
         super().__init__()
         self.pieces = pieces
@@ -55,7 +51,6 @@ class PieceDataset(FairseqDataset):
         self.prompt_bars = prompt_bars
         self.shuffle = shuffle
         self.transposition = transposition
-        self.ask = ask
         self.order_seed: int | None = None  # of pieces of equal length; without it NumPy's generator stands where it is
         self._epoch = 1
 
@@ -122,8 +117,6 @@ class PieceDataset(FairseqDataset):
         """
         if not samples:
             return {}
-        if self.ask is not None:
-            return self._requests(samples, self.ask)
         dictionary = self.families.dictionary
         targets = [sample["target"].long() for sample in samples]
         first_bars = [sample.get("first_bar", 1) for sample in samples]
@@ -148,24 +141,6 @@ class PieceDataset(FairseqDataset):
             "net_input": net_input,
             "target": data_utils.collate_tokens(targets, dictionary.pad()),
             "prompt_lengths": torch.tensor([self._prompt_length(piece) for piece in bars]),
-        }
-
-    def _requests(self, samples: list[dict[str, Any]], ask: Callable[[np.ndarray], Request]) -> dict[str, Any]:
-        """A sample whose source is what is given of each piece, and ``requests`` what is to be written."""
-        dictionary = self.families.dictionary
-        targets = [sample["target"].long() for sample in samples]
-        requests = [ask(target.numpy()[:-1]) for target in targets]
-        begin = np.array([dictionary.eos()])
-        sources = [torch.from_numpy(np.concatenate([begin, request.prompt()])) for request in requests]
-        lengths = torch.tensor([len(source) for source in sources])
-        return {
-            "id": torch.tensor([sample["id"] for sample in samples]),
-            "nsentences": len(samples),
-            "ntokens": sum(len(target) for target in targets),
-            "net_input": {"src_tokens": data_utils.collate_tokens(sources, dictionary.pad()), "src_lengths": lengths},
-            "target": data_utils.collate_tokens(targets, dictionary.pad()),
-            "prompt_lengths": lengths,
-            "requests": requests,
         }
 
     def _prompt_length(self, piece: PieceBars) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from fairseq.models import FairseqModel
 from torch import Tensor
@@ -133,6 +134,8 @@ class MuseformerGenerator:
         rules: what may be written.
         pieces_per_prompt: independent pieces for every prompt (``--beam``).
         at_once: pieces written at the same time; others enter as they end. 0: all (``--streams``).
+        ask: makes the request of each example, of its tokens int64 [n] without begin token and of how many of them are
+            the prompt; without it prompts are continued.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class MuseformerGenerator:
         *,
         pieces_per_prompt: int = 1,
         at_once: int = 0,
+        ask: Callable[[np.ndarray, int], Request] | None = None,
     ) -> None:
         self.decoder = decoder
         self.dictionary = decoder.dictionary
@@ -150,6 +154,7 @@ class MuseformerGenerator:
         self.rules = rules
         self.pieces_per_prompt = pieces_per_prompt
         self.at_once = at_once
+        self.ask = ask
         self.symbols_to_strip_from_output = {self.dictionary.eos()}
         device = next(decoder.parameters()).device
         self.random = torch.Generator(device).manual_seed(torch.initial_seed())
@@ -170,7 +175,9 @@ class MuseformerGenerator:
         the grammar or leaves no room.
         """
         prompts = self._prompts(sample, prefix_tokens)
-        requests: list[Request] | None = sample.get("requests")
+        requests = self._requests(sample, prompts)
+        if requests:
+            prompts = [torch.cat([p[:1], p.new_tensor(request.prompt())]) for p, request in zip(prompts, requests)]
         self._check_room(prompts, requests)
         states = [self._read_grammar(n, p) for n, p in enumerate(prompts)]
         entrance = _Entrance(self.decoder, prompts, states, requests)
@@ -194,6 +201,13 @@ class MuseformerGenerator:
         if prefix_tokens is None and "prompt_lengths" in sample:
             lengths = sample["prompt_lengths"]
         return [row[:length] for row, length in zip(source, lengths.tolist())]
+
+    def _requests(self, sample: dict[str, Any], prompts: Sequence[Tensor]) -> list[Request] | None:
+        if self.ask is None:
+            return None
+        rows = sample["net_input"]["src_tokens"].cpu()
+        pieces = [row[row != self.dictionary.pad()].numpy()[1:] for row in rows]
+        return [self.ask(piece, len(prompt) - 1) for piece, prompt in zip(pieces, prompts)]
 
     def _check_room(self, prompts: Sequence[Tensor], requests: Sequence[Request] | None) -> None:
         """Raises UserError where a prompt leaves no room, or too little for what is to be written."""

@@ -7,7 +7,6 @@ import math
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,7 @@ from .models.any_fairseq import writing_model
 from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
 from .sampling import SamplingOptions
-from .steering.asked import wishes_of
-from .steering.request import Request
+from .steering.asked import Ask, wishes_of
 from .steering.training_tasks import TrainingShares, TrainingTasks
 from .task_options import MuseformerTaskConfig
 from .token_families import TokenFamilies
@@ -130,7 +128,6 @@ class MuseformerLanguageModelingTask(FairseqTask):
             inputs=self._inputs,
             prompt_bars=self.cfg.prompt_bars,
             transposition=transposition,
-            ask=self._ask(self.cfg.prompt_bars),
         )
 
     def _tasks(self) -> TrainingTasks | None:
@@ -253,17 +250,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
             raise UserError(
                 "--constraints is not offered: the next token depends on its bar, not on lexical constraints."
             )
-        lengths, ask = np.array(src_lengths), self._ask(None)
-        return PieceDataset(src_tokens, lengths, self.families, inputs=self._inputs, shuffle=False, ask=ask)
-
-    def _ask(self, prompt_bars: int | None) -> Callable[[np.ndarray], Request] | None:
-        """Makes requests of pieces, where the options ask for something."""
-        wishes = wishes_of(self.cfg, self.families.representation, prompt_bars)
-        if not wishes.are_any:
-            return None
-        if self.cfg.no_grammar:
-            raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")
-        return partial(wishes.request_for, families=self.families)
+        return PieceDataset(src_tokens, np.array(src_lengths), self.families, inputs=self._inputs, shuffle=False)
 
     def eval_lm_dataloader(
         self,
@@ -314,6 +301,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         if args.score_reference:
             return super().build_generator(models, args)
         check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
+        ask = self._ask()
         temperatures = parse_temperatures(self.cfg.family_temperatures)
         reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
@@ -324,7 +312,22 @@ class MuseformerLanguageModelingTask(FairseqTask):
             rules,
             pieces_per_prompt=args.beam,
             at_once=self.cfg.streams,
+            ask=ask,
         )
+
+    def _ask(self) -> Ask | None:
+        """What the options ask of each piece; raises UserError where the model cannot be told it."""
+        wishes = wishes_of(self.cfg, self.families.representation)
+        if not wishes.are_any:
+            return None
+        if wishes.need_steering and not self._steerable:
+            raise UserError(
+                "This model cannot be told of bars: it takes --tempo and --metre alone. Train one with --steerable and "
+                "--task-shares, or take the weights in pretrained/six_track."
+            )
+        if self.cfg.no_grammar:
+            raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")
+        return Ask(wishes, self.families)
 
     def max_positions(self) -> None:
         """Pieces may be of any length."""

@@ -84,7 +84,7 @@ class MuseformerTaskConfig(FairseqDataclass):
             "of general tokens are programs, 0 to 127, and drums"
         },
     )
-    tempo: float = field(default=0.0, metadata={"help": "of the bars that are written, in beats per minute"})
+    tempo: str = field(default="", metadata={"help": "of the bars that are written, in quarter notes a minute"})
     metre: str = field(default="", metadata={"help": "of the bars that are written, such as 3/4: general tokens only"})
     density: int = field(default=-1, metadata={"help": "how many notes a written bar is to have, about"})
     fill_bars: str = field(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from data_prep.form.sections import FormError, parse_form
+from data_prep.tokens.conditions import parse_metre, parse_tempo
 from data_prep.tokens.encode import MAX_BARS
-from data_prep.tokens.vocabulary import TEMPO_MAX_BPM, TEMPO_MIN_BPM, Representation, metre_id, tempo_id
+from data_prep.tokens.vocabulary import Representation, TokenError
 
 from ..errors import UserError
+from ..token_families import TokenFamilies
 from .bar_ranges import parse_ranges
 from .conditions import UNKNOWN
+from .request import Request
 from .track_plan import TrackPlan, parse_track
 from .wishes import Wishes
 
@@ -18,10 +23,11 @@ from .wishes import Wishes
 class SteeringOptions(Protocol):
     """Of ``MuseformerTaskConfig``."""
 
+    prompt_bars: int
     bars: int
     form: str
     tracks: str
-    tempo: float
+    tempo: str
     metre: str
     density: int
     fill_bars: str
@@ -29,7 +35,19 @@ class SteeringOptions(Protocol):
     accompany: str
 
 
-def wishes_of(options: SteeringOptions, representation: Representation, prompt_bars: int | None) -> Wishes:
+class Ask(NamedTuple):
+    """Makes requests of pieces that a generator reads."""
+
+    wishes: Wishes
+    families: TokenFamilies
+
+    def __call__(self, piece: np.ndarray, prompt_length: int) -> Request:
+        """Of a piece, int64 [n] without begin token, of which ``prompt_length`` tokens are to be continued."""
+        tokens = piece if self.wishes.needs_piece else piece[:prompt_length]
+        return self.wishes.request_for(tokens, self.families)
+
+
+def wishes_of(options: SteeringOptions, representation: Representation) -> Wishes:
     """What the options ask for. Raises UserError for what cannot be read, or contradicts another."""
     if not 0 <= options.bars <= MAX_BARS:
         raise UserError(f"--bars must be from 1 to {MAX_BARS}, not {options.bars}.")
@@ -43,26 +61,27 @@ def wishes_of(options: SteeringOptions, representation: Representation, prompt_b
     given_tracks = frozenset(parse_track(name, representation, "--accompany") for name in tracks)
     if len(given_tracks) == len(representation.instruments):
         raise UserError("--accompany names all tracks: there is nothing to write.")
-    return Wishes(
+    wishes = Wishes(
         bars=options.bars,
         sections=sections,
         tracks=TrackPlan.parse(options.tracks, representation) if options.tracks else None,
         tempo=_tempo(options.tempo),
         metre=_metre(options.metre, representation),
         notes=options.density,
-        prompt_bars=prompt_bars,
         fill_bars=parse_ranges("--fill-bars", options.fill_bars),
         vary_bars=parse_ranges("--vary-bars", options.vary_bars),
         given_tracks=given_tracks,
     )
+    if options.prompt_bars and wishes.needs_piece:
+        raise UserError("--prompt-bars continues a piece; --fill-bars, --vary-bars and --accompany take it whole.")
+    return wishes
 
 
-def _tempo(bpm: float) -> int | None:
-    if not bpm:
-        return None
-    if not TEMPO_MIN_BPM <= bpm <= TEMPO_MAX_BPM:
-        raise UserError(f"--tempo must be from {TEMPO_MIN_BPM} to {TEMPO_MAX_BPM} beats per minute, not {bpm:g}.")
-    return tempo_id(bpm)
+def _tempo(text: str) -> int | None:
+    try:
+        return parse_tempo(text) if text else None
+    except TokenError as error:
+        raise UserError(f"--tempo: {error}.") from None
 
 
 def _metre(text: str, representation: Representation) -> int | None:
@@ -70,8 +89,7 @@ def _metre(text: str, representation: Representation) -> int | None:
         return None
     if not representation.has_metre:
         raise UserError(f"--metre: {representation.name} pieces are in 4/4; a model of general tokens knows others.")
-    numerator, _, denominator = text.partition("/")
     try:
-        return metre_id(int(numerator), int(denominator))
-    except (KeyError, ValueError):
-        raise UserError(f"--metre takes a metre such as 3/4 or 6/8, not {text!r}.") from None
+        return parse_metre(text)
+    except TokenError as error:
+        raise UserError(f"--metre: {error}.") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,11 @@ class Wishes:
     def are_any(self) -> bool:
         """Whether anything is asked but how many bars are kept."""
         return self != Wishes(prompt_bars=self.prompt_bars)
+
+    @property
+    def need_steering(self) -> bool:
+        """Whether anything is asked that a model must have learnt to be told."""
+        return replace(self, prompt_bars=None, tempo=None, metre=None) != Wishes()
 
     @property
     def needs_piece(self) -> bool:

@@ -7,7 +7,7 @@ import torch
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
-from museformer_plugin.steering.asked import wishes_of
+from museformer_plugin.steering.asked import Ask, wishes_of
 from museformer_plugin.steering.sequence_bars import cut_bars, only_tracks
 from museformer_plugin.task_options import MuseformerTaskConfig
 
@@ -17,6 +17,12 @@ REQUESTS = 24  # of each kind
 @pytest.fixture(scope="module", params=["six_track", "general"])
 def decoder(request, build_decoder):
     return build_decoder(request.param, steerable=True, seed=3, dtype=torch.float32)
+
+
+def kept_tokens(families, tokens, bars):
+    """How many tokens the first ``bars`` bars have, with the begin token."""
+    starts = [*families.piece_bars(tokens.numpy()).starts, len(tokens)]
+    return len(tokens) if bars is None or len(tokens) == 1 else starts[bars]
 
 
 @pytest.fixture
@@ -29,22 +35,21 @@ def fulfil(decoder):
     def write(asked, max_len=600, seed=0, at_once=0):
         torch.manual_seed(seed)
         families = decoder.families
-        requests = [
-            wishes_of(MuseformerTaskConfig(**options), families.representation, prompt_bars).request_for(
-                piece.numpy()[1:], families
-            )
-            for piece, prompt_bars, options in asked
-        ]
-        begin = torch.tensor([families.dictionary.eos()])
-        prompts = [torch.cat([begin, torch.from_numpy(request.prompt())]) for request in requests]
-        padded = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_value=families.dictionary.pad())
+        wishes = [wishes_of(MuseformerTaskConfig(**options), families.representation) for _, _, options in asked]
+        rows = [piece for piece, _, _ in asked]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=families.dictionary.pad())
         sample = {
             "net_input": {"src_tokens": padded},
-            "prompt_lengths": torch.tensor([len(prompt) for prompt in prompts]),
-            "requests": requests,
+            "prompt_lengths": torch.tensor([kept_tokens(families, row, kept) for row, kept, _ in asked]),
         }
+        asking = iter(wishes)
         sampling = SamplingOptions(True, 0, 0, 1.0)
-        generator = MuseformerGenerator(decoder, sampling, PieceRules(families, 0, max_len), at_once=at_once)
+        rules = PieceRules(families, 0, max_len)
+
+        def ask(piece, prompt_length):
+            return Ask(next(asking), families)(piece, prompt_length)
+
+        generator = MuseformerGenerator(decoder, sampling, rules, at_once=at_once, ask=ask)
         found = [hypotheses[0]["tokens"].numpy() for hypotheses in generator.generate([], sample)]
         assert all(tokens[-1] == families.dictionary.eos() for tokens in found)
         assert all(families.is_piece(tokens[:-1]) for tokens in found)
@@ -109,7 +114,7 @@ def tracks_of(decoder, bars):
 
 
 def ranks_of(decoder, tracks):
-    return wishes_of(MuseformerTaskConfig(accompany=tracks), decoder.families.representation, None).given_tracks
+    return wishes_of(MuseformerTaskConfig(accompany=tracks), decoder.families.representation).given_tracks
 
 
 @pytest.fixture
@@ -182,11 +187,11 @@ def test_no_track_at_all_is_silence(decoder, empty, fulfil):
 
 
 def test_the_tempo_is_kept(decoder, empty, fulfil):
-    (found,) = fulfil([(empty, None, {"bars": 6, "tempo": 96})])
+    (found,) = fulfil([(empty, None, {"bars": 6, "tempo": "96"})])
     tempos = {decoder.dictionary[token] for bar in found for token in bar if decoder.dictionary[token][0] == "t"}
     assert tempos == {"t-31"}  # round(12 * log2(96 / 16))
 
 
 def test_pieces_without_a_length_end_by_themselves(empty, fulfil):
-    found = fulfil([(empty, None, {"tempo": 96})] * 8, max_len=400)
+    found = fulfil([(empty, None, {"tempo": "96"})] * 8, max_len=400)
     assert len(set(map(len, found))) > 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data_prep.tokens.vocabulary import LETTERS
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import NO_BAR
 from museformer_plugin.steering.conditions import ConditionColumns, Role
@@ -30,7 +31,8 @@ def pieces(read_piece, name, families):
     for seed in range(6):
         words = read_piece(name, bars=12, seed=seed).numpy()[1:]
         other = read_piece(name, bars=4, seed=seed + 50).numpy()[1:]
-        found.append(np.concatenate([words, words, other, words[: len(words) // 2], [families.dictionary.eos()]]))
+        softer = words - (families.family_of_token[words] == LETTERS.index("v")) * (families.value_of_token[words] > 0)
+        found.append(np.concatenate([words, softer, other, words[: len(words) // 2], [families.dictionary.eos()]]))
         ends = np.flatnonzero(found[-1] == families.end_of_bar)
         found[-1] = np.concatenate([found[-1][: ends[-1] + 1], [families.dictionary.eos()]])
     return found
