@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -234,9 +235,13 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         return None if self.rotary is None else self.rotary(positions, like)
 
     def said(self, features: np.ndarray, device: torch.device) -> Tensor:
-        """What the embeddings of a bar's tokens and summary get on top, [1 + bars, D] of [bars, C]; row 0 is 0."""
+        """What the embeddings of a bar's tokens and summary get on top, [1 + bars, D] of [bars, C]; row 0 is 0.
+
+        sqrt(D) times the matrix, as tokens are embedded, or what is said would be lost among them.
+        """
         assert self.conditions is not None
-        rows = torch.from_numpy(features).to(device, self.conditions.dtype) @ self.conditions
+        scale = math.sqrt(self.conditions.shape[1])
+        rows = scale * (torch.from_numpy(features).to(device, self.conditions.dtype) @ self.conditions)
         return F.pad(rows, (0, 0, 1, 0))
 
     def drop(self, rows: Tensor) -> Tensor:
