@@ -22,7 +22,7 @@ from data_prep.tokens.vocabulary import (
     bar_length,
     split_token,
 )
-from data_prep.tokens_to_midi import transpose
+from data_prep.tokens_to_midi import shift_pitches
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class NewSong:
         """The whole song with these bars."""
         tokens = [token for number in sorted(written) for token in written[number]]
         midi = decode(tokens, self._representation, strict=bool(tokens)).midi
-        transpose(midi, self._semitones)
+        shift_pitches(midi, self._semitones)
         if self._tempo:
             midi.tempo_changes = [TempoChange(self._tempo, 0)]
         return midi
