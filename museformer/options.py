@@ -105,6 +105,7 @@ def _read(name: str, parse: Any, text: str) -> Any:
 
 # by name: the least number that makes sense
 _WHOLE = {"bars": 1, "prompt_bars": 1, "density": 0, "seed": 0, "topk": 0, "max_tokens": TOKENS_TO_CLOSE}
+_LARGEST_SEED = 2**63 - 1
 _LISTS = ("tracks", "accompany")  # of names, as a text with commas or as a sequence
 _RANGES = ("fill_bars", "vary_bars")
 
@@ -130,6 +131,8 @@ def _checked(name: str, called: str, value: Any) -> Any:
     if name in _WHOLE:
         if not isinstance(value, int) or isinstance(value, bool) or value < _WHOLE[name]:
             raise RequestError(f"{called}= takes a whole number from {_WHOLE[name]} up, not {value!r}.")
+        if name == "seed" and value > _LARGEST_SEED:
+            raise RequestError(f"seed= takes a whole number up to {_LARGEST_SEED}, not {value}.")
         return value
     if name in ("tempo", "temperature"):
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):

@@ -139,7 +139,8 @@ class IntoSong:
     def song(self, written: Mapping[int, Sequence[str]]) -> MidiFile:
         """The whole song with these bars."""
         midi = with_written_bars(self._source, written, self._given, self._cut_after, self._written_tempo)
-        for change in midi.tempo_changes if self._tempo else ():
-            if (change.time, change.tempo) not in self._own:  # tokens spell tempos in steps of a semitone's ratio
+        spelled = tempo_of(tempo_id(self._tempo)) if self._tempo else None  # the nearest for which there is a token
+        for change in midi.tempo_changes:
+            if change.tempo == spelled and (change.time, change.tempo) not in self._own:
                 change.tempo = self._tempo
         return midi

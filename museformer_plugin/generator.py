@@ -132,15 +132,17 @@ class MuseformerGenerator:
             hypotheses[piece.example].append(piece.hypothesis(self.decoder.families.end_of_bar))
         return [sorted(found, key=lambda h: -h["score"]) for found in hypotheses]
 
-    @torch.no_grad()
     def bars(self, sample: dict[str, Any]) -> Iterator[list[int]]:
         """The tokens of each bar behind the prompt of the one example of ``sample``, as soon as it has ended.
 
-        What ``generate`` writes, bar by bar; raises UserError as it does.
+        What ``generate`` writes, bar by bar; raises UserError as it does, before the first.
         """
-        pieces, entrance = self._begin(sample, None)
+        return self._bars(*self._begin(sample, None))
+
+    @torch.no_grad()
+    def _bars(self, pieces: list[PieceUnderWay], entrance: _Entrance) -> Iterator[list[int]]:
         begin = len(pieces[0].tokens)
-        for piece in self._write(pieces[:1], entrance):
+        for piece in self._write(pieces, entrance):
             yield piece.tokens[begin:]
             begin = len(piece.tokens)
 
