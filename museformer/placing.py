@@ -21,6 +21,8 @@ from data_prep.tokens.vocabulary import (
     Representation,
     bar_length,
     split_token,
+    tempo_id,
+    tempo_of,
 )
 from data_prep.tokens_to_midi import shift_pitches
 
