@@ -78,11 +78,11 @@ def decode_line(line: str, strict: bool, transpose: int = 0) -> tuple[bytes, lis
             melodic,
             MELODIC_CHANNELS,
         )
-    _transpose(decoded.midi, transpose)
+    shift_pitches(decoded.midi, transpose)
     return midi_bytes(decoded.midi), decoded.skipped
 
 
-def _transpose(midi: MidiFile, semitones: int) -> None:
+def shift_pitches(midi: MidiFile, semitones: int) -> None:
     """Shift every pitch but the drums'; a note that would leave 0-127 moves by octaves to stay inside."""
     for track in midi.instruments:
         for note in track.notes if not track.is_drum else ():

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from fairseq.models import FairseqModel
 from torch import Tensor
-from tqdm import tqdm
 
 from data_prep.tokens.grammar import GrammarState
 from data_prep.tokens.vocabulary import TokenError
@@ -25,39 +23,12 @@ from .errors import UserError
 from .grammar import StreamGrammar
 from .models.protocol import BarAwareModel, DecodingState
 from .piece_rules import TOKENS_TO_CLOSE, PieceRules
+from .pieces_under_way import PieceUnderWay, Progress
 from .sampling import SamplingOptions, choose_tokens
 from .steering.bars_to_write import BarsToWrite
 from .steering.request import Request
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class _Piece:
-    """One stream's tokens, without the begin token."""
-
-    example: int
-    tokens: list[int]
-    order: BarsToWrite | None = None
-    scores: list[float] = field(default_factory=list)  # of the tokens written, not of the prompt
-
-    def hypothesis(self, end_of_bar: int) -> dict[str, Any]:
-        """In fairseq's form; the prompt's tokens score 0. The bars of a request come in their order in the piece."""
-        positional = torch.zeros(len(self.tokens))
-        if self.scores:
-            positional[-len(self.scores) :] = torch.tensor(self.scores)
-        tokens = torch.tensor(self.tokens)
-        if self.order is not None:
-            own = torch.from_numpy(self.order.request.assembled(self.tokens, end_of_bar))
-            places = torch.cat([own, own.new_tensor([len(tokens) - 1])])  # and </s>
-            tokens, positional = tokens[places], positional[places]
-        return {
-            "tokens": tokens,
-            "score": positional.sum() / max(1, len(self.scores)),
-            "attention": None,
-            "alignment": torch.empty(0),
-            "positional_scores": positional,
-        }
 
 
 class _Entrance:
@@ -103,28 +74,6 @@ class _Entrance:
         return self._latest[1], self._states[example]
 
 
-class _Progress:
-    """A bar that counts the tokens still to be written at most."""
-
-    def __init__(self, pieces: Sequence[_Piece], max_len: int, end_of_bar: int) -> None:
-        self._max_len, self._end_of_bar = max_len, end_of_bar
-        self._bars = 0
-        most = sum(max_len - len(piece.tokens) for piece in pieces)
-        self._shown = tqdm(total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True)
-
-    def wrote(self, piece: _Piece, ended: bool, streams: int) -> None:
-        """``piece`` has got a token, as one of ``streams``."""
-        self._bars += piece.tokens[-1] == self._end_of_bar
-        if ended:
-            self._shown.total -= self._max_len - len(piece.tokens)
-        self._shown.set_postfix(bars=self._bars, streams=streams, refresh=False)
-        self._shown.update()
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        self._shown.close()
-
-
 class MuseformerGenerator:
     """Stands where fairseq expects a ``SequenceGenerator``.
 
@@ -135,7 +84,9 @@ class MuseformerGenerator:
         pieces_per_prompt: independent pieces for every prompt (``--beam``).
         at_once: pieces written at the same time; others enter as they end. 0: all (``--streams``).
         ask: makes the request of each example, of its tokens int64 [n] without begin token and of how many of them are
-            the prompt; without it prompts are continued.
+            the prompt; without it prompts are continued, or the ``requests`` of a sample fulfilled.
+        seed: of the sampling; None: PyTorch's (``--seed``).
+        progress: whether a bar shows how far they are.
     """
 
     def __init__(
@@ -147,6 +98,8 @@ class MuseformerGenerator:
         pieces_per_prompt: int = 1,
         at_once: int = 0,
         ask: Callable[[np.ndarray, int], Request] | None = None,
+        seed: int | None = None,
+        progress: bool = True,
     ) -> None:
         self.decoder = decoder
         self.dictionary = decoder.dictionary
@@ -157,8 +110,10 @@ class MuseformerGenerator:
         self.ask = ask
         self.symbols_to_strip_from_output = {self.dictionary.eos()}
         device = next(decoder.parameters()).device
-        self.random = torch.Generator(device).manual_seed(torch.initial_seed())
-        logger.info("sampling with seed %d", torch.initial_seed())
+        seed = torch.initial_seed() if seed is None else seed
+        self.random = torch.Generator(device).manual_seed(seed)
+        self._shows_progress = progress
+        logger.info("sampling with seed %d", seed)
 
     @torch.no_grad()
     def generate(
@@ -174,6 +129,29 @@ class MuseformerGenerator:
         ``prompt_lengths`` source tokens, else all of them. Raises UserError for a prompt that breaks
         the grammar or leaves no room.
         """
+        pieces, entrance = self._begin(sample, prefix_tokens)
+        for _ in self._write(pieces, entrance):
+            pass
+        hypotheses: list[list[dict[str, Any]]] = [[] for _ in range(pieces[-1].example + 1)]
+        for piece in pieces:
+            hypotheses[piece.example].append(piece.hypothesis(self.decoder.families.end_of_bar))
+        return [sorted(found, key=lambda h: -h["score"]) for found in hypotheses]
+
+    def bars(self, sample: dict[str, Any]) -> Iterator[list[int]]:
+        """The tokens of each bar behind the prompt of the one example of ``sample``, as soon as it has ended.
+
+        What ``generate`` writes, bar by bar; raises UserError as it does, before the first.
+        """
+        return self._bars(*self._begin(sample, None))
+
+    @torch.no_grad()
+    def _bars(self, pieces: list[PieceUnderWay], entrance: _Entrance) -> Iterator[list[int]]:
+        begin = len(pieces[0].tokens)
+        for piece in self._write(pieces, entrance):
+            yield piece.tokens[begin:]
+            begin = len(piece.tokens)
+
+    def _begin(self, sample: dict[str, Any], prefix_tokens: Tensor | None) -> tuple[list[PieceUnderWay], _Entrance]:
         prompts = self._prompts(sample, prefix_tokens)
         requests = self._requests(sample, prompts)
         if requests:
@@ -182,15 +160,11 @@ class MuseformerGenerator:
         states = [self._read_grammar(n, p) for n, p in enumerate(prompts)]
         entrance = _Entrance(self.decoder, prompts, states, requests)
         pieces = [
-            _Piece(example, prompt.tolist()[1:], self._order(requests[example]) if requests else None)
+            PieceUnderWay(example, prompt.tolist()[1:], self._order(requests[example]) if requests else None)
             for example, prompt in enumerate(prompts)
             for _ in range(self.pieces_per_prompt)
         ]
-        self._write(pieces, entrance)
-        hypotheses: list[list[dict[str, Any]]] = [[] for _ in prompts]
-        for piece in pieces:
-            hypotheses[piece.example].append(piece.hypothesis(self.decoder.families.end_of_bar))
-        return [sorted(found, key=lambda h: -h["score"]) for found in hypotheses]
+        return pieces, entrance
 
     def _prompts(self, sample: dict[str, Any], prefix_tokens: Tensor | None) -> list[Tensor]:
         source = sample["net_input"]["src_tokens"]
@@ -204,7 +178,7 @@ class MuseformerGenerator:
 
     def _requests(self, sample: dict[str, Any], prompts: Sequence[Tensor]) -> list[Request] | None:
         if self.ask is None:
-            return None
+            return sample.get("requests")
         rows = sample["net_input"]["src_tokens"].cpu()
         pieces = [row[row != self.dictionary.pad()].numpy()[1:] for row in rows]
         return [self.ask(piece, len(prompt) - 1) for piece, prompt in zip(pieces, prompts)]
@@ -242,12 +216,23 @@ class MuseformerGenerator:
                 ) from None
         return state
 
-    def _write(self, pieces: list[_Piece], entrance: _Entrance) -> None:
-        """Write all pieces, some at a time; as one ends the next enters, and at last the batch shrinks."""
+    def _write(self, pieces: list[PieceUnderWay], entrance: _Entrance) -> Iterator[PieceUnderWay]:
+        """Write all pieces, some at a time; as one ends the next enters, and at last the batch shrinks.
+
+        Yields a piece whenever it has ended a bar.
+        """
+        progress = Progress(pieces, self.rules.max_len, self.decoder.families.end_of_bar, self._shows_progress)
+        try:
+            yield from self._write_on(pieces, entrance, progress)
+        finally:
+            progress.close()
+
+    def _write_on(
+        self, pieces: list[PieceUnderWay], entrance: _Entrance, progress: Progress
+    ) -> Iterator[PieceUnderWay]:
         waiting = deque(pieces)
         writing = [waiting.popleft() for _ in range(min(self.at_once or len(pieces), len(pieces)))]
         logits, streams, states = entrance.open([piece.example for piece in writing])
-        progress = _Progress(pieces, self.rules.max_len, self.decoder.families.end_of_bar)
         while True:
             tokens = self._choose(writing, states, logits, progress)
             for n, piece in enumerate(writing):
@@ -256,9 +241,9 @@ class MuseformerGenerator:
                     first_logits, state = entrance.enter(piece.example, n, streams)
                     states.put(n, state)
                     tokens[n] = self._choose([piece], states.only(n), first_logits, progress)[0]
+            yield from (piece for piece in writing if piece.tokens[-1] == self.decoder.families.end_of_bar)
             going_on = [n for n, piece in enumerate(writing) if not self.rules.has_ended(piece.tokens)]
             if not going_on:
-                progress.close()
                 return
             if len(going_on) < len(writing):
                 writing = [writing[n] for n in going_on]
@@ -270,7 +255,9 @@ class MuseformerGenerator:
                 states.advance(tokens)
             logits = self.decoder.step(tokens, streams)
 
-    def _choose(self, writing: list[_Piece], states: StreamGrammar, logits: Tensor, progress: _Progress) -> Tensor:
+    def _choose(
+        self, writing: list[PieceUnderWay], states: StreamGrammar, logits: Tensor, progress: Progress
+    ) -> Tensor:
         """The next token of every stream, int64 [B], appended to its piece."""
         orders = [piece.order for piece in writing]
         allowed = self.rules.allowed([piece.tokens for piece in writing], states, logits, orders)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("museformer_plugin", "data_prep", "evaluation", "listening", "benchmarks")
+PACKAGES = ("museformer_plugin", "data_prep", "evaluation", "listening", "museformer", "benchmarks")
 
 
 def modules_of(folder):

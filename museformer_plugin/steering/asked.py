@@ -23,7 +23,7 @@ from .wishes import Wishes
 class SteeringOptions(Protocol):
     """Of ``MuseformerTaskConfig``."""
 
-    prompt_bars: int
+    prompt_bars: int | None
     bars: int
     form: str
     tracks: str

@@ -5,7 +5,7 @@ from torch import nn
 from data_prep.tokens.grammar import GrammarState, check_piece
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from data_prep.tokens_to_midi import decode
-from museformer_plugin import generator as generator_module
+from museformer_plugin import pieces_under_way
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import TOKENS_TO_CLOSE, MuseformerGenerator
 from museformer_plugin.grammar import StreamGrammar
@@ -200,11 +200,25 @@ def test_no_more_pieces_than_asked_for_are_written_at_a_time(write, decoders, mo
 def test_the_progress_counts_every_token(write, write_piece, monkeypatch, at_once):
     """Also where a piece ends with its first token."""
     shown = []
-    bar = generator_module.tqdm
-    monkeypatch.setattr(generator_module, "tqdm", lambda **options: shown.append(bar(**options)) or shown[-1])
+    bar = pieces_under_way.tqdm
+    monkeypatch.setattr(pieces_under_way, "tqdm", lambda **options: shown.append(bar(**options)) or shown[-1])
     prompt = write_piece("six_track", 1, seed=0)
     (pieces,), _ = write("six_track", [prompt], streams=8, max_len=len(prompt) + TOKENS_TO_CLOSE, at_once=at_once)
     assert shown[0].n == shown[0].total == sum(len(words) - len(prompt) for words in pieces)
+
+
+@pytest.mark.parametrize("prompt_bars", [0, 2])
+def test_bar_by_bar_comes_what_is_generated_at_once(decoders, write, write_piece, prompt_bars):
+    decoder, prompt = decoders["six_track"], write_piece("six_track", prompt_bars, seed=4) if prompt_bars else []
+    (((*words, _),),), _ = write("six_track", [prompt], seed=8)
+    generator = MuseformerGenerator(decoder, TOP_8, PieceRules(decoder.families, 1, 200), seed=8, progress=False)
+    begun = torch.tensor([decoder.dictionary.eos(), *map(decoder.dictionary.index, prompt)])
+    bars = [
+        [decoder.dictionary[token] for token in bar]
+        for bar in generator.bars({"net_input": {"src_tokens": begun[None]}})
+    ]
+    assert [word for bar in bars for word in bar] == words[len(prompt) :]
+    assert all(bar.index("b-1") == len(bar) - 1 for bar in bars)
 
 
 def test_hypotheses_come_best_first(write):

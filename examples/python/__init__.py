@@ -1,0 +1,1 @@
+"""One short script for each way of writing from Python."""

@@ -1,0 +1,18 @@
+"""Each bar of a song as soon as it is written."""
+
+import argparse
+
+from museformer import Museformer
+
+parser = argparse.ArgumentParser(description=__doc__)
+
+parser.add_argument("--model", help="a folder with model.pt and dict.txt (default: the weights that ship)")
+arguments = parser.parse_args()
+
+model = Museformer.from_pretrained(arguments.model)
+stream = model.stream(bars=8, tempo=120, seed=1)
+for bar in stream:
+    seconds = (bar.end - bar.start) / bar.ticks_per_beat * 60 / bar.tempo
+    playing = ", ".join(f"{track.name} {len(track.notes)}" for track in bar.instruments)
+    print(f"bar {bar.number}, {seconds:.1f} seconds of music; notes: {playing or 'none'}", flush=True)
+print(len(stream.song().tokens), "tokens in all")

@@ -1,0 +1,64 @@
+"""Pieces that are being written, and the bar that shows how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from .steering.bars_to_write import BarsToWrite
+
+
+@dataclass
+class PieceUnderWay:
+    """One stream's tokens, without the begin token."""
+
+    example: int
+    tokens: list[int]
+    order: BarsToWrite | None = None
+    scores: list[float] = field(default_factory=list)  # of the tokens written, not of the prompt
+
+    def hypothesis(self, end_of_bar: int) -> dict[str, Any]:
+        """In fairseq's form; the prompt's tokens score 0. The bars of a request come in their order in the piece."""
+        positional = torch.zeros(len(self.tokens))
+        if self.scores:
+            positional[-len(self.scores) :] = torch.tensor(self.scores)
+        tokens = torch.tensor(self.tokens)
+        if self.order is not None:
+            own = torch.from_numpy(self.order.request.assembled(self.tokens, end_of_bar))
+            places = torch.cat([own, own.new_tensor([len(tokens) - 1])])  # and </s>
+            tokens, positional = tokens[places], positional[places]
+        return {
+            "tokens": tokens,
+            "score": positional.sum() / max(1, len(self.scores)),
+            "attention": None,
+            "alignment": torch.empty(0),
+            "positional_scores": positional,
+        }
+
+
+class Progress:
+    """A bar that counts the tokens still to be written at most."""
+
+    def __init__(self, pieces: Sequence[PieceUnderWay], max_len: int, end_of_bar: int, shown: bool = True) -> None:
+        self._max_len, self._end_of_bar = max_len, end_of_bar
+        self._bars = 0
+        most = sum(max_len - len(piece.tokens) for piece in pieces)
+        self._shown = tqdm(
+            total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True, disable=not shown
+        )
+
+    def wrote(self, piece: PieceUnderWay, ended: bool, streams: int) -> None:
+        """``piece`` has got a token, as one of ``streams``."""
+        self._bars += piece.tokens[-1] == self._end_of_bar
+        if ended:
+            self._shown.total -= self._max_len - len(piece.tokens)
+        self._shown.set_postfix(bars=self._bars, streams=streams, refresh=False)
+        self._shown.update()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._shown.close()
