@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 import triton
 from torch import Tensor
 
+from ..tf32 import takes_tf32
 from .primitives import INTERPRETED
 
 # neither a value nor its divisibility makes another kernel: what was compiled for two heads runs for eight
@@ -53,15 +53,6 @@ def tuned_for(programs: int, q: Tensor) -> dict[str, Any]:
     lengths tunes a few times.
     """
     return {"work": min(programs.bit_length() // 2, _MANY_PROGRAMS), "TF32": takes_tf32(q.dtype)}
-
-
-def takes_tf32(dtype: torch.dtype) -> bool:
-    """Whether products of this dtype are rounded to TF32, as PyTorch is set for its own matrix products."""
-    if dtype != torch.float32:
-        return False
-    matmul = torch.backends.cuda.matmul
-    precision = getattr(matmul, "fp32_precision", None)  # PyTorch 2.9 and later, which may refuse the older name
-    return matmul.allow_tf32 if precision is None else precision == "tf32"
 
 
 def kernel_arguments(q: Tensor, k: Tensor, v: Tensor, rate: float) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Small jitted pieces that the kernels share, and the conventions of their arguments.
 
-Names: ``i_`` program index, ``o_`` offsets, ``m_`` mask, ``b_`` a block in registers. Letters: H heads
-(``heads``, not known when kernels are compiled), D head width, BD the power of two that holds it, BM queries and BN keys
-of a tile. Tensors of rows are [rows, H, D] with a stride a row; values of a query (its log-sum-exp) are float32 [H, Q]. ``random_bits``
-int32 [H, Q + K] are for dropout, those of the keys behind those of the queries.
+Names: ``i_`` program index, ``o_`` offsets, ``m_`` mask, ``b_`` a block in registers. Letters: H heads (``heads``, not
+known when kernels are compiled), D head width, BD the power of two that holds it, BM queries and BN keys of a tile.
+Tensors of rows are [rows, H, D] with a stride a row; values of a query (its log-sum-exp) are float32 [H, Q].
+``random_bits`` int32 [H, Q + K] are for dropout, those of the keys behind those of the queries.
 Exponents have base 2: ``scale`` is log2(e) / sqrt(D), and log-sum-exps are logarithms to base 2.
 """
 
