@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,10 +60,12 @@ def run_stages(
     ``each`` is called with all outcomes so far whenever there is one more. A stage for which no time is left is not
     begun. Told to end (SIGTERM, SIGINT), it ends the running stage, and returns what there is.
     """
-    end = time.monotonic() + seconds
+    with _stopped_by(signal.SIGTERM, signal.SIGINT):
+        return _run_all(stages, time.monotonic() + seconds, logs, each)
+
+
+def _run_all(stages: Sequence[Stage], end: float, logs: Path, each: Callable[[list[Outcome]], None]) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, _stop)
     for stage in stages:
         print(f"== {stage.name}", flush=True)
         log = logs / f"{stage.name}.txt"
@@ -82,6 +85,16 @@ def run_stages(
         if stopped:
             break
     return outcomes
+
+
+@contextmanager
+def _stopped_by(*numbers: signal.Signals) -> Iterator[None]:
+    before = {number: signal.signal(number, _stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop(_signal_number: int, _frame: object) -> None:

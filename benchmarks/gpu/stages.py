@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from .report import ROWS, write_report
@@ -41,15 +42,21 @@ def all_stages(device: str, rows: Path, wheels: Path | None, site: Path) -> list
         stages.append(stage(f"operator-{length}", 100, "operating", "--tokens", str(length)))
     if wheels is not None:
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--target"]
-        stages.append(Stage("wheels", 40, [*pip, str(site), *map(str, sorted(wheels.glob("*.whl")))]))
+        stages.append(Stage("wheels", 40, [*pip, str(site), *map(str, _chosen(wheels))]))
     needed = ("numpy", "fairseq.data.data_utils_fast", "museformer_plugin")
-    stages.append(stage("fairseq", 30, "imports", "--only", *needed, fairseq=True))
+    stages.append(stage("fairseq", 40, "imports", "--only", *needed, fairseq=True))
     stages.append(stage("update", 110, "updating", "--tokens", str(lengths[0]), fairseq=True))
     stages.append(stage("decoding", 90, "decoding", fairseq=True))
     tests = _TESTS if on_gpu else (_QUICK_TEST,)
     pytest = [sys.executable, "-m", "pytest", "-q", "-n", "auto" if on_gpu else "2", "--import-mode=importlib", *tests]
     stages.append(Stage("tests", 150, pytest, _environment(device, site)))
     return stages
+
+
+def _chosen(wheels: Path) -> list[Path]:
+    """All but NumPy's, where there is one: SciPy and scikit-learn beside it do not go with an older one."""
+    found = sorted(wheels.glob("*.whl"))
+    return found if find_spec("numpy") is None else [wheel for wheel in found if not wheel.name.startswith("numpy-")]
 
 
 def _environment(device: str, site: Path | None) -> dict[str, str]:
