@@ -31,7 +31,7 @@ def all_stages(device: str, rows: Path, wheels: Path | None, site: Path) -> list
 
     def stage(name: str, seconds: float, module: str, *more: str, fairseq: bool = False) -> Stage:
         command = [sys.executable, "-m", f"benchmarks.gpu.{module}", "--device", device, "--rows", str(rows), *more]
-        return Stage(name, seconds, command, _environment(device, site if fairseq else None))
+        return Stage(name, seconds, command, _for_kernels(device, site if fairseq else None))
 
     on_gpu = device == "cuda"
     lengths = (15360, 36864) if on_gpu else (200, 300)
@@ -41,16 +41,21 @@ def all_stages(device: str, rows: Path, wheels: Path | None, site: Path) -> list
     for length in lengths:
         stages.append(stage(f"operator-{length}", 100, "operating", "--tokens", str(length)))
     if wheels is not None:
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--target"]
-        stages.append(Stage("wheels", 40, [*pip, str(site), *map(str, _chosen(wheels))]))
+        stages.append(install_wheels(wheels, site))
     needed = ("numpy", "fairseq.data.data_utils_fast", "museformer_plugin")
     stages.append(stage("fairseq", 40, "imports", "--only", *needed, fairseq=True))
     stages.append(stage("update", 110, "updating", "--tokens", str(lengths[0]), fairseq=True))
     stages.append(stage("decoding", 90, "decoding", fairseq=True))
     tests = _TESTS if on_gpu else (_QUICK_TEST,)
     pytest = [sys.executable, "-m", "pytest", "-q", "-n", "auto" if on_gpu else "2", "--import-mode=importlib", *tests]
-    stages.append(Stage("tests", 150, pytest, _environment(device, site)))
+    stages.append(Stage("tests", 150, pytest, _for_kernels(device, site)))
     return stages
+
+
+def install_wheels(wheels: Path, site: Path) -> Stage:
+    """The stage that puts ``wheels`` into the folder ``site``, without a network."""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--target"]
+    return Stage("wheels", 40, [*pip, str(site), *map(str, _chosen(wheels))])
 
 
 def _chosen(wheels: Path) -> list[Path]:
@@ -59,13 +64,16 @@ def _chosen(wheels: Path) -> list[Path]:
     return found if find_spec("numpy") is None else [wheel for wheel in found if not wheel.name.startswith("numpy-")]
 
 
-def _environment(device: str, site: Path | None) -> dict[str, str]:
-    """``site`` before what ``PYTHONPATH`` names already; tuned shapes are kept between processes."""
+def environment(site: Path | None) -> dict[str, str]:
+    """``site`` before the repository, before what ``PYTHONPATH`` names already."""
     given = os.environ.get("PYTHONPATH")
     paths = [str(site)] if site is not None else []
     paths += [str(Path(__file__).resolve().parents[2]), *([given] if given else [])]
-    environment = {"PYTHONPATH": os.pathsep.join(paths), "TRITON_CACHE_AUTOTUNING": "1"}
-    return environment if device == "cuda" else {**environment, "TRITON_INTERPRET": "1"}
+    return {"PYTHONPATH": os.pathsep.join(paths), "TRITON_CACHE_AUTOTUNING": "1"}  # shapes tuned are kept
+
+
+def _for_kernels(device: str, site: Path | None) -> dict[str, str]:
+    return environment(site) if device == "cuda" else {**environment(site), "TRITON_INTERPRET": "1"}
 
 
 def _title(device: str) -> str:
