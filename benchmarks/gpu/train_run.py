@@ -21,7 +21,7 @@ from .report import write_report
 from .runner import Stage, run_stages
 from .stages import environment, install_wheels
 
-_SONGS, _PACKING = 75, 30  # seconds
+_SONGS, _PACKING, _VALIDATION = 75, 30, 30  # seconds
 _PLUGIN = str(Path(__file__).resolve().parents[2] / "museformer_plugin")
 _OPTIMIZER = "--optimizer muon --lr 0.04 --adamw-lr 6e-3 --weight-decay 0.01 --dropout 0 --attention-dropout 0"
 _TASK = ("--user-dir", _PLUGIN, "--task", "museformer_language_modeling")
@@ -36,8 +36,9 @@ def training(args: argparse.Namespace, save_dir: Path, stop_seconds: float) -> l
     command += ["--window-tokens", args.window_tokens]
     command += ["--window-updates", f"{max(1, updates * 3 // 10)},{max(2, updates * 9 // 10)}"]
     command += f"--criterion cross_entropy --batch-size {args.batch_size} --max-update {updates} --seed 1".split()
-    command += f"--num-workers {4 if args.device == 'cuda' else 0} --log-format json --log-interval 20".split()
+    command += f"--num-workers {4 if args.device == 'cuda' else 0} --log-format json --log-interval 100".split()
     command += f"--no-epoch-checkpoints --save-interval-updates {args.save_every} --keep-interval-updates 1".split()
+    command.append("--disable-validation")  # it comes last, when the checkpoint is safe
     command += ["--save-dir", str(save_dir), "--stop-time-hours", f"{stop_seconds / 3600:.5f}"]
     return [*command, "--bf16" if args.device == "cuda" else "--cpu"]
 
@@ -66,16 +67,20 @@ def all_stages(args: argparse.Namespace, work: Path, logs: Path) -> list[Stage]:
         before = args.go_on_from / "curve.jsonl"
         if before.exists() and before.resolve() != (args.out / "curve.jsonl").resolve():
             shutil.copy(before, args.out / "curve.jsonl")
-    limit = args.seconds - _SONGS - _PACKING - (40 if args.wheels else 0)
+    limit = args.seconds - _SONGS - _PACKING - _VALIDATION - (40 if args.wheels else 0)
     paths = environment(site)
     stages = [install_wheels(args.wheels, site)] if args.wheels else []
     stages.append(Stage("training", limit, training(args, checkpoint.parent, trained + limit - args.around), paths))
-    module = [sys.executable, "-m"]
-    curve = [*module, "benchmarks.gpu.curve", str(logs / "training.txt"), str(args.out / "curve.jsonl")]
-    stages.append(Stage("curve", 15, curve, paths))
+    module, curve = [sys.executable, "-m"], str(args.out / "curve.jsonl")
+    losses = [*module, "benchmarks.gpu.curve"]
+    stages.append(Stage("curve", 15, [*losses, str(logs / "training.txt"), curve], paths))
     pack = [*module, "benchmarks.gpu.carrying", "pack", str(checkpoint), str(args.out)]
     stages.append(Stage("checkpoint", _PACKING, pack, paths))
     stages.append(Stage("songs", _SONGS, writing(args, checkpoint, songs), paths))
+    validate = [*module, "fairseq_cli.validate", str(args.data_bin), *_TASK, "--path", str(checkpoint)]
+    validate += ["--batch-size", "1", "--log-format", "json", "--bf16" if args.device == "cuda" else "--cpu"]
+    stages.append(Stage("validation", _VALIDATION, validate, paths))
+    stages.append(Stage("its loss", 15, [*losses, str(logs / "validation.txt"), curve], paths))
     return stages
 
 
@@ -89,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=560, help="for everything")
     parser.add_argument("--around", type=float, default=60, help="of these, before the first update and after the last")
     parser.add_argument("--max-update", type=int, default=20000, help="of all runs together; the rates depend on it")
-    parser.add_argument("--save-every", type=int, default=2000, help="updates; each is validated")
+    parser.add_argument("--save-every", type=int, default=2000, help="updates between checkpoints")
     parser.add_argument("--arch", default="museformer_rotary")
     parser.add_argument("--window-tokens", default="1280,2560,10240")
     parser.add_argument("--batch-size", type=int, default=1, help="windows of an update")
