@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -15,34 +15,26 @@ from benchmarks.gpu.runner import run_stages
 from benchmarks.gpu.stages import all_stages, environment
 
 FAULTY = Path(__file__).with_name("faulty")
-VERDICTS = {"raise": "failed with status 1", "kill": "killed by SIGKILL", "hang": "stopped after"}
+VERDICTS = {"raise": "failed with status 1", "kill": "killed by SIGKILL"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", VERDICTS)
-def test_every_stage_fails_and_all_rows_are_there(fault, tmp_path):
-    """The first row of every stage is measured; what comes behind it goes wrong."""
-    limit = 25.0 if fault == "hang" else 120.0
-    rows, logs = tmp_path / "rows.jsonl", tmp_path / "logs"
+def test_every_stage_fails_and_all_rows_are_there(tmp_path):
+    """The first row of every stage is measured; what comes behind it goes wrong. ``test_runner`` has stages that hang."""
+    rows, logs, verdicts = tmp_path / "rows.jsonl", tmp_path / "logs", {}
     logs.mkdir()
     stages = []
-    for stage in all_stages("cpu", rows, None, tmp_path / "site"):
+    for stage, fault in zip(all_stages("cpu", rows, None, tmp_path / "site"), cycle(VERDICTS)):
         path = os.pathsep.join([str(FAULTY), stage.environment["PYTHONPATH"]])
-        stages.append(
-            replace(stage, seconds=limit, environment={**stage.environment, "PYTHONPATH": path, "FAULT": fault})
-        )
-    began = time.monotonic()
-    outcomes = run_stages(stages, 900, logs, lambda found: write_report(tmp_path, "Trial", found, logs))
-    assert time.monotonic() - began < len(stages) * (limit + 10)
-    assert [outcome.name for outcome in outcomes] == [stage.name for stage in stages]
-    for outcome in outcomes:
-        # a process of compiling may be killed, and the stage itself goes on to say so
-        expected = "failed with status 1" if (outcome.name, fault) == ("compiling", "kill") else VERDICTS[fault]
-        assert outcome.verdict.startswith(expected), outcome
+        faulty = {**stage.environment, "PYTHONPATH": path, "FAULT": fault}
+        stages.append(replace(stage, seconds=200.0, environment=faulty))
+        # where a process of compiling is killed the stage itself goes on to say so
+        verdicts[stage.name] = VERDICTS["raise" if stage.name == "compiling" else fault]
+    outcomes = run_stages(stages, 1800, logs, lambda found: write_report(tmp_path, "Trial", found, logs))
+    assert {outcome.name: outcome.verdict for outcome in outcomes} == verdicts
     measured = {row["stage"] for row in read_rows(rows)}
-    assert {"imports", "compiling", "checking", "operator", "update", "decoding"} <= measured
-    table = (tmp_path / "table.md").read_text()
-    assert (fault == "raise") == ("OSError: a planted fault" in table)
+    assert measured == {"imports", "compiling", "checking", "operator", "update", "decoding"}
+    assert "OSError: a planted fault" in (tmp_path / "table.md").read_text()
 
 
 def test_paths_of_wheels_come_before_those_given(monkeypatch, tmp_path):

@@ -1,6 +1,6 @@
 """What goes wrong in the stages of ``benchmarks.gpu`` that FAULT names, in every process that starts with this folder.
 
-FAULT is ``raise``, ``hang`` or ``kill``: that happens after the first row of a stage, and where a stage has none (the
+FAULT is ``raise``, ``hang`` (and not listen to SIGTERM) or ``kill``: that happens after the first row of a stage, and where a stage has none (the
 tests), as it begins.
 """
 
@@ -35,6 +35,9 @@ def _plant():
 _command = sys.orig_argv[1:3]
 if "FAULT" in os.environ and _command[:1] == ["-m"]:
     if _command[1] == "pytest":
-        _fail()
+        try:
+            _fail()
+        except OSError as error:  # which is but told where an interpreter begins
+            raise SystemExit(str(error)) from None
     elif _command[1].startswith("benchmarks.gpu.") and not _command[1].endswith(".stages"):
         _plant()
