@@ -20,7 +20,7 @@ VERDICTS = {"raise": "failed with status 1", "kill": "killed by SIGKILL"}
 
 @pytest.mark.slow
 def test_every_stage_fails_and_all_rows_are_there(tmp_path):
-    """The first row of every stage is measured; what comes behind it goes wrong. ``test_runner`` has stages that hang."""
+    """The first row of every stage is measured, then it goes wrong; ``test_runner`` has stages that hang."""
     rows, logs, verdicts = tmp_path / "rows.jsonl", tmp_path / "logs", {}
     logs.mkdir()
     stages = []

@@ -1,7 +1,7 @@
 """What goes wrong in the stages of ``benchmarks.gpu`` that FAULT names, in every process that starts with this folder.
 
-FAULT is ``raise``, ``hang`` (and not listen to SIGTERM) or ``kill``: that happens after the first row of a stage, and where a stage has none (the
-tests), as it begins.
+FAULT is ``raise``, ``kill`` or ``hang`` (and not listen to SIGTERM): that happens after the first row of a stage, and
+where a stage has none (the tests), as it begins.
 """
 
 import os
