@@ -24,9 +24,13 @@ def main() -> int:
 
 
 def _import(name: str, arguments: StageArguments) -> None:
-    began = time.perf_counter()
+    figures: dict[str, str | float] = {}
+    began, at_hand = time.perf_counter(), name in sys.modules  # PyTorch is, and NumPy with it
     module = import_module(name)
-    figures = {"s": time.perf_counter() - began, "version": str(getattr(module, "__version__", ""))}
+    if not at_hand:
+        figures["s"] = time.perf_counter() - began
+    if hasattr(module, "__version__"):
+        figures["version"] = str(module.__version__)
     if name == "torch":
         figures |= {"Python": platform.python_version(), **_about(arguments.device)}
     if name == "numpy":  # one that PyTorch was not made for may be imported and refuse this

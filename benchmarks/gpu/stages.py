@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -77,7 +78,9 @@ def _for_kernels(device: str, site: Path | None) -> dict[str, str]:
 
 
 def _title(device: str) -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    command, commit = ["git", "rev-parse", "--short", "HEAD"], ""
+    if shutil.which("git"):
+        commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return f"benchmarks/gpu.sh, commit {commit or 'unknown'}, {'CUDA' if device == 'cuda' else 'a trial on a CPU'}"
 
 

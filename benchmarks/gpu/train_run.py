@@ -12,6 +12,7 @@ import argparse
 import shlex
 import shutil
 import sys
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,13 @@ def writing(args: argparse.Namespace, checkpoint: Path, folder: Path) -> list[st
     return ["bash", "-c", f"{shlex.join(write)} >{shlex.quote(str(text))} && {shlex.join(read)} && {shlex.join(pack)}"]
 
 
+def unpacked(archive: Path, folder: Path) -> Path:
+    """The folder with the ``dict.txt`` of what ``archive`` holds, unpacked into ``folder``."""
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return min((found.parent for found in folder.rglob("dict.txt")), default=folder)
+
+
 def all_stages(args: argparse.Namespace, work: Path, logs: Path) -> list[Stage]:
     """The training and what makes files of it; raises FileNotFoundError where there is nothing to go on from."""
     site, checkpoint, songs = work / "site", work / "checkpoints" / "checkpoint_last.pt", work / "songs"
@@ -88,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 1 where a stage did not do all it should."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, help="a folder for all files")
-    parser.add_argument("data_bin", type=Path, help="what fairseq-preprocess wrote")
+    parser.add_argument("data_bin", type=Path, help="what fairseq-preprocess wrote, or a .tar.gz of its files")
     parser.add_argument("--go-on-from", type=Path, help="the folder that the run before left")
     parser.add_argument("--wheels", type=Path, help="a folder of wheels that fairseq needs here")
     parser.add_argument("--seconds", type=float, default=560, help="for everything")
@@ -103,12 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     args = parser.parse_args(arguments)
     args.out, args.data_bin = args.out.resolve(), args.data_bin.resolve()
-    if not (args.data_bin / "dict.txt").is_file():
-        parser.error(f"{args.data_bin} has no dict.txt: name the folder that fairseq-preprocess wrote")
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         work, logs = Path(folder), Path(folder, "logs")
         logs.mkdir()
+        if args.data_bin.is_file():
+            args.data_bin = unpacked(args.data_bin, work / "data-bin")
+        if not (args.data_bin / "dict.txt").is_file():
+            parser.error(f"{args.data_bin} has no dict.txt: name the folder that fairseq-preprocess wrote")
         try:
             stages = all_stages(args, work, logs)
         except FileNotFoundError as error:

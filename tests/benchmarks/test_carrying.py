@@ -1,11 +1,14 @@
 """A training's checkpoint in parts, and its losses: what comes back is what it goes on from."""
 
+import tarfile
+
 import pytest
 import torch
 
 from benchmarks.gpu import carrying
 from benchmarks.gpu.carrying import pack, unpack
 from benchmarks.gpu.curve import append_losses, losses
+from benchmarks.gpu.train_run import unpacked
 
 LOG = """\
 2026-01-01 00:00:01 | INFO | fairseq_cli.train | {'not': 'these'}
@@ -43,11 +46,11 @@ def checkpoint(tmp_path):
 
 
 def test_what_goes_on_is_there(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(carrying, "_PART", 1000)
+    monkeypatch.setattr(carrying, "_PART", 700)
     (tmp_path / "checkpoint.part99").write_bytes(b"of a run before")
     parts = pack(checkpoint, tmp_path)
     assert len(parts) > 4
-    assert all(part.stat().st_size <= 1000 for part in parts)
+    assert all(part.stat().st_size <= 700 for part in parts)
     joined = tmp_path / "next" / "checkpoint_last.pt"
     assert unpack(tmp_path, joined) == 123.5
     before, after = (torch.load(path, weights_only=True) for path in (checkpoint, joined))
@@ -66,7 +69,7 @@ def test_what_goes_on_is_there(checkpoint, tmp_path, monkeypatch):
 
 def test_momentum_takes_no_room(checkpoint, tmp_path):
     (part,) = pack(checkpoint, tmp_path)
-    assert part.stat().st_size < checkpoint.stat().st_size - 40 * 50 * 4 + 1000
+    assert part.stat().st_size < checkpoint.stat().st_size - 40 * 50 * 4
 
 
 def test_nothing_to_go_on_from(tmp_path):
@@ -85,3 +88,15 @@ def test_losses_of_updates_and_validations(tmp_path):
     assert [append_losses(log, curve) for _ in range(2)] == [2, 2]
     assert len(curve.read_text().splitlines()) == 4
     assert append_losses(tmp_path / "none.txt", curve) == 0
+
+
+def test_data_come_packed_or_not(tmp_path):
+    data_bin = tmp_path / "data-bin"
+    data_bin.mkdir()
+    (data_bin / "dict.txt").write_text("b-1 1\n")
+    archive = tmp_path / "data.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(data_bin, arcname="data-bin")
+    found = unpacked(archive, tmp_path / "work")
+    assert found == tmp_path / "work" / "data-bin"
+    assert (found / "dict.txt").read_text() == "b-1 1\n"
