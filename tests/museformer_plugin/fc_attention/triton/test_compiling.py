@@ -37,8 +37,8 @@ def compiled(repository, tmp_path):
         "--capability 90 --dtype bfloat16 --dropout --shapes first",
         "--capability 90 --dtype bfloat16 --width 24 --no-dropout --windowed --shapes first",
         "--capability 90 --dtype float32 --width 32 --no-dropout --shapes first",
-        "--capability 80 --dtype float16 --no-dropout --shapes first",
-        "--capability 100 --dtype bfloat16 --dropout --shapes first",
+        pytest.param("--capability 80 --dtype float16 --no-dropout --shapes first", marks=pytest.mark.slow),
+        pytest.param("--capability 100 --dtype bfloat16 --dropout --shapes first", marks=pytest.mark.slow),
     ],
 )
 def test_kernels_compile(compiled, arguments):
