@@ -15,17 +15,15 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from fairseq import options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import FairseqModel
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.configured import configured
 from benchmarks.pieces import random_piece, six_track_dictionary
 from benchmarks.turns import Seconds, timed
 from museformer_plugin.models.any_fairseq import writing_model
@@ -36,18 +34,11 @@ STEPS = 100  # over which the time of a step is taken
 
 def build(arch: str, longest: int) -> FairseqModel:
     """The model of ``--arch``, without dropout; fairseq's own for pieces of ``longest`` tokens."""
-    dictionary = six_track_dictionary()
-    with tempfile.TemporaryDirectory() as folder:
-        dictionary.save(f"{folder}/dict.txt")
-        plugin = Path(__file__).resolve().parent.parent / "museformer_plugin"
-        task = ["--user-dir", str(plugin), "--task", "museformer_language_modeling"]
-        arguments = [folder, *task, "--tokens-per-sample", str(longest), "--dropout", "0", "--arch", *arch.split()]
-        args = options.parse_args_and_arch(options.get_training_parser(), arguments)
-        cfg = convert_namespace_to_omegaconf(args)
-        if "attention_dropout" in cfg.model:
-            cfg.model.attention_dropout = 0.0
-        torch.manual_seed(1)
-        return tasks.setup_task(cfg.task).build_model(cfg.model)
+    task, cfg = configured(["--tokens-per-sample", str(longest), "--dropout", "0", "--arch", *arch.split()])
+    if "attention_dropout" in cfg.model:
+        cfg.model.attention_dropout = 0.0
+    torch.manual_seed(1)
+    return task.build_model(cfg.model)
 
 
 def measure_update(model: FairseqModel, length: int, repeats: int) -> dict[str, float]:

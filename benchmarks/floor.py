@@ -1,27 +1,12 @@
-"""What a computation takes at least: its operations and bytes, counted, over the rates that the device reaches."""
+"""What attention computes at least, counted."""
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from museformer_plugin.fc_attention import AttentionPlan
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """What the device reaches: floating-point operations and bytes a second."""
-
-    operations: float
-    bytes: float
-
-    def floor_seconds(self, operations: float, moved: float) -> float:
-        """The least time for this many operations and this many bytes moved."""
-        return max(operations / self.operations, moved / self.bytes)
+from benchmarks.ceilings import Ceilings
+from museformer_plugin.fc_attention import AttentionPlan, BarLayout
 
 
 def live_pairs(plan: AttentionPlan) -> int:
@@ -36,28 +21,13 @@ def live_pairs(plan: AttentionPlan) -> int:
     return int((pairs - rising * (2 * hidden - rising + 1) // 2).sum())
 
 
-def measure_ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
-    """Rates of a large matrix product on random data and of a large copy; the best of several."""
-    size = 8192 if device.type == "cuda" else 1536
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    source = torch.empty((1 << 30 if device.type == "cuda" else 1 << 27) // dtype.itemsize, device=device, dtype=dtype)
-    source.fill_(1)
-    target = torch.empty_like(source)
-    product = min(seconds(lambda: torch.mm(a, b), device) for _ in range(8))
-    copy = min(seconds(lambda: target.copy_(source), device) for _ in range(8))
-    return Ceilings(2 * size**3 / product, 2 * source.numel() * dtype.itemsize / copy)
-
-
-def seconds(action: Callable[[], object], device: torch.device) -> float:
-    """How long ``action`` takes on ``device``."""
-    if device.type != "cuda":
-        start = time.perf_counter()
-        action()
-        return time.perf_counter() - start
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize(device)
-    start.record()
-    action()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1e3
+def floor_ms(layout: BarLayout, width: int, dtype: torch.dtype, ceilings: Ceilings, backward: bool) -> float:
+    """The least time for the whole operator over heads of ``width`` together: two products a pair forward and five
+    backward; every row of q, k, v and the output moved once forward, and with the gradients eight times more
+    backward."""
+    pairs = live_pairs(layout.token_plan) + live_pairs(layout.summary_plan)
+    rows = layout.num_tokens + layout.num_summaries
+    summary_products = 2 * layout.num_summaries * width * 2 * width
+    operations = 2 * (7 if backward else 2) * pairs * width + (3 if backward else 1) * summary_products
+    moved = (12 if backward else 4) * rows * width * dtype.itemsize
+    return 1e3 * ceilings.floor_seconds(operations, moved)

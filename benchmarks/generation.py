@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.floor import Ceilings, measure_ceilings
+from benchmarks.ceilings import Ceilings, measure_ceilings
 from benchmarks.pieces import bar_lengths, random_piece, six_track_dictionary
 from museformer_plugin.fc_attention import BarLayout, PieceBars
 from museformer_plugin.generator import MuseformerGenerator

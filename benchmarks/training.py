@@ -25,7 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.floor import Ceilings, live_pairs, measure_ceilings
+from benchmarks.ceilings import Ceilings, measure_ceilings
+from benchmarks.floor import live_pairs
 from benchmarks.pieces import random_piece, six_track_dictionary
 from museformer_plugin.models.full_attention import FullAttentionDecoder
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
@@ -40,7 +41,8 @@ def _ours(variant: str) -> nn.Module:
     return MuseformerDecoder(MuseformerConfig(attention_dropout=0.0), six_track_dictionary())
 
 
-def _transformer_lm(length: int) -> nn.Module:
+def transformer_lm(length: int) -> nn.Module:
+    """fairseq's own model of the paper's size, for pieces of ``length`` tokens."""
     from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
 
     cfg = TransformerLanguageModelConfig(
@@ -60,7 +62,7 @@ def _transformer_lm(length: int) -> nn.Module:
 
 
 def _model(variant: str, length: int) -> nn.Module:
-    return _transformer_lm(length) if variant == "transformer_lm" else _ours(variant)
+    return transformer_lm(length) if variant == "transformer_lm" else _ours(variant)
 
 
 def _update(model: nn.Module, optimizer: torch.optim.Optimizer, piece: Tensor, dtype: torch.dtype) -> None:

@@ -122,6 +122,6 @@ def _trouble_with_kernels(device: torch.device, dtype: torch.dtype, head_width: 
         error = self_check.largest_error(_triton_operator().fc_attention, device, dtype, head_width)
     except Exception as failure:  # what compilers and drivers raise
         return f"the kernels do not run on this device ({type(failure).__name__}: {str(failure).strip()})"
-    if error < self_check.TOLERANCES[dtype]:
+    if error < self_check.tolerance(dtype):
         return ""
     return f"the kernels compute wrong values on this device: relative error {error:.1e}"

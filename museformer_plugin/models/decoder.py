@@ -20,7 +20,7 @@ from ..embedding import BarAwareEmbedding, PreviousTokens
 from ..fc_attention import PieceBars, UpcomingBar
 from ..fc_attention.backends import try_kernels
 from ..layer import BarAwareLayer
-from ..packed_weights import PackableLinear
+from ..logits import LogitsProjection
 from ..positions import Positions
 from ..recorded_steps import RecordedSteps
 from ..rotary import RotaryPositions
@@ -135,7 +135,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         self.condition_columns = columns
         self.conditions = None if columns is None else nn.Parameter(torch.zeros(columns.width, width))
         self.final_norm = nn.LayerNorm(width)
-        self.output_projection = PackableLinear(width, len(dictionary), bias=False)
+        self.output_projection = LogitsProjection(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
         self._head_width = width // heads
         self._try_kernels()

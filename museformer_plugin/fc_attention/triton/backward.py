@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
-from .launching import fitting_registers, kernel_arguments, tile_configs
+from .launching import NOT_SPECIALIZED, fitting_registers, kernel_arguments, tile_configs, tuned_for
 from .primitives import dot, edge_mask, is_kept, load_rows, rounded, store_rows, tiles_at_left
 
 _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do not
@@ -52,7 +52,7 @@ def bwd_tile_dq(
     b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
     k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
     D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr, MASKED: tl.constexpr, LEFT: tl.constexpr,
+    DROPOUT: tl.constexpr, TF32: tl.constexpr, MASKED: tl.constexpr, LEFT: tl.constexpr,
 ):  # fmt: skip
     """Add what one tile of keys gives to dq (without the scale of the scores)."""
     o_key = start + tl.arange(0, BN)
@@ -61,30 +61,30 @@ def bwd_tile_dq(
     b_k = load_rows(k_ptr, b_row, m_key, stride_k, D, BD)
     b_v = load_rows(v_ptr, b_row, m_key, stride_v, D, BD)
     # [BM, BN]
-    b_p = tl.exp2(dot(b_q, tl.trans(b_k)) * scale - b_lse[:, None])
+    b_p = tl.exp2(dot(b_q, tl.trans(b_k), TF32) * scale - b_lse[:, None])
     if MASKED:
         b_p = tl.where(edge_mask(o_key, all_see, last_sees, edge, left, BM, LEFT), b_p, 0.0)
-    b_dp = dot(b_do, tl.trans(b_v))
+    b_dp = dot(b_do, tl.trans(b_v), TF32)
     if DROPOUT:
         b_key_bits = tl.load(key_bits_ptr + b_row)
         b_kept = is_kept(b_query_bits[:, None], b_key_bits[None, :], threshold)
         b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
     b_ds = b_p * (b_dp - b_delta[:, None])
-    return b_dq + dot(rounded(b_ds, b_k.dtype), b_k)
+    return b_dq + dot(rounded(b_ds, b_k.dtype), b_k, TF32)
 
 
 @triton.autotune(
     tile_configs("BN"),
-    key=["H", "D", "DROPOUT", "WINDOWED"],
+    key=["work", "D", "DROPOUT", "WINDOWED", "TF32"],
     prune_configs_by={"early_config_prune": fitting_registers},
 )
-@triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
+@triton.jit(do_not_specialize=[*NOT_SPECIALIZED, "work"])
 def ragged_bwd_kernel_dq(
     q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, lse_ptr, records_ptr, dq_ptr,
     key_rows_ptr, query_blocks_ptr, bits_ptr,
-    stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
-    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr, WINDOWED: tl.constexpr,
+    stride_q, stride_k, stride_v, num_queries, num_keys, heads, scale, keep_scale, threshold, work,
+    D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr, WINDOWED: tl.constexpr, TF32: tl.constexpr,
 ):  # fmt: skip
     """dq of one block of queries and one head; on the way the records that the other kernel reads."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
@@ -99,8 +99,8 @@ def ragged_bwd_kernel_dq(
     b_row = first + tl.arange(0, BM)
     m_row = b_row < end
     b_q = load_rows(q_ptr + i_head * D, b_row, m_row, stride_q, D, BD)
-    b_do = load_rows(do_ptr + i_head * D, b_row, m_row, H * D, D, BD)
-    b_out = load_rows(out_ptr + i_head * D, b_row, m_row, H * D, D, BD)
+    b_do = load_rows(do_ptr + i_head * D, b_row, m_row, heads * D, D, BD)
+    b_out = load_rows(out_ptr + i_head * D, b_row, m_row, heads * D, D, BD)
     b_delta = tl.sum(b_do.to(tl.float32) * b_out.to(tl.float32), 1)
     b_lse = tl.load(lse_ptr + i_head * num_queries + b_row, mask=m_row, other=0.0)
     b_query_bits, key_bits_ptr = b_row, bits_ptr  # without dropout any number will do
@@ -120,44 +120,44 @@ def ragged_bwd_kernel_dq(
             b_dq = bwd_tile_dq(
                 b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
                 k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
-                D, BD, BM, BN, DROPOUT, True, True,
+                D, BD, BM, BN, DROPOUT, TF32, True, True,
             )  # fmt: skip
     for start in range(begin, even, BN):
         b_dq = bwd_tile_dq(
             b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
             k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
-            D, BD, BM, BN, DROPOUT, False, False,
+            D, BD, BM, BN, DROPOUT, TF32, False, False,
         )  # fmt: skip
     for start in range(even, last_sees, BN):
         b_dq = bwd_tile_dq(
             b_dq, b_q, b_do, b_lse, b_delta, b_query_bits, start, all_see, last_sees, edge, left,
             k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, keep_scale, threshold,
-            D, BD, BM, BN, DROPOUT, True, False,
+            D, BD, BM, BN, DROPOUT, TF32, True, False,
         )  # fmt: skip
-    store_rows(dq_ptr + i_head * D, b_row, m_row, H * D, b_dq * (scale * _LN_2), D, BD)
+    store_rows(dq_ptr + i_head * D, b_row, m_row, heads * D, b_dq * (scale * _LN_2), D, BD)
 
 
 @triton.jit
 def bwd_tile_dkdv(
     b_dk, b_dv, b_k, b_v, b_key_bits, start, num_seeing, num_masked,
-    q_ptr, do_ptr, records_ptr, query_rows_ptr, masks_ptr, stride_q, scale, keep_scale, threshold,
-    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr, MASKED: tl.constexpr,
+    q_ptr, do_ptr, records_ptr, query_rows_ptr, masks_ptr, stride_q, heads, scale, keep_scale, threshold,
+    D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr, TF32: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """Add what one tile of queries gives to dk and dv (without the scales). Tiles lie transposed."""
     o_query = start + tl.arange(0, BM)
     m_query = o_query < num_seeing
     b_row = tl.load(query_rows_ptr + o_query, mask=m_query, other=0)
     b_q = load_rows(q_ptr, b_row, m_query, stride_q, D, BD)
-    b_do = load_rows(do_ptr, b_row, m_query, H * D, D, BD)
+    b_do = load_rows(do_ptr, b_row, m_query, heads * D, D, BD)
     b_lse, b_delta, b_query_bits = load_records(records_ptr, b_row, m_query, BM)
     # [BN, BM]; queries past the end are zeros and add nothing
-    b_p = tl.exp2(dot(b_k, tl.trans(b_q)) * scale - b_lse[None, :])
+    b_p = tl.exp2(dot(b_k, tl.trans(b_q), TF32) * scale - b_lse[None, :])
     if MASKED:
         b_mask = tl.load(masks_ptr + o_query, mask=o_query < num_masked, other=-1)
         b_seen = (b_mask[None, :] >> tl.arange(0, BN).to(tl.int64)[:, None]) & 1
         b_p = tl.where(b_seen != 0, b_p, 0.0)
-    b_dp = dot(b_v, tl.trans(b_do))
+    b_dp = dot(b_v, tl.trans(b_do), TF32)
     b_dropped = b_p
     if DROPOUT:
         b_kept = is_kept(b_query_bits[None, :], b_key_bits[:, None], threshold)
@@ -165,21 +165,21 @@ def bwd_tile_dkdv(
         b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
     b_ds = b_p * (b_dp - b_delta[None, :])
     # [BN, BD]
-    return b_dk + dot(rounded(b_ds, b_q.dtype), b_q), b_dv + dot(rounded(b_dropped, b_do.dtype), b_do)
+    return b_dk + dot(rounded(b_ds, b_q.dtype), b_q, TF32), b_dv + dot(rounded(b_dropped, b_do.dtype), b_do, TF32)
 
 
 @triton.autotune(
     tile_configs("BM"),
-    key=["H", "D", "DROPOUT"],
+    key=["work", "D", "DROPOUT", "TF32"],
     prune_configs_by={"early_config_prune": fitting_registers},
 )
-@triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
+@triton.jit(do_not_specialize=[*NOT_SPECIALIZED, "work"])
 def ragged_bwd_kernel_dkdv(
     q_ptr, k_ptr, v_ptr, do_ptr, records_ptr, dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr,
     key_order_ptr, query_rows_ptr, key_blocks_ptr, masks_ptr, bits_ptr,
-    stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
-    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr,
+    stride_q, stride_k, stride_v, num_queries, num_keys, heads, scale, keep_scale, threshold, work,
+    D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr, TF32: tl.constexpr,
 ):  # fmt: skip
     """dk and dv of one block of keys and one head, or the part of them that some of its queries give."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
@@ -210,30 +210,30 @@ def ragged_bwd_kernel_dkdv(
         b_dk, b_dv = bwd_tile_dkdv(
             b_dk, b_dv, b_k, b_v, b_key_bits, start, num_seeing, num_masked,
             q_ptr, do_ptr, records_ptr, query_rows_ptr, masks_ptr,
-            stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, True,
+            stride_q, heads, scale, keep_scale, threshold, D, BD, BM, BN, DROPOUT, TF32, True,
         )  # fmt: skip
     for start in range(even, num_seeing, BM):
         b_dk, b_dv = bwd_tile_dkdv(
             b_dk, b_dv, b_k, b_v, b_key_bits, start, num_seeing, num_masked,
             q_ptr, do_ptr, records_ptr, query_rows_ptr, masks_ptr,
-            stride_q, scale, keep_scale, threshold, H, D, BD, BM, BN, DROPOUT, False,
+            stride_q, heads, scale, keep_scale, threshold, D, BD, BM, BN, DROPOUT, TF32, False,
         )  # fmt: skip
     b_dk *= scale * _LN_2
     if DROPOUT:
         b_dv *= keep_scale
     if i_partial < 0:
-        store_rows(dk_ptr + i_head * D, b_row, m_key, H * D, b_dk, D, BD)
-        store_rows(dv_ptr + i_head * D, b_row, m_key, H * D, b_dv, D, BD)
+        store_rows(dk_ptr + i_head * D, b_row, m_key, heads * D, b_dk, D, BD)
+        store_rows(dv_ptr + i_head * D, b_row, m_key, heads * D, b_dv, D, BD)
     else:
         b_row = i_partial * BN + o_key
-        store_rows(partial_dk_ptr + i_head * D, b_row, m_key, H * D, b_dk, D, BD)
-        store_rows(partial_dv_ptr + i_head * D, b_row, m_key, H * D, b_dv, D, BD)
+        store_rows(partial_dk_ptr + i_head * D, b_row, m_key, heads * D, b_dk, D, BD)
+        store_rows(partial_dv_ptr + i_head * D, b_row, m_key, heads * D, b_dv, D, BD)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["heads"])
 def ragged_bwd_kernel_add(
-    dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr, key_order_ptr, partial_blocks_ptr,
-    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr,
+    dk_ptr, dv_ptr, partial_dk_ptr, partial_dv_ptr, key_order_ptr, partial_blocks_ptr, heads,
+    D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """dk and dv of one block of keys that was split, and one head: its partial sums added in order."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
@@ -248,10 +248,10 @@ def ragged_bwd_kernel_add(
     b_dv = tl.zeros([BN, BD], tl.float32)
     for i_partial in range(first, first + num):
         b_partial_row = i_partial * BN + o_key
-        b_dk += load_rows(partial_dk_ptr + i_head * D, b_partial_row, m_key, H * D, D, BD)
-        b_dv += load_rows(partial_dv_ptr + i_head * D, b_partial_row, m_key, H * D, D, BD)
-    store_rows(dk_ptr + i_head * D, b_row, m_key, H * D, b_dk, D, BD)
-    store_rows(dv_ptr + i_head * D, b_row, m_key, H * D, b_dv, D, BD)
+        b_dk += load_rows(partial_dk_ptr + i_head * D, b_partial_row, m_key, heads * D, D, BD)
+        b_dv += load_rows(partial_dv_ptr + i_head * D, b_partial_row, m_key, heads * D, D, BD)
+    store_rows(dk_ptr + i_head * D, b_row, m_key, heads * D, b_dk, D, BD)
+    store_rows(dv_ptr + i_head * D, b_row, m_key, heads * D, b_dv, D, BD)
 
 
 def ragged_bwd(
@@ -269,16 +269,16 @@ def ragged_bwd(
     records = torch.empty((*lse.shape, 4), dtype=torch.int32, device=lse.device)
     ragged_bwd_kernel_dq[(len(lists.query_blocks), heads)](
         q, k, v, out, grad_out, lse, records, dq, lists.key_rows, lists.query_blocks, random_bits,
-        BM=QUERY_BLOCK, WINDOWED=lists.windowed, **arguments,
+        BM=QUERY_BLOCK, WINDOWED=lists.windowed, **arguments, **tuned_for(len(lists.query_blocks) * heads, q),
     )  # fmt: skip
     ragged_bwd_kernel_dkdv[(len(lists.key_blocks), heads)](
         q, k, v, grad_out, records, dk, dv, partial_dk, partial_dv,
         lists.key_order, lists.query_rows, lists.key_blocks, lists.masks, random_bits,
-        BN=KEY_BLOCK, **arguments,
+        BN=KEY_BLOCK, **arguments, **tuned_for(len(lists.key_blocks) * heads, q),
     )  # fmt: skip
     if len(lists.partial_blocks):
         ragged_bwd_kernel_add[(len(lists.partial_blocks), heads)](
-            dk, dv, partial_dk, partial_dv, lists.key_order, lists.partial_blocks,
-            H=heads, D=width, BD=arguments["BD"], BN=KEY_BLOCK,
+            dk, dv, partial_dk, partial_dv, lists.key_order, lists.partial_blocks, heads,
+            D=width, BD=arguments["BD"], BN=KEY_BLOCK,
         )  # fmt: skip
     return dq, dk, dv

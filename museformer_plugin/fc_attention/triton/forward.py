@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .index_lists import QUERY_BLOCK, DeviceLists
-from .launching import fitting_registers, kernel_arguments, tile_configs
+from .launching import NOT_SPECIALIZED, fitting_registers, kernel_arguments, tile_configs, tuned_for
 from .primitives import dot, edge_mask, is_kept, load_rows, rounded, store_rows, tiles_at_left
 
 
@@ -19,7 +19,7 @@ def fwd_tile(
     b_out, b_max, b_sum, b_q, b_query_bits, start, all_see, last_sees, edge, left,
     k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, threshold,
     D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr, MASKED: tl.constexpr, LEFT: tl.constexpr,
+    DROPOUT: tl.constexpr, TF32: tl.constexpr, MASKED: tl.constexpr, LEFT: tl.constexpr,
 ):  # fmt: skip
     """Online softmax over one more tile of keys; without MASKED all are seen, with LEFT the left edge moves there."""
     o_key = start + tl.arange(0, BN)
@@ -27,7 +27,7 @@ def fwd_tile(
     b_row = tl.load(key_rows_ptr + o_key, mask=m_key, other=0)
     b_k = load_rows(k_ptr, b_row, m_key, stride_k, D, BD)
     # [BM, BN]
-    b_s = dot(b_q, tl.trans(b_k)) * scale
+    b_s = dot(b_q, tl.trans(b_k), TF32) * scale
     if MASKED:
         b_s = tl.where(edge_mask(o_key, all_see, last_sees, edge, left, BM, LEFT), b_s, float("-inf"))
     b_new_max = tl.maximum(b_max, tl.max(b_s, 1))
@@ -42,21 +42,21 @@ def fwd_tile(
         b_p = tl.where(is_kept(b_query_bits[:, None], b_key_bits[None, :], threshold), b_p, 0.0)
     b_v = load_rows(v_ptr, b_row, m_key, stride_v, D, BD)
     # [BM, BD]
-    b_out = b_out * b_shrink[:, None] + dot(rounded(b_p, b_v.dtype), b_v)
+    b_out = b_out * b_shrink[:, None] + dot(rounded(b_p, b_v.dtype), b_v, TF32)
     return b_out, b_new_max, b_sum
 
 
 @triton.autotune(
     tile_configs("BN"),
-    key=["H", "D", "DROPOUT", "WINDOWED"],
+    key=["work", "D", "DROPOUT", "WINDOWED", "TF32"],
     prune_configs_by={"early_config_prune": fitting_registers},
 )
-@triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
+@triton.jit(do_not_specialize=[*NOT_SPECIALIZED, "work"])
 def ragged_fwd_kernel(
     q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr, key_rows_ptr, query_blocks_ptr, bits_ptr,
-    stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
-    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    DROPOUT: tl.constexpr, WINDOWED: tl.constexpr,
+    stride_q, stride_k, stride_v, num_queries, num_keys, heads, scale, keep_scale, threshold, work,
+    D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    DROPOUT: tl.constexpr, WINDOWED: tl.constexpr, TF32: tl.constexpr,
 ):  # fmt: skip
     """out = softmax(q k^T) v of one block of queries and one head."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
@@ -89,23 +89,23 @@ def ragged_fwd_kernel(
             b_out, b_max, b_sum = fwd_tile(
                 b_out, b_max, b_sum, b_q, b_query_bits, start, all_see, last_sees, edge, left,
                 k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, threshold,
-                D, BD, BM, BN, DROPOUT, True, True,
+                D, BD, BM, BN, DROPOUT, TF32, True, True,
             )  # fmt: skip
     for start in range(begin, even, BN):
         b_out, b_max, b_sum = fwd_tile(
             b_out, b_max, b_sum, b_q, b_query_bits, start, all_see, last_sees, edge, left,
             k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, threshold,
-            D, BD, BM, BN, DROPOUT, False, False,
+            D, BD, BM, BN, DROPOUT, TF32, False, False,
         )  # fmt: skip
     for start in range(even, last_sees, BN):
         b_out, b_max, b_sum = fwd_tile(
             b_out, b_max, b_sum, b_q, b_query_bits, start, all_see, last_sees, edge, left,
             k_ptr, v_ptr, key_rows_ptr, key_bits_ptr, stride_k, stride_v, scale, threshold,
-            D, BD, BM, BN, DROPOUT, True, False,
+            D, BD, BM, BN, DROPOUT, TF32, True, False,
         )  # fmt: skip
     if DROPOUT:
         b_out *= keep_scale
-    store_rows(out_ptr + i_head * D, b_row, m_row, H * D, b_out / b_sum[:, None], D, BD)
+    store_rows(out_ptr + i_head * D, b_row, m_row, heads * D, b_out / b_sum[:, None], D, BD)
     tl.store(lse_ptr + i_head * num_queries + b_row, b_max + tl.log2(b_sum), mask=m_row)
 
 
@@ -119,5 +119,6 @@ def ragged_fwd(
     ragged_fwd_kernel[(len(lists.query_blocks), heads)](
         q, k, v, out, lse, lists.key_rows, lists.query_blocks, random_bits,
         BM=QUERY_BLOCK, WINDOWED=lists.windowed, **kernel_arguments(q, k, v, rate),
+        **tuned_for(len(lists.query_blocks) * heads, q),
     )  # fmt: skip
     return out, lse

@@ -8,9 +8,14 @@ from typing import Any
 import triton
 from torch import Tensor
 
+from ..tf32 import takes_tf32
 from .primitives import INTERPRETED
 
+# neither a value nor its divisibility makes another kernel: what was compiled for two heads runs for eight
+NOT_SPECIALIZED = ["num_queries", "num_keys", "heads", "threshold"]
+
 _FLOAT32_ROWS = 32  # longest tile of float32 in a loop
+_MANY_PROGRAMS = 6  # powers of four: 4,096 programs and more are tuned alike
 
 
 def tile_configs(tile: str) -> list[triton.Config]:
@@ -31,14 +36,23 @@ def tile_configs(tile: str) -> list[triton.Config]:
 def fitting_registers(
     configs: list[triton.Config], named_args: dict[str, Any], **constants: Any
 ) -> list[triton.Config]:
-    """Keep the shapes made for the dtype. Products of float32 are unrolled into single multiplications:
-    with tiles made for matrix instructions they spill thousands of registers and compile for minutes."""
-    is_float32 = named_args["k_ptr"].element_size() == 4
+    """Keep the shapes made for the dtype. Products of float32 are unrolled into single multiplications unless they are
+    rounded to TF32: with tiles made for matrix instructions they spill thousands of registers and compile for
+    minutes."""
+    is_unrolled = named_args["k_ptr"].element_size() == 4 and not constants.get("TF32")
 
     def made_for_float32(config: triton.Config) -> bool:
         return config.num_warps == 8 and max(config.kwargs.values()) <= _FLOAT32_ROWS
 
-    return [config for config in configs if made_for_float32(config) == is_float32] or configs
+    return [config for config in configs if made_for_float32(config) == is_unrolled] or configs
+
+
+def tuned_for(programs: int, q: Tensor) -> dict[str, Any]:
+    """The arguments that choose a shape of tiles beside the width, for so many programs: few run all at once, and then
+    the longest decides; many take turns. ``work`` counts in powers of four, so that a training on windows of all
+    lengths tunes a few times.
+    """
+    return {"work": min(programs.bit_length() // 2, _MANY_PROGRAMS), "TF32": takes_tf32(q.dtype)}
 
 
 def kernel_arguments(q: Tensor, k: Tensor, v: Tensor, rate: float) -> dict[str, Any]:
@@ -50,10 +64,10 @@ def kernel_arguments(q: Tensor, k: Tensor, v: Tensor, rate: float) -> dict[str, 
         "stride_v": v.stride(0),
         "num_queries": queries,
         "num_keys": len(k),
+        "heads": heads,
         "scale": width**-0.5 / math.log(2),
         "keep_scale": 1 / (1 - rate),
         "threshold": round(rate * 2**32) - 2**31,
-        "H": heads,
         "D": width,
         "BD": max(16, triton.next_power_of_2(width)),
         "DROPOUT": rate > 0,

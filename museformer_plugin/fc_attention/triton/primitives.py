@@ -1,9 +1,9 @@
 """Small jitted pieces that the kernels share, and the conventions of their arguments.
 
-Names: ``i_`` program index, ``o_`` offsets, ``m_`` mask, ``b_`` a block in registers. Letters: H heads,
-D head width, BD the power of two that holds it, BM queries and BN keys of a tile. Tensors of rows are
-[rows, H, D] with a stride a row; values of a query (its log-sum-exp) are float32 [H, Q]. ``random_bits``
-int32 [H, Q + K] are for dropout, those of the keys behind those of the queries.
+Names: ``i_`` program index, ``o_`` offsets, ``m_`` mask, ``b_`` a block in registers. Letters: H heads (``heads``, not
+known when kernels are compiled), D head width, BD the power of two that holds it, BM queries and BN keys of a tile.
+Tensors of rows are [rows, H, D] with a stride a row; values of a query (its log-sum-exp) are float32 [H, Q].
+``random_bits`` int32 [H, Q + K] are for dropout, those of the keys behind those of the queries.
 Exponents have base 2: ``scale`` is log2(e) / sqrt(D), and log-sum-exps are logarithms to base 2.
 """
 
@@ -58,11 +58,11 @@ def store_rows(ptr, b_row, m_row, stride, b_x, D: tl.constexpr, BD: tl.constexpr
 
 
 @triton.jit
-def dot(b_x, b_y):
-    """A product of tiles accumulated in float32; float32 is not rounded to TF32."""
+def dot(b_x, b_y, TF32: tl.constexpr):
+    """A product of tiles accumulated in float32; with TF32 float32 is rounded to that before."""
     if INTERPRETED:
         b_x, b_y = b_x.to(tl.float32), b_y.to(tl.float32)
-    return tl.dot(b_x, b_y, input_precision="ieee")
+    return tl.dot(b_x, b_y, input_precision="tf32" if TF32 else "ieee")
 
 
 @triton.jit

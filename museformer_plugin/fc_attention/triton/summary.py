@@ -14,18 +14,18 @@ import triton.language as tl
 from torch import Tensor
 
 from .index_lists import DeviceLists
-from .launching import kernel_arguments
+from .launching import NOT_SPECIALIZED, kernel_arguments
 from .primitives import is_kept, load_rows, store_rows
 
 _TILE = 64  # keys at a time
 _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do not
 
 
-@triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
+@triton.jit(do_not_specialize=NOT_SPECIALIZED)
 def summary_fwd_kernel(
     q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr, key_rows_ptr, query_blocks_ptr, bits_ptr,
-    stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
-    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, DROPOUT: tl.constexpr,
+    stride_q, stride_k, stride_v, num_queries, num_keys, heads, scale, keep_scale, threshold,
+    D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, DROPOUT: tl.constexpr,
 ):  # fmt: skip
     """out = softmax(q k^T) v of one query and head."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
@@ -60,16 +60,16 @@ def summary_fwd_kernel(
         b_max = b_new_max
     if DROPOUT:
         b_out *= keep_scale
-    store_rows(out_ptr + i_head * D, b_query, m_query, H * D, b_out / b_sum[:, None], D, BD)
+    store_rows(out_ptr + i_head * D, b_query, m_query, heads * D, b_out / b_sum[:, None], D, BD)
     tl.store(lse_ptr + i_head * num_queries + b_query, b_max + tl.log2(b_sum))
 
 
-@triton.jit(do_not_specialize=["num_queries", "num_keys", "threshold"])
+@triton.jit(do_not_specialize=NOT_SPECIALIZED)
 def summary_bwd_kernel(
     q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, lse_ptr, dq_ptr, dk_ptr, dv_ptr,
     key_rows_ptr, query_blocks_ptr, bits_ptr,
-    stride_q, stride_k, stride_v, num_queries, num_keys, scale, keep_scale, threshold,
-    H: tl.constexpr, D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, DROPOUT: tl.constexpr,
+    stride_q, stride_k, stride_v, num_queries, num_keys, heads, scale, keep_scale, threshold,
+    D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, DROPOUT: tl.constexpr,
 ):  # fmt: skip
     """dq of one query and head, dk and dv of the keys it sees."""
     i_block, i_head = tl.program_id(0), tl.program_id(1)
@@ -80,8 +80,8 @@ def summary_bwd_kernel(
     num_seen = tl.load(block_ptr + 4)
     # [1, BD]
     b_q = load_rows(q_ptr + i_head * D, b_query, m_query, stride_q, D, BD).to(tl.float32)
-    b_do = load_rows(do_ptr + i_head * D, b_query, m_query, H * D, D, BD).to(tl.float32)
-    b_out = load_rows(out_ptr + i_head * D, b_query, m_query, H * D, D, BD).to(tl.float32)
+    b_do = load_rows(do_ptr + i_head * D, b_query, m_query, heads * D, D, BD).to(tl.float32)
+    b_out = load_rows(out_ptr + i_head * D, b_query, m_query, heads * D, D, BD).to(tl.float32)
     # [1]
     b_delta = tl.sum(b_do * b_out, 1)
     b_lse = tl.load(lse_ptr + i_head * num_queries + b_query)
@@ -105,9 +105,9 @@ def summary_bwd_kernel(
             b_dp = tl.where(b_kept, b_dp * keep_scale, 0.0)
         b_ds = b_p * (b_dp - b_delta) * (scale * _LN_2)
         b_dq += tl.sum(b_ds[:, None] * b_k, 0)[None, :]
-        store_rows(dk_ptr + i_head * D, b_row, m_key, H * D, b_ds[:, None] * b_q, D, BD)
-        store_rows(dv_ptr + i_head * D, b_row, m_key, H * D, b_dropped[:, None] * b_do, D, BD)
-    store_rows(dq_ptr + i_head * D, b_query, m_query, H * D, b_dq, D, BD)
+        store_rows(dk_ptr + i_head * D, b_row, m_key, heads * D, b_ds[:, None] * b_q, D, BD)
+        store_rows(dv_ptr + i_head * D, b_row, m_key, heads * D, b_dropped[:, None] * b_do, D, BD)
+    store_rows(dq_ptr + i_head * D, b_query, m_query, heads * D, b_dq, D, BD)
 
 
 def summary_fwd(
