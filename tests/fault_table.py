@@ -419,8 +419,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/fc_attention/layout.py",
-        "if number - number_of_other in self.structure:",
-        "if abs(number - number_of_other) in self.structure:",
+        "if number - number_of_other in self.structure or",
+        "if abs(number - number_of_other) in self.structure or",
         "museformer_plugin/fc_attention/test_layout.py",
     ),
     Fault(
@@ -491,8 +491,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/fc_attention/cache.py",
-        "numbers.append(numbers[-1] + 1 if numbers else 1)",
-        "numbers.append(len(numbers) + 1)",
+        "bars.append(UpcomingBar(bars[-1].number + 1 if bars else 1))",
+        "bars.append(UpcomingBar(len(bars) + 1))",
         "museformer_plugin/fc_attention/test_cache.py",
     ),
     Fault(

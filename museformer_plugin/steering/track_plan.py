@@ -64,8 +64,9 @@ def parse_track(name: str, representation: Representation, option: str) -> int:
     by_name = {track: instrument for instrument, track in names.items()}
     instrument = by_name.get(name.strip().lower())
     if not names:
-        number = name.strip()
-        instrument = DRUMS if number.lower() == "drums" else int(number) if number.isdecimal() else None
+        number = name.strip().lower()
+        program = int(number) if number.isdecimal() else DRUMS
+        instrument = DRUMS if number == "drums" else program if program < DRUMS else None
     if instrument not in representation.instruments:
         known = ", ".join(by_name) if names else "General MIDI programs, 0 to 127, and drums"
         raise UserError(f"{option}: there is no track {name.strip()!r}; there are {known}.")

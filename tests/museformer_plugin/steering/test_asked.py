@@ -1,0 +1,126 @@
+"""Options that cannot be read, contradict each other or do not fit a piece: a sentence each."""
+
+import numpy as np
+import pytest
+
+from museformer_plugin.errors import UserError
+from museformer_plugin.steering.asked import Ask, wishes_of
+from museformer_plugin.steering.conditions import NEW, UNKNOWN
+from museformer_plugin.steering.form_columns import columns_of_form
+from museformer_plugin.task_options import MuseformerTaskConfig
+
+
+def ask(families, tokens=(), prompt_length=None, **options):
+    piece = np.array(tokens, dtype=np.int64)
+    wishes = wishes_of(MuseformerTaskConfig(**options), families.representation)
+    return Ask(wishes, families)(piece, len(piece) if prompt_length is None else prompt_length)
+
+
+SIX_TRACK = [
+    ({"bars": -1}, "--bars must be from 1 to 20000, not -1"),
+    ({"bars": 20_001}, "--bars must be from 1 to 20000"),
+    ({"density": -2}, "--density is how many notes a bar is to have, 0 or more, not -2"),
+    ({"form": "8A"}, "--form: this is no form"),
+    ({"form": "A0"}, "--form: this is no form: section 1, A0, has no bars"),
+    ({"form": "A4,B4"}, "--form: this is no form: at place 3"),
+    ({"form": "A4B4", "bars": 9}, "--form has 8 bars and --bars asks for 9: leave --bars out"),
+    ({"tempo": "fast"}, "--tempo: 'fast' is not a tempo"),
+    ({"tempo": "5"}, "--tempo: '5' is not a tempo that songs have"),
+    ({"tempo": "1e3"}, "--tempo: '1e3' is not a tempo"),
+    ({"metre": "3/4"}, "--metre: six_track pieces are in 4/4"),
+    ({"tracks": "melody,banjo"}, "--tracks: there is no track 'banjo'; there are melody, drums, bass"),
+    ({"tracks": "+drums"}, "--tracks takes tracks, and from a bar on what enters or leaves"),
+    ({"tracks": "9:drums"}, "--tracks takes tracks, and from a bar on what enters or leaves"),
+    ({"tracks": "melody,0:+drums"}, "--tracks: bars are counted from 1, there is no bar 0"),
+    ({"tracks": "melody,9:+melody"}, "--tracks: melody plays already at bar 9"),
+    ({"tracks": "melody,9:-bass"}, "--tracks: bass does not play at bar 9"),
+    ({"tracks": "melody;bass"}, "--tracks takes tracks"),
+    ({"accompany": "banjo"}, "--accompany: there is no track 'banjo'"),
+    (
+        {"accompany": "melody,drums,bass,guitar,piano,strings"},
+        "--accompany names all tracks: there is nothing to write",
+    ),
+    ({"fill_bars": "nine"}, "--fill-bars takes bars and ranges of bars, such as 9-12,25-28, not 'nine'"),
+    ({"fill_bars": "0-4"}, "--fill-bars: bars are counted from 1, there is no bar 0"),
+    ({"fill_bars": "12-9"}, "--fill-bars: the range 12-9 ends before it begins"),
+    ({"vary_bars": "3-"}, "--vary-bars takes bars and ranges of bars"),
+    ({"vary_bars": "-3"}, "--vary-bars takes bars and ranges of bars"),
+    ({"fill_bars": "1-2", "vary_bars": "3-4"}, "--fill-bars and --vary-bars exclude each other: ask for one after"),
+    ({"fill_bars": "1-2", "accompany": "melody"}, "--fill-bars and --accompany exclude each other"),
+    ({"vary_bars": "1-2", "accompany": "melody"}, "--vary-bars and --accompany exclude each other"),
+    ({"fill_bars": "1-2", "bars": 8}, "--bars does not go with --fill-bars: the piece has as many bars as it has"),
+    ({"accompany": "melody", "bars": 8}, "--bars does not go with --accompany"),
+    ({"fill_bars": "1-2", "prompt_bars": 4}, "--prompt-bars continues a piece; --fill-bars"),
+]
+OF_A_PIECE = [  # of 5 bars
+    ({"fill_bars": "4-6"}, "--fill-bars asks for bar 6, and the song has 5 bars"),
+    ({"fill_bars": "1-3,3-4"}, "--fill-bars names bar 3 twice"),
+    ({"fill_bars": "1-5"}, "--fill-bars names all 5 bars of the song: there is nothing to fill between"),
+    ({"vary_bars": "9"}, "--vary-bars asks for bar 9, and the song has 5 bars"),
+    ({"bars": 5}, "5 bars are kept, and no more than 5 are asked for"),
+    ({"bars": 2}, "5 bars are kept, and no more than 2 are asked for"),
+    ({"form": "A2A2"}, "5 bars are kept, and no more than 4 are asked for"),
+    ({"fill_bars": "2", "form": "A4A4"}, "--form has 8 bars, and the song 5"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), SIX_TRACK)
+def test_what_cannot_be_asked(families_of, options, sentence):
+    with pytest.raises(UserError) as raised:
+        ask(families_of("six_track"), **options)
+    assert str(raised.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(("options", "sentence"), OF_A_PIECE)
+def test_what_cannot_be_asked_of_a_piece(families_of, read_piece, options, sentence):
+    with pytest.raises(UserError) as raised:
+        ask(families_of("six_track"), read_piece("six_track", bars=5, seed=0)[1:], **options)
+    assert str(raised.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("options", [{"fill_bars": "1"}, {"vary_bars": "1"}, {"accompany": "melody"}])
+def test_what_needs_a_song(families_of, options):
+    with pytest.raises(UserError, match="need a song: there is none, or it has no bar"):
+        ask(families_of("six_track"), **options)
+
+
+def test_what_cannot_be_asked_of_general_tokens(families_of):
+    families = families_of("general")
+    for options, sentence in (
+        ({"metre": "3"}, "--metre: '3' is not a metre"),
+        ({"metre": "0/4"}, "--metre: '0/4' is not a metre"),
+        ({"tracks": "melody"}, "--tracks: there is no track 'melody'; there are General MIDI programs, 0 to 127"),
+        ({"tracks": "128"}, "--tracks: there is no track '128'"),
+    ):
+        with pytest.raises(UserError) as raised:
+            ask(families, **options)
+        assert str(raised.value).startswith(sentence)
+
+
+def test_a_piece_is_asked_for_with_bars_on_both_sides(families_of, read_piece):
+    families = families_of("six_track")
+    request = ask(families, read_piece("six_track", bars=8, seed=0)[1:], fill_bars="3-4,7")
+    assert [bar.number for bar in request.given] == [1, 2, 5, 6, 8]
+    assert request.written == [3, 4, 7]
+    assert request.guide.numbers.tolist() == [1, 2, 5, 6, 8, 3, 4, 7]
+    assert all(limits.tempos for limits in request.limits)  # those of the bars beside
+
+
+def test_a_form_is_what_repeats():
+    from data_prep.form.sections import parse_form
+
+    letters, places, left, distances = columns_of_form(parse_form("i2A3B2A4"))
+    assert places.tolist() == [0, 1, 0, 1, 2, 0, 1, 0, 1, 2, 3]
+    assert left.tolist() == [1, 0, 2, 1, 0, 1, 0, 3, 2, 1, 0]
+    assert distances.tolist() == [NEW] * 7 + [5, 5, 5, NEW]
+    assert letters[2] == letters[7] != letters[5]
+
+
+def test_an_asked_form_says_how_many_bars_follow(families_of):
+    families = families_of("six_track")
+    request = ask(families, form="A4A4")
+    assert request.written == list(range(1, 9))
+    assert request.guide.repeats.tolist() == [-1] * 4 + [0, 1, 2, 3]
+    assert not request.open_ended
+    assert ask(families, tempo="96").open_ended
+    assert UNKNOWN == -1
