@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         _logger.info("%s: %s", args.song, sentence)
     bars = song.bars()
     if args.bars is not None and args.bars > len(bars):
-        raise CommandError(f"{args.song} has {len(bars)} bars: {args.bars} cannot be kept.")
+        raise CommandError(f"{args.song} ends with bar {len(bars)}: {args.bars} bars cannot be kept.")
     print(" ".join(chain.from_iterable(bars[number] for number in islice(sorted(bars), args.bars))))
     return 0
 

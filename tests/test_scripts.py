@@ -259,6 +259,7 @@ def test_songs_from_scratch(converted, tmp_path):
         "generated_0.mid",
         "generated_1.mid",
         "index.html",
+        "songs.json",
     ]
     again = run("generate.sh", converted / "checkpoint.pt", converted, out, MAX_LEN="150")
     assert again.returncode != 0
@@ -309,10 +310,10 @@ def test_a_continued_song_keeps_its_bars_and_key(converted, golden, tmp_path):
 
 
 def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path):
-    song = golden / "encode/midi/synth_inst_all128.mid"
+    song = golden / "encode/midi/synth_ts_5_8.mid"
     done = run("generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", "--prompt", song)
     assert done.returncode != 0
-    assert "cannot be a prompt: other instruments" in done.stderr
+    assert "cannot be a prompt: not in 4/4: bar 1 is in 5/8" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -47,7 +47,7 @@ def test_bars_that_are_kept_and_all_of_them(folder, capsys):
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [(["--bars", "7"], "has 6 bars: 7 cannot be kept"), (["--needs-melody"], "")],
+    [(["--bars", "7"], "ends with bar 6: 7 bars cannot be kept"), (["--needs-melody"], "")],
 )
 def test_what_a_song_does_not_have(folder, capsys, caplog, options, sentence):
     status, _ = line_of(folder, capsys, *options)
