@@ -28,16 +28,18 @@ from museformer_plugin.steering.heard_conditions import heard_conditions
 from museformer_plugin.steering.sequence_bars import SequenceBar, cut_bars, guide_of
 
 SPAN = 4  # bars that are scored
-_AROUND = 32  # bars that are read before and after them at most
 
 
-def sequences_of(bars: Sequence[np.ndarray]) -> dict[str, list[SequenceBar]]:
-    """By name the sequences whose last ``SPAN`` bars are those in the middle of a piece."""
+def sequences_of(bars: Sequence[np.ndarray], around: int) -> dict[str, list[SequenceBar]]:
+    """By name the sequences whose last ``SPAN`` bars are those in the middle of a piece.
+
+    ``around``: how many bars before and after them are read at most.
+    """
     first = (len(bars) - SPAN) // 2
     numbered = [SequenceBar(bar, number) for number, bar in enumerate(bars, start=1)]
     span = numbered[first : first + SPAN]
-    before = numbered[max(0, first - _AROUND) : first]
-    after = numbered[first + SPAN : first + SPAN + _AROUND]
+    before = numbered[max(0, first - around) : first]
+    after = numbered[first + SPAN : first + SPAN + around]
     given = [SequenceBar(bar.tokens, bar.number, Role.GIVEN) for bar in (*before, *after)]
     return {"continued": before + span, "continued, told": before + span, "filled in": given + span}
 
@@ -59,8 +61,11 @@ def span_bits(
     return float(losses) / math.log(2), count
 
 
-def measure(decoder: torch.nn.Module, pieces: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Of pieces, int64 [n] each: by name bits and tokens, float64 [pieces, 2]; too short ones are left out."""
+def measure(decoder: torch.nn.Module, pieces: Sequence[np.ndarray], around: int) -> dict[str, np.ndarray]:
+    """Of pieces, int64 [n] each: by name bits and tokens, float64 [pieces, 2]; too short ones are left out.
+
+    ``around`` as ``sequences_of`` takes it.
+    """
     families = decoder.families
     found: dict[str, list[tuple[float, int]]] = {}
     for tokens in tqdm(pieces, desc="steering", unit="piece", leave=False):
@@ -68,7 +73,7 @@ def measure(decoder: torch.nn.Module, pieces: Sequence[np.ndarray]) -> dict[str,
         if len(bars) < 2 * SPAN:
             continue
         heard = heard_conditions(tokens, families)
-        for name, sequence in sequences_of(bars).items():
+        for name, sequence in sequences_of(bars, around).items():
             said = heard.at(np.array([bar.number - 1 for bar in sequence]))
             if name != "continued, told":
                 said = said.without(list(KINDS), np.ones(len(sequence), dtype=bool))
@@ -81,7 +86,8 @@ def _run(args: argparse.Namespace) -> int:
     if getattr(decoder, "condition_columns", None) is None:
         raise CommandError(f"{args.checkpoint} cannot be told of bars: it was trained without --steerable.")
     split = Split(args.data_bin, args.subset)
-    found = measure(decoder, [split.indices(index) for index in range(min(len(split), args.pieces or len(split)))])
+    pieces = [split.indices(index) for index in range(min(len(split), args.pieces or len(split)))]
+    found = measure(decoder, pieces, args.around)
     if not found:
         raise CommandError(f"{args.data_bin}: no {args.subset!r} piece has {2 * SPAN} bars.")
     bootstrap, base = Bootstrap(), found["continued"]
@@ -103,6 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data_bin", type=Path, metavar="DATA_BIN", help="the folder that fairseq-preprocess wrote")
     parser.add_argument("--subset", default="test", help="which pieces (default: test)")
     parser.add_argument("--pieces", type=positive, help="how many of them (default: all)")
+    parser.add_argument(
+        "--around", type=positive, default=32, help="bars before and after that are read at most (default: 32)"
+    )
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted.")
 

@@ -187,7 +187,8 @@ class MuseformerDecoder(BarAwareDecoder):
     def __init__(self, cfg: MuseformerConfig, dictionary: Dictionary) -> None:
         structure_bars, coarse = parse_structure_bars(cfg.structure_bars), not cfg.no_coarse_attention
         for_gpu = torch.cuda.is_available()
-        columns = ConditionColumns.of(TokenFamilies(dictionary)) if cfg.steerable else None
+        steerable = getattr(cfg, "steerable", False)  # checkpoints from before the option lack it
+        columns = ConditionColumns.of(TokenFamilies(dictionary)) if steerable else None
         if columns is not None:
             structure_bars = tuple(sorted({0, *structure_bars, *(-distance for distance in structure_bars)}))
         inputs = partial(
