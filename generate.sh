@@ -112,6 +112,11 @@ case $kind in
         asked[--accompany]=$given
         ;;
 esac
+for option in --bars --density; do
+    number=${asked[$option]-1}
+    [[ $number =~ ^[0-9]+$ && ($option != --bars || $number =~ [1-9]) ]] ||
+        fail "$option takes a whole number$([[ $option != --bars ]] || echo " from 1 up"), not '$number'."
+done
 [[ -z $key || -z $kind ]] || fail "--key is for songs from scratch: $song keeps its own."
 [[ ! -e $out_dir || -d $out_dir ]] || fail "$out_dir is a file; name a folder."
 if compgen -G "$out_dir/generated*" >/dev/null; then
@@ -140,6 +145,17 @@ cp "$dict" "$work/dict.txt"
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 python=$here/.venv/bin/python
 
+if [[ -n $key ]]; then # before a song is written, not after
+    "$python" - "$key" <<'EOF' || exit 2
+import sys
+from data_prep.tokens.conditions import parse_key
+from data_prep.tokens.vocabulary import TokenError
+try:
+    parse_key(sys.argv[1])
+except TokenError as error:
+    sys.exit(f"generate.sh: --key: {error}.")
+EOF
+fi
 tokens='' take=()
 [[ $kind != --prompt ]] || take=(--bars "$prompt_bars")
 [[ ,$given, != *,melody,* ]] || take+=(--needs-melody)

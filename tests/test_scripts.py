@@ -290,6 +290,23 @@ def test_a_precision_that_is_none(converted, tmp_path):
     assert done.stderr == "generate.sh: PRECISION=int8 is not fp16, bf16 or fp32.\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--bars", "0"], "--bars takes a whole number from 1 up, not '0'"),
+        (["--bars", "many"], "--bars takes a whole number from 1 up, not 'many'"),
+        (["--density", "-3"], "--density takes a whole number, not '-3'"),
+        (["--key", "H"], "--key: 'H' is not a key"),
+    ],
+    ids=["no_bars", "bars", "density", "key"],
+)
+def test_wishes_that_are_none_are_told_before_anything_is_written(converted, tmp_path, arguments, sentence):
+    done = run("generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", *arguments)
+    assert done.returncode == 2
+    assert f"generate.sh: {sentence}" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_continued_song_keeps_its_bars_and_key(converted, golden, tmp_path):
     from miditoolkit import MidiFile
 
