@@ -19,6 +19,7 @@ from .sequence_bars import INSTRUMENT, SequenceBar, cut_bars, guide_of, only_tra
 _TASKS = ("fill", "accompany", "vary")
 _SPANS = (1, 2, 4, 4, 4, 8, 16)  # bars in a row that are written between given ones
 _MELODY_ALONE = 0.6  # share of accompaniments whose given track is the melody, where there is one
+_BARS_A_HOLE = 12  # of a window, on average, so that long ones are not almost all given
 _KEPT = 0.5  # of each kind of conditions, in windows that have any
 _WITH_GAPS = 0.3  # share of those windows in which each bar has its conditions with a chance of one half
 
@@ -191,9 +192,9 @@ def _draw_span(bars: np.ndarray, chance: np.random.Generator) -> np.ndarray:
 
 
 def _draw_holes(count: int, chance: np.random.Generator) -> np.ndarray:
-    """Which of ``count`` bars are written, rising: one or two rows of them, not all."""
+    """Which of ``count`` bars are written, rising: one or more rows of them, not all."""
     written = np.zeros(count, dtype=bool)
-    for _ in range(int(chance.integers(1, 3))):
+    for _ in range(1 + int(chance.integers(max(2, 2 * count // _BARS_A_HOLE)))):
         length = min(int(chance.choice(_SPANS)), count - 1)
         start = int(chance.integers(count - length + 1))
         written[start : start + length] = True
