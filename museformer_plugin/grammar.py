@@ -65,6 +65,12 @@ class StreamGrammar:
         allowed[:, self._eos] = self.at_bar_end()
         return allowed
 
+    def repeats_pitch(self) -> Tensor:
+        """bool [B, V]: the pitches that the note just written has, which the grammar lets follow without end."""
+        pitch, *_, last = self._table.falling
+        again = (self._family == pitch) & (self._value == self.before[:, pitch, None])
+        return again & (self.family == last)[:, None]
+
     def _bounds(self) -> tuple[Tensor, Tensor]:
         """Inclusive ranges of ids (ranks for instruments) by family, [B, 9] each."""
         low = torch.where(self._rises, self.latest + 1, self._lowest)

@@ -1,4 +1,4 @@
-"""What a stream may write next: the token grammar, and the bounds of a piece's length."""
+"""What a stream may write next: the token grammar, no pitch twice in a chord, and the bounds of a piece's length."""
 
 from __future__ import annotations
 
@@ -50,7 +50,12 @@ class PieceRules:
         """
         if not self.grammar:
             return self._of_length(pieces, logits)
+        given = [order is not None and order.in_given_track for order in orders]
         by_grammar = grammar.allowed()
+        repeats = grammar.repeats_pitch()
+        if any(given):  # notes of others come as they are
+            repeats &= ~torch.tensor(given, device=repeats.device)[:, None]
+        by_grammar &= ~repeats
         allowed = self._closing(pieces, grammar, by_grammar)
         for row, order in enumerate(orders):
             if order is None:

@@ -56,6 +56,11 @@ class BarsToWrite:
         """Whether all are."""
         return self._under_way == len(self.request.written)
 
+    @property
+    def in_given_track(self) -> bool:
+        """Whether the latest instrument of the bar under way is one whose notes are given."""
+        return self._notes is not None and self._notes.in_given_track
+
     def tokens_left(self) -> int:
         """How many tokens the bar under way and those behind it take at least, but for what is under way in it."""
         notes = 0 if self._notes is None else self._notes.tokens_left()

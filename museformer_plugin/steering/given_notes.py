@@ -59,6 +59,11 @@ class GivenNotes:
                 notes.append(_Note(onset, tempo, instrument, tuple(part[place : place + 3].tolist())))
         return notes[::-1]  # the next is the last
 
+    @property
+    def in_given_track(self) -> bool:
+        """Whether the latest instrument is given."""
+        return self._instrument in self._tracks
+
     def tokens_left(self) -> int:
         """Upper bound of how many tokens the notes still take."""
         return _TOKENS_A_NOTE * len(self._notes)
@@ -70,7 +75,7 @@ class GivenNotes:
             self._onset, self._instrument = int(self._value[token]), -1
         elif family == _INSTRUMENT:
             self._instrument = int(self._value[token])
-        elif self._instrument in self._tracks:
+        elif self.in_given_track:
             self._in_note += 1
             if self._in_note == len(self._notes[-1].tokens):
                 self._notes.pop()
@@ -82,7 +87,7 @@ class GivenNotes:
         here = note is not None and note.onset == self._onset
         if note is not None and here and self._latest == _ONSET and self._tempo_follows:
             return np.arange(len(self._family)) != note.tempo
-        if self._instrument in self._tracks:
+        if self.in_given_track:
             if note is not None and here and note.instrument == self._instrument:
                 return np.arange(len(self._family)) != note.tokens[self._in_note]
             refused = self._pitches.copy()  # the track has no more notes at this onset

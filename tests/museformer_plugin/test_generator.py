@@ -63,6 +63,20 @@ def test_a_hundred_pieces_of_an_untrained_model_decode(write, name, options):
 
 
 @pytest.mark.parametrize("name", ["six_track", "general"])
+def test_an_instrument_has_a_pitch_once_at_an_onset(write, name):
+    """However a model likes to say a note again: the grammar alone lets it come without end."""
+    (pieces,), _ = write(name, streams=100, max_len=250, options=ANY)
+    for words in pieces:
+        pitches = set()
+        for word in words:
+            if word[0] in "oi":
+                pitches.clear()
+            if word[0] == "p":
+                assert word not in pitches
+                pitches.add(word)
+
+
+@pytest.mark.parametrize("name", ["six_track", "general"])
 def test_pieces_are_closed_before_they_are_too_long(write, name):
     for max_len in range(TOKENS_TO_CLOSE, 50):
         (pieces,), _ = write(name, streams=20, min_len=1, max_len=max_len, seed=max_len)
