@@ -21,9 +21,7 @@ from fairseq.models import FairseqLanguageModel, FairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from torch import Tensor
 
-from data_prep.tokens.grammar import check_piece
-from data_prep.tokens.vocabulary import TokenError
-
+from .data_folder import check_pieces, dictionary_of
 from .dataset import PieceDataset
 from .errors import UserError
 from .family_temperatures import FamilyTemperatures, parse_temperatures
@@ -33,11 +31,12 @@ from .models.any_fairseq import writing_model
 from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
 from .sampling import SamplingOptions
-from .steering.asked import Ask, wishes_of
+from .steering.asked import ask_of
 from .steering.training_tasks import TrainingShares, TrainingTasks
 from .task_options import MuseformerTaskConfig
 from .token_families import TokenFamilies
 from .transposition import Transposition
+from .typed_prompts import read_prompts
 from .window_batches import WindowBatches, WindowDataset
 from .windows import BatchLimits, WindowSchedule
 
@@ -67,7 +66,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         for option in ("truncate_train", "truncate_valid", "truncate_test", "prompt_bars", "streams"):
             if getattr(cfg, option) < 0:
                 raise UserError(f"--{option.replace('_', '-')} must be 0 or more, not {getattr(cfg, option)}.")
-        return cls(cfg, _load_dictionary(Path(_first_folder(cfg)) / "dict.txt"))
+        return cls(cfg, dictionary_of(cfg.data))
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqModel:
         """Build the model, and remember how the data workers make what it needs of a batch."""
@@ -111,7 +110,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
                 f"--{split}pref, or name another split."
             )
         if not self.cfg.no_grammar:
-            self._check_pieces(pieces, split)
+            check_pieces(pieces, split, self.families)
         sizes, trained_on = np.asarray(pieces.sizes), self._trains and split == self.cfg.train_subset
         transposition = self._transposition(split, len(folders)) if trained_on else None
         if self._schedule is not None and trained_on:
@@ -149,17 +148,6 @@ class MuseformerLanguageModelingTask(FairseqTask):
             if split.startswith(kind):
                 return getattr(self.cfg, f"truncate_{kind}")
         return 0
-
-    def _check_pieces(self, pieces: Sequence[Tensor], split: str) -> None:
-        for number in range(len(pieces)):
-            tokens = pieces[number].numpy()[:-1]  # the last is </s>
-            if not self.families.is_piece(tokens):
-                words = [self.dictionary[token] for token in tokens]
-                raise UserError(
-                    f"Piece {number + 1} of {split!r} breaks the grammar of {self.families.representation.name}: "
-                    f"{_what_is_wrong(words, self.families)}. Make the data with data_prep.make_splits and "
-                    f"preprocess it with its dict.txt, or pass --no-grammar."
-                )
 
     def get_batch_iterator(
         self,
@@ -220,23 +208,8 @@ class MuseformerLanguageModelingTask(FairseqTask):
 
         Raises UserError for a line that is not spelled or built by the grammar.
         """
-        pieces = []
-        for number, line in enumerate(lines, start=1):
-            words = encode_fn(line).split()
-            self._check_prompt(number, words)
-            entries = [self.dictionary.index(word) for word in words]
-            pieces.append(torch.tensor([*entries, self.dictionary.eos()]))
+        pieces = read_prompts([encode_fn(line) for line in lines], self.families, not self.cfg.no_grammar)
         return pieces, [len(piece) for piece in pieces]
-
-    def _check_prompt(self, number: int, words: list[str]) -> None:
-        try:
-            if not self.cfg.no_grammar:
-                check_piece(words, self.families.representation, complete=False)
-        except TokenError as error:
-            raise UserError(f"Input line {number} breaks the grammar: {error}.") from None
-        for place, word in enumerate(words, start=1):
-            if self.dictionary.index(word) == self.dictionary.unk():
-                raise UserError(f"Input line {number}, token {place}: {word!r} is not in the dictionary.")
 
     def build_dataset_for_inference(
         self,
@@ -301,7 +274,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
         if args.score_reference:
             return super().build_generator(models, args)
         check_generation(models, args, (extra_gen_cls_kwargs or {}).get("lm_model"))
-        ask = self._ask()
+        ask = ask_of(self.cfg, self.families, steerable=self._steerable, grammar=not self.cfg.no_grammar)
         temperatures = parse_temperatures(self.cfg.family_temperatures)
         reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
         options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
@@ -314,20 +287,6 @@ class MuseformerLanguageModelingTask(FairseqTask):
             at_once=self.cfg.streams,
             ask=ask,
         )
-
-    def _ask(self) -> Ask | None:
-        """What the options ask of each piece; raises UserError where the model cannot be told it."""
-        wishes = wishes_of(self.cfg, self.families.representation)
-        if not wishes.are_any:
-            return None
-        if wishes.need_steering and not self._steerable:
-            raise UserError(
-                "This model cannot be told of bars: it takes --tempo and --metre alone. Train one with --steerable and "
-                "--task-shares, or take the weights in pretrained/six_track."
-            )
-        if self.cfg.no_grammar:
-            raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")
-        return Ask(wishes, self.families)
 
     def max_positions(self) -> None:
         """Pieces may be of any length."""
@@ -353,30 +312,3 @@ def _window_schedule(cfg: MuseformerTaskConfig) -> WindowSchedule | None:
             "--window-tokens and --truncate-train exclude each other: windows come from everywhere in a piece."
         )
     return schedule
-
-
-def _first_folder(cfg: MuseformerTaskConfig) -> str:
-    if not cfg.data:
-        raise UserError("Name the data folder that fairseq-preprocess wrote (the first argument).")
-    return utils.split_paths(cfg.data)[0]
-
-
-def _load_dictionary(path: Path) -> Dictionary:
-    if not path.is_file():
-        raise UserError(f"There is no dictionary at {path}: name a folder that fairseq-preprocess wrote.")
-    try:
-        dictionary = Dictionary.load(str(path))
-    except Exception as error:  # what fairseq raises for bytes that are no text
-        raise UserError(f"{path} is not a fairseq dictionary: {' '.join(str(error).split())}") from None
-    logger.info("dictionary: %d types", len(dictionary))
-    return dictionary
-
-
-def _what_is_wrong(words: list[str], families: TokenFamilies) -> str:
-    if not words:
-        return "it is empty"
-    try:
-        check_piece(words, families.representation)
-    except TokenError as error:
-        return str(error)
-    return "it is not a sequence of bars"

@@ -47,6 +47,26 @@ class Ask(NamedTuple):
         return self.wishes.request_for(tokens, self.families)
 
 
+def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool, grammar: bool) -> Ask | None:
+    """What the options ask of each piece, if anything, of a model that is ``steerable`` or not.
+
+    ``grammar``: whether pieces keep to the grammar of tokens.
+
+    Raises UserError where the model cannot be told it, and as ``wishes_of`` does.
+    """
+    wishes = wishes_of(options, families.representation)
+    if not wishes.are_any:
+        return None
+    if wishes.need_steering and not steerable:
+        raise UserError(
+            "This model cannot be told of bars: it takes --tempo and --metre alone. Train one with --steerable and "
+            "--task-shares, or take the weights in pretrained/six_track."
+        )
+    if not grammar:
+        raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")
+    return Ask(wishes, families)
+
+
 def wishes_of(options: SteeringOptions, representation: Representation) -> Wishes:
     """What the options ask for. Raises UserError for what cannot be read, or contradicts another."""
     if not 0 <= options.bars <= MAX_BARS:
