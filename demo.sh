@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Music first, written with the weights that ship; then the whole way on songs of our own: MIDI -> tokens -> training ->
-# new MIDI -> pictures. Half a minute and 5 more on 2 cores.
+# Music first, written with the weights that ship, from scratch and to order; then the whole way on songs of our own:
+# MIDI -> tokens -> training -> new MIDI -> pictures. A minute and 5 more on 2 cores.
 set -euo pipefail
 
 usage() {
     cat <<'EOF'
 Usage: ./demo.sh [--quick] [OUT_DIR]
 
-Writes four songs with the weights that ship (pretrained/six_track) and draws them; index.html beside every few songs
-is a page to listen on. Then goes the whole way: writes 48 arrangements of traditional tunes, prepares them, trains
+Writes four songs with the weights that ship (pretrained/six_track) and draws them; then a song of a given form, four
+bars into a song of ours and an accompaniment to another. index.html beside them is a page to listen on. Then goes the whole way: writes 48 arrangements of traditional tunes, prepares them, trains
 museformer_rotary_tiny, reports its perplexity on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
 
-  --quick    only the first: four songs and their pictures, within a minute
+  --quick    only what the weights that ship write, in about a minute
 
 OUT_DIR is demo-output by default. Environment: SEED=1; MAX_LEN, the longest song in tokens (3500 with the
 weights that ship, 5000 with those trained here), MIN_LEN=2000 and MAX_UPDATE=400 (updates of training) of the
@@ -53,11 +53,23 @@ step() { printf '\n== %s (%d s)\n' "$1" "$((SECONDS - began))"; }
 
 if [[ -f $shipped/model.pt ]]; then
     step "Four songs with the weights that ship"
-    # for so small a model a second thread costs more than it helps
-    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} SEED=$seed MAX_LEN=${MAX_LEN:-3500} MIN_LEN=0 \
-        "$here/generate.sh" "$shipped/model.pt" "$shipped" "$out/music" --pieces 4
+    write() { # for so small a model a second thread costs more than it helps
+        OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} SEED=$seed MIN_LEN=0 \
+            "$here/generate.sh" "$shipped/model.pt" "$shipped" "$@"
+    }
+    MAX_LEN=${MAX_LEN:-3500} write "$out/music" --pieces 4
     "$bin/python" -m evaluation.piano_roll "$out"/music/*.mid "$out/pictures/music"
     echo "Open $out/music/index.html in a browser to listen; pictures are in $out/pictures/music."
+
+    step "A song to order: eight bars, four others, the eight again, an end; drums enter at bar 5"
+    MAX_LEN=20480 write "$out/ordered" --form A8B4A8o2 --tracks melody,bass,piano,5:+drums --tempo 96 --key "E minor"
+
+    step "Bars 9 to 12 of a song written anew, and all tracks to the melody of another"
+    "$bin/python" -m examples.make_songs "$out/own" --count 2 --seed "$seed"
+    own=("$out"/own/*.mid)
+    MAX_LEN=20480 write "$out/filled" --fill "${own[0]}" --fill-bars 9-12
+    MAX_LEN=20480 write "$out/accompanied" --accompany "${own[1]}"
+    echo "Each of $out/ordered, filled and accompanied has an index.html too."
 else
     echo "No weights are at $shipped/model.pt: the demo begins with training some."
 fi

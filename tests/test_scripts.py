@@ -149,6 +149,9 @@ printf 'python %s\\n' "$*" >>"$CALLS"
 if [[ "$*" == *make_splits* ]]; then
     mkdir -p "$4"
     printf 'one.txt\\ntwo.txt\\n' >"$4/test.pieces"
+elif [[ "$*" == *make_songs* ]]; then
+    mkdir -p "$3"
+    touch "$3/1.mid" "$3/2.mid"
 fi
 """
 
@@ -183,15 +186,18 @@ def run_demo(folder, *arguments, **environment):
     return done, calls.read_text().splitlines() if calls.exists() else []
 
 
-def test_the_quick_demo_is_four_songs_and_their_pictures(pretended_demo, tmp_path):
+def test_the_quick_demo_is_what_the_weights_that_ship_write(pretended_demo, tmp_path):
     folder, weights = pretended_demo
     done, calls = run_demo(folder, "--quick", tmp_path / "my demo")
     assert done.returncode == 0, done.stderr
-    music = tmp_path / "my demo/music"
-    assert calls == [
-        f"generate.sh {weights} {weights.parent} {music} --pieces 4, at most 3500 and at least 0",
-        f"python -m evaluation.piano_roll {music}/generated_0.mid {tmp_path}/my demo/pictures/music",
-    ]
+    out = tmp_path / "my demo"
+    written, pictures, ordered, songs, filled, accompanied = calls
+    assert written == f"generate.sh {weights} {weights.parent} {out}/music --pieces 4, at most 3500 and at least 0"
+    assert pictures == f"python -m evaluation.piano_roll {out}/music/generated_0.mid {out}/pictures/music"
+    assert f"{out}/ordered --form " in ordered
+    assert songs.startswith(f"python -m examples.make_songs {out}/own ")
+    assert f"{out}/filled --fill {out}/own/1.mid --fill-bars " in filled
+    assert f"{out}/accompanied --accompany {out}/own/2.mid" in accompanied
 
 
 def test_the_whole_demo_begins_with_music_too(pretended_demo, tmp_path):
@@ -199,10 +205,10 @@ def test_the_whole_demo_begins_with_music_too(pretended_demo, tmp_path):
     done, calls = run_demo(folder, tmp_path / "out", MIN_LEN="100")
     assert done.returncode == 0, done.stderr
     written = [call for call in calls if call.startswith("generate.sh")]
-    assert len(written) == 4
+    assert len(written) == 7
     assert calls[0] == written[0]
     assert f"{weights} " in written[0] and written[0].endswith("at most 3500 and at least 0")
-    for call in written[1:]:
+    for call in written[4:]:
         assert "checkpoint_best.pt" in call and call.endswith("at most 5000 and at least 100")
     assert done.stdout.index("weights that ship") < done.stdout.index("== 1. Songs") < done.stdout.index("== Done")
 
