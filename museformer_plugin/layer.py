@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .packed_weights import Packable, PackableLinear
-from .rotary import normalise, turn
+from .rotary import Turn, normalise, turn
 
 
 class HiddenMatrices(NamedTuple):
@@ -81,7 +81,7 @@ class BarAwareLayer(nn.Module):
             matrix.weight.param_group = HiddenMatrices()
 
     def step(
-        self, x: Tensor, cache: Any, layer: int, places: Tensor, visible: Tensor | None, by: Tensor | None = None
+        self, x: Tensor, cache: Any, layer: int, places: Tensor, visible: Tensor | None, by: Turn | None = None
     ) -> Tensor:
         """One new token of every stream, x [B, D] -> [B, D].
 
@@ -91,16 +91,17 @@ class BarAwareLayer(nn.Module):
         q, k, v = self.qkv(x, self.projections.token_bias, by)
         return self.finish(x, cache.attend(layer, q, k, v, places, visible))
 
-    def qkv(self, rows: Tensor, bias: Tensor, by: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def qkv(self, rows: Tensor, bias: Tensor, by: Turn | None) -> tuple[Tensor, Tensor, Tensor]:
         """Rows [n, D] -> queries and keys, placed, and values, [n, H, Dh] each."""
         qkv = self.projections.product(self.attention_norm(rows), bias)
         q, k, v = qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads).unbind(1)
         if not self.places(by):
             return q, k, v
-        q = self.place(q, by)
-        return q if self.gain is None else q * self.gain, self.place(k, by), v
+        queries, keys = (None, None) if by is None else by
+        q = self.place(q, queries)
+        return q if self.gain is None else q * self.gain, self.place(k, keys), v
 
-    def places(self, by: Tensor | None) -> bool:
+    def places(self, by: Turn | None) -> bool:
         """Whether ``place`` does anything."""
         return by is not None or self.gain is not None
 

@@ -8,7 +8,7 @@ positions, so that "the same onset four bars ago" is one and the same turn every
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,13 @@ _ONSET_ANGLES = math.pi / 3, math.pi / 96
 _INDEX_ANGLES = 1.0, 1 / 200
 
 NARROWEST_HEAD = 6  # a pair for each of bar, onset and index
+
+
+class Turn(NamedTuple):
+    """What the queries and the keys of n rows are turned by: complex [n, 1 or H, Dh / 2] each."""
+
+    queries: Tensor
+    keys: Tensor
 
 
 class RotaryPositions(nn.Module):
@@ -51,15 +58,28 @@ class RotaryPositions(nn.Module):
             _ladder(*_INDEX_ANGLES, of_indices),
         )
 
-    def forward(self, positions: Positions, like: Tensor) -> Tensor:
+    def forward(self, positions: Positions, like: Tensor) -> Turn:
         """Tensors [n] -> e^(i angle) [n, 1, Dh / 2]; complex128 where ``like`` is float64, else complex64.
 
         The angles are float32 in any case.
         """
         indices = positions.in_onset if self._in_onset else positions.in_bar
+        by = self._by(like, positions.bars, positions.onsets, indices)
+        return Turn(by, by)
+
+    def looking_back(self, turn: Turn, bars: Tensor, heads: int, looking: int) -> Turn:
+        """Let the queries of the last ``looking`` of the heads stand so many ``bars``, tensor [n], before their own.
+
+        So that what is there, at their onset and index, is as near to them as their own bar to the others.
+        """
+        here = torch.zeros_like(bars)
+        there = turn.queries * self._by(turn.queries.real, -bars, here, here)
+        queries = [turn.queries.expand(-1, heads - looking, -1), there.expand(-1, looking, -1)]
+        return Turn(torch.cat(queries, dim=1), turn.keys)
+
+    def _by(self, like: Tensor, *steps: Tensor) -> Tensor:
         parts = [
-            ids.to(torch.float32).unsqueeze(1) * ladder.to(ids.device)
-            for ids, ladder in zip((positions.bars, positions.onsets, indices), self._ladders)
+            ids.to(torch.float32).unsqueeze(1) * ladder.to(ids.device) for ids, ladder in zip(steps, self._ladders)
         ]
         angles = torch.cat(parts, dim=1).unsqueeze(1).to(torch.promote_types(like.dtype, torch.float32))
         return torch.polar(torch.ones_like(angles), angles)
@@ -89,7 +109,7 @@ def _times(rows: Tensor, by: Tensor) -> Tensor:
 
 
 def turn(rows: Tensor, by: Tensor) -> Tensor:
-    """Rows [n, H, Dh], each pair (a, b) as the complex number a + i b, times ``by`` [n, 1, Dh / 2]."""
+    """Rows [n, H, Dh], each pair (a, b) as the complex number a + i b, times ``by`` [n, 1 or H, Dh / 2]."""
     return _Turned.apply(rows, by)
 
 

@@ -6,7 +6,7 @@ where they lie, ``attention`` to the rows of any ``AttentionPlan``; ``BarCache``
 
 from .api import attention, fc_attention
 from .cache import BarCache
-from .layout import NO_BAR, BarLayout, PieceBars, UpcomingBar
+from .layout import NO_BAR, BarLayout, PieceBars, UpcomingBar, repeat_distances
 from .plan import AttentionPlan, Segment
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "UpcomingBar",
     "attention",
     "fc_attention",
+    "repeat_distances",
 ]

@@ -25,6 +25,14 @@ LONGEST_SEGMENT = 512
 NO_BAR = -1
 
 
+def repeat_distances(numbers: np.ndarray, repeats: np.ndarray) -> np.ndarray:
+    """How many bars before each of n bars is the one that it repeats, int64 [n], 0 where none is named.
+
+    ``numbers`` and ``repeats`` int64 [n] as ``PieceBars`` has them.
+    """
+    return np.where(repeats == NO_BAR, 0, numbers - numbers[repeats])
+
+
 class UpcomingBar(NamedTuple):
     """A bar to be written: its number, and which of the bars written before, counted from 0, it repeats if any."""
 

@@ -23,7 +23,7 @@ from ..layer import BarAwareLayer
 from ..logits import LogitsProjection
 from ..positions import Positions
 from ..recorded_steps import RecordedSteps
-from ..rotary import RotaryPositions
+from ..rotary import RotaryPositions, Turn
 from ..steering.conditions import ConditionColumns
 from ..steering.guide import BarGuide
 from ..steering.said import SaidOfStreams
@@ -133,6 +133,11 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         if cfg.positions == "rotary":
             self.rotary = RotaryPositions(width // heads, cfg.rotary_index == "onset")
         self.condition_columns = columns
+        self.repeat_heads = 0  # in which queries of a bar that repeats another stand in that one
+        if columns is not None and self.rotary is not None:
+            self.repeat_heads = heads // 2
+            # in the weights, so that those which have learnt to be told without it are refused and do not go on worse
+            self.register_buffer("looks_back", torch.ones(()))
         self.conditions = None if columns is None else nn.Parameter(torch.zeros(columns.width, width))
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = LogitsProjection(width, len(dictionary), bias=False)
@@ -215,7 +220,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             x = self.previous(x, torch.cat(indices))
         return self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
 
-    def run_layers(self, x: Tensor, inputs: BatchInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
+    def run_layers(self, x: Tensor, inputs: BatchInputs, by: Turn | None, keep: Keep | None) -> Tensor:
         """Embedded tokens [T, D], turned ``by`` their positions in attention -> [T, D].
 
         Here for layers that need of a batch the lengths of its pieces alone.
@@ -230,9 +235,15 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             return checkpoint(layer, *arguments, use_reentrant=False)
         return layer(*arguments)
 
-    def turn(self, positions: Positions, like: Tensor) -> Tensor | None:
+    def turn(self, positions: Positions, like: Tensor) -> Turn | None:
         """What queries and keys at these positions are turned by, if they are."""
         return None if self.rotary is None else self.rotary(positions, like)
+
+    def look_back(self, by: Turn | None, bars: Tensor) -> Turn | None:
+        """``by``, where the queries of some heads stand so many bars, [n], before their own, if the model has such."""
+        if self.rotary is None or by is None or not self.repeat_heads:
+            return by
+        return self.rotary.looking_back(by, bars, self.layers[0].heads, self.repeat_heads)
 
     def said(self, features: np.ndarray, device: torch.device) -> Tensor:
         """What the embeddings of a bar's tokens and summary get on top, [1 + bars, D] of [bars, C]; row 0 is 0.
@@ -277,8 +288,16 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         if self.conditions is None:
             return None
         device, nothing = self.conditions.device, np.zeros((0, len(self.conditions)), dtype=np.float32)
-        told = [guide.features[piece.num_complete :] for guide, piece in zip(guides, bars)] if guides else None
-        return SaidOfStreams([self.said(features, device) for features in told or [nothing] * len(bars)])
+        if guides is None:
+            return SaidOfStreams([self._told(nothing, nothing[:, 0], device)] * len(bars))
+        told = [(guide.features, guide.bars_back(), piece.num_complete) for guide, piece in zip(guides, bars)]
+        return SaidOfStreams([self._told(features[n:], back[n:], device) for features, back, n in told])
+
+    def _told(self, features: np.ndarray, bars_back: np.ndarray, device: torch.device) -> Tensor:
+        """``said`` of bars and, last, how far back they look, float32 [1 + bars, D + 1]; row 0 is 0."""
+        said = self.said(features, device)
+        said = said.to(torch.promote_types(said.dtype, torch.float32))
+        return torch.cat([said, F.pad(torch.from_numpy(bars_back).to(said), (1, 0))[:, None]], dim=1)
 
     @staticmethod
     def _by_piece(rows: Sequence[Tensor | None], counts: Sequence[int]) -> Sequence[Tensor | None]:
@@ -332,13 +351,13 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             logits = self._step(inputs, cache, said)
         cache.end_step()
         for stream in np.flatnonzero(read == self.families.end_of_bar).tolist():
-            self.end_bar(cache, stream, int(positions.bars[stream]), None if said is None else said[stream])
+            self.end_bar(cache, stream, int(positions.bars[stream]), None if said is None else said[stream, :-1])
             if streams.said is not None:
                 streams.said.end_bar(stream)
         return logits
 
     def _step(self, inputs: Tensor, cache: AttentionCache, said: Tensor | None) -> Tensor:
-        """Logits [B, V] from int64 [3 K + 7, B], and what is said [B, D] of the bars under way.
+        """Logits [B, V] from int64 [3 K + 7, B], and what is said [B, D + 1] of the bars under way.
 
         Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the other
         positions, and the places in the cache.
@@ -347,8 +366,9 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         tokens, bars, beats = inputs[:-4].view(3, -1, len(places))
         x = self.embedding.project(tokens.flatten(), bars.flatten(), beats.flatten()).view(*tokens.shape, -1)
         x = x[0] if self.previous is None else self.previous.step(x, tokens != self.dictionary.pad())
-        x = x if said is None else x + said
         by = self.turn(Positions(bars[0], beats[0], *others), x)
+        if said is not None:
+            x, by = x + said[:, :-1].to(x.dtype), self.look_back(by, said[:, -1])
         visible = cache.visible(places)
         for number, layer in enumerate(self.layers):
             x = layer.step(x, cache, number, places, visible, by)
@@ -377,7 +397,11 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         """As fairseq asks of weights that it loads: a model that could not be told anything learns it from 0 on."""
         if self.conditions is not None:
-            state_dict.setdefault(f"{name}.conditions", torch.zeros_like(self.conditions))
+            own = {"conditions": torch.zeros_like(self.conditions)}
+            if self.repeat_heads:
+                own["looks_back"] = self.looks_back
+            if f"{name}.conditions" not in state_dict:
+                state_dict.update({f"{name}.{key}": value for key, value in own.items()})
         return super().upgrade_state_dict_named(state_dict, name)
 
     def max_positions(self) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..fc_attention import BarCache, PieceBars, UpcomingBar
 from ..layer import BarAwareLayer
 from ..positions import Positions
+from ..rotary import Turn
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
 from .options import FFN_WITHOUT_SUMMARIES, BarAwareLanguageModel, WithoutSummariesConfig, register_presets
@@ -39,7 +40,7 @@ def make_inputs(
 class FullAttentionLayer(BarAwareLayer):
     """PyTorch's attention over everything, piece by piece, and feed-forward."""
 
-    def forward(self, x: Tensor, lengths: list[int], by: Tensor | None = None, keep: Keep | None = None) -> Tensor:
+    def forward(self, x: Tensor, lengths: list[int], by: Turn | None = None, keep: Keep | None = None) -> Tensor:
         """Tokens x [T, D] of pieces of ``lengths`` -> [T, D]; ``keep`` receives keys and values [T, 2, H, Dh]."""
         q, k, v = self.qkv(x, self.projections.token_bias, by)
         if keep is not None:

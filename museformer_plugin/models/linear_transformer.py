@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..fc_attention import PieceBars, UpcomingBar
 from ..layer import BarAwareLayer
-from ..rotary import turn
+from ..rotary import Turn, turn
 from .decoder import BarAwareDecoder, Keep
 from .full_attention import make_inputs
 from .options import FFN_WITHOUT_SUMMARIES, BarAwareLanguageModel, WithoutSummariesConfig, register_presets
@@ -57,7 +57,7 @@ def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class LinearLayer(BarAwareLayer):
     """Linear attention, piece by piece, and feed-forward; sums are float32 or wider."""
 
-    def forward(self, x: Tensor, lengths: list[int], by: Tensor | None = None, keep: Keep | None = None) -> Tensor:
+    def forward(self, x: Tensor, lengths: list[int], by: Turn | None = None, keep: Keep | None = None) -> Tensor:
         """Tokens x [T, D] of pieces of ``lengths`` -> [T, D]; ``keep`` receives what a ``LinearState`` adds up."""
         q, turned_q, k, turned_k, v = self._rows(x, by)
         if keep is not None:
@@ -67,18 +67,18 @@ class LinearLayer(BarAwareLayer):
         return self.finish(x, _mean(torch.cat(summed), q, weights).to(x.dtype))
 
     def step(
-        self, x: Tensor, cache: "LinearState", layer: int, places: Tensor, visible: None, by: Tensor | None = None
+        self, x: Tensor, cache: "LinearState", layer: int, places: Tensor, visible: None, by: Turn | None = None
     ) -> Tensor:
         """See ``BarAwareLayer``; ``attend`` takes queries and keys both ways, as ``LinearState`` says."""
         q, turned_q, k, turned_k, v = self._rows(x, by)
         attended = cache.attend(layer, torch.stack([q, turned_q]), torch.stack([k, turned_k]), v, places, visible)
         return self.finish(x, attended.to(x.dtype))
 
-    def _rows(self, x: Tensor, by: Tensor | None) -> tuple[Tensor, ...]:
+    def _rows(self, x: Tensor, by: Turn | None) -> tuple[Tensor, ...]:
         """Features of queries, the same turned, features of keys, the same turned, and values: [n, H, Dh] each."""
         q, k, v = self.qkv(x, self.projections.token_bias, None)
         q, k = features(q), features(k)
-        turned_q, turned_k = (q, k) if by is None else (turn(q, by), turn(k, by))
+        turned_q, turned_k = (q, k) if by is None else (turn(q, by.queries), turn(k, by.keys))
         return q, turned_q, k, turned_k, v.to(q.dtype)
 
 

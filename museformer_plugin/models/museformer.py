@@ -17,10 +17,11 @@ from fairseq.models import register_model
 from torch import Tensor
 
 from ..errors import UserError
-from ..fc_attention import BarCache, BarLayout, PieceBars, UpcomingBar, fc_attention
+from ..fc_attention import BarCache, BarLayout, PieceBars, UpcomingBar, fc_attention, repeat_distances
 from ..fc_attention.backends import prepare_for_kernels
 from ..layer import BarAwareLayer
 from ..positions import Positions
+from ..rotary import Turn
 from ..steering.conditions import ConditionColumns
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
@@ -92,6 +93,11 @@ class MuseformerInputs:
             before += len(piece.starts)
         return np.concatenate(found)
 
+    def bars_back(self) -> np.ndarray:
+        """How many bars before its own is the one that a token's bar repeats, int64 [T], 0 where none is named."""
+        back = [repeat_distances(piece.bar_numbers, piece.repeated_bars) for piece in self.layout.pieces]
+        return np.concatenate([[0], *back])[self.bars_of_tokens()]
+
     def bars_of_summaries(self) -> np.ndarray:
         """The same of summaries, int64 [N]."""
         found, before = [], 0
@@ -129,8 +135,8 @@ def make_inputs(
 class Turns(NamedTuple):
     """What ``turn`` multiplies the queries and keys of tokens and of summaries by, where the model has positions so."""
 
-    tokens: Tensor | None
-    summaries: Tensor | None
+    tokens: Turn | None
+    summaries: Turn | None
 
 
 NO_TURNS = Turns(None, None)
@@ -154,13 +160,13 @@ class MuseformerLayer(BarAwareLayer):
             self.projections.summary_kv_weight,
             layout,
             self.attention_dropout if self.training else 0.0,
-            place_summary_keys=partial(self.place, by=turns.summaries) if self.places(turns.summaries) else None,
+            place_summary_keys=partial(self.place_keys, by=turns.summaries) if self.places(turns.summaries) else None,
         )
         if keep is not None:
             keep(torch.stack([k, v], 1), None if s is None else self.summary_rows(s_attended, turns.summaries))
         return self.finish(x, x_attended), None if s is None else self.finish(s, s_attended)
 
-    def summarise(self, s: Tensor, bar_rows: Tensor, by: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def summarise(self, s: Tensor, bar_rows: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor]:
         """The summary step of one bar: s [1, D], keys and values of its tokens [2, H, n, Dh].
 
         Returns the new s [1, D] and its keys and values for tokens [2, H, 1, Dh].
@@ -170,13 +176,17 @@ class MuseformerLayer(BarAwareLayer):
         attended = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0].transpose(0, 1)
         return self.finish(s, attended), self.summary_rows(attended, by).permute(1, 2, 0, 3)
 
-    def summary_rows(self, s_attended: Tensor, by: Tensor | None = None) -> Tensor:
+    def place_keys(self, rows: Tensor, by: Turn | None) -> Tensor:
+        """``place`` for keys."""
+        return self.place(rows, None if by is None else by.keys)
+
+    def summary_rows(self, s_attended: Tensor, by: Turn | None = None) -> Tensor:
         """K2 s', placed, and V2 s' [N, 2, H, Dh] of s' [N, H, Dh]."""
         rows = F.linear(s_attended.flatten(1), self.projections.summary_kv_weight)
         rows = rows.view(len(rows), 2, *s_attended.shape[1:])
         if not self.places(by):
             return rows
-        return torch.stack([self.place(rows[:, 0], by), rows[:, 1]], 1)
+        return torch.stack([self.place_keys(rows[:, 0], by), rows[:, 1]], 1)
 
 
 class MuseformerDecoder(BarAwareDecoder):
@@ -208,9 +218,10 @@ class MuseformerDecoder(BarAwareDecoder):
             "structure bars": ",".join(map(str, self.structure_bars)) or "none",
             "coarse-grained attention": "on" if self.coarse else "off",
             **({"steerable": "yes"} if self.condition_columns else {}),
+            **({"heads that look where a bar is repeated": str(self.repeat_heads)} if self.repeat_heads else {}),
         }
 
-    def run_layers(self, x: Tensor, inputs: MuseformerInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
+    def run_layers(self, x: Tensor, inputs: MuseformerInputs, by: Turn | None, keep: Keep | None) -> Tensor:
         """See ``BarAwareDecoder``."""
         s = by_summaries = None
         said = None
@@ -218,6 +229,7 @@ class MuseformerDecoder(BarAwareDecoder):
             assert inputs.features is not None
             said = self.said(inputs.features, x.device)
             x = x + F.embedding(torch.from_numpy(inputs.bars_of_tokens()).to(x.device), said)
+            by = self.look_back(by, torch.from_numpy(inputs.bars_back()).to(x.device))
         if self.coarse:
             bars = torch.from_numpy(inputs.layout.summary_bar_ids).to(x.device, non_blocking=True)
             s = self.drop(self.embedding.summaries(bars))

@@ -18,6 +18,7 @@ from ..fc_attention.gathering_cache import GatheringCache, SeenByHeads
 from ..fc_attention.layout import LONGEST_SEGMENT
 from ..layer import BarAwareLayer
 from ..positions import Positions
+from ..rotary import Turn
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
 from .options import BarAwareConfig
@@ -73,7 +74,7 @@ class PlannedLayer(BarAwareLayer):
     """Attention by plans, and feed-forward."""
 
     def forward(
-        self, x: Tensor, plans: tuple[HeadPlan, ...], by: Tensor | None = None, keep: Keep | None = None
+        self, x: Tensor, plans: tuple[HeadPlan, ...], by: Turn | None = None, keep: Keep | None = None
     ) -> Tensor:
         """Tokens x [T, D] -> [T, D]; ``keep`` receives keys and values [T, 2, H, Dh]."""
         qkv = self.qkv(x, self.projections.token_bias, by)
@@ -109,7 +110,7 @@ class PlannedDecoder(BarAwareDecoder):
         super().__init__(cfg, dictionary, PlannedLayer, inputs)
         self._seen = seen
 
-    def run_layers(self, x: Tensor, inputs: PlannedInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
+    def run_layers(self, x: Tensor, inputs: PlannedInputs, by: Turn | None, keep: Keep | None) -> Tensor:
         """See ``BarAwareDecoder``."""
         for layer in self.layers:
             x = self.run_layer(layer, x, inputs.plans, by, keep)

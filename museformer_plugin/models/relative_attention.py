@@ -15,7 +15,7 @@ from ..fc_attention import PieceBars, UpcomingBar
 from ..fc_attention.relative import Segments, relative_attention
 from ..fc_attention.relative_cache import RelativeCache
 from ..layer import BarAwareLayer
-from ..rotary import turn
+from ..rotary import Turn, turn
 from .decoder import BarAwareDecoder, Keep
 from .full_attention import make_inputs
 from .options import BarAwareConfig
@@ -41,15 +41,15 @@ class RelativeLayer(BarAwareLayer):
         """Queries [n, H, Dh] -> what keys are multiplied by, and what r."""
         return q, q
 
-    def qkv(self, rows: Tensor, bias: Tensor, by: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def qkv(self, rows: Tensor, bias: Tensor, by: Turn | None) -> tuple[Tensor, Tensor, Tensor]:
         """As of ``BarAwareLayer``, but queries are [2, n, H, Dh]: for keys, placed, and for r."""
         q, k, v = super().qkv(rows, bias, None)
         content, relative = self.queries(q)
         if by is not None:
-            content, k = turn(content, by), turn(k, by)
+            content, k = turn(content, by.queries), turn(k, by.keys)
         return torch.stack([content, relative]), k, v
 
-    def forward(self, x: Tensor, lengths: list[int], by: Tensor | None = None, keep: Keep | None = None) -> Tensor:
+    def forward(self, x: Tensor, lengths: list[int], by: Turn | None = None, keep: Keep | None = None) -> Tensor:
         """Tokens x [T, D] of pieces of ``lengths`` -> [T, D]; ``keep`` receives keys and values [T, 2, H, Dh]."""
         bias, longest = self.projections.token_bias, max(lengths)
         q, k, v = self.qkv(x, bias, by)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..fc_attention import NO_BAR, PieceBars, UpcomingBar
+from ..fc_attention import NO_BAR, PieceBars, UpcomingBar, repeat_distances
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class BarGuide:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def bars_back(self) -> np.ndarray:
+        """How many bars before its own is the one that a bar repeats, int64 [n], 0 where none is named."""
+        return repeat_distances(self.numbers, self.repeats)
 
     def first(self, bars: int) -> BarGuide:
         """Of the first ``bars``; those behind what is guided are plain and numbered one by one."""

@@ -11,11 +11,12 @@ from torch import Tensor
 class SaidOfStreams:
     """Of the bar under way of each of B streams, and of those behind it.
 
-    ``rows`` [B, D], changed in place as bars end, so that a recorded step reads the new ones.
+    ``rows`` [B, D + 1], what is said and how many bars before its own lies the bar that is repeated; changed in place
+    as bars end, so that a recorded step reads the new ones.
 
     Args:
-        told: of each stream rows [1 + bars, D] from the bar under way on, behind a row of 0, which stands for all bars
-            of which nothing is said.
+        told: of each stream rows [1 + bars, D + 1] from the bar under way on, behind a row of 0, which stands for all
+            bars of which nothing is said.
     """
 
     def __init__(self, told: Sequence[Tensor]) -> None:

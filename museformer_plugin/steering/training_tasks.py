@@ -20,7 +20,7 @@ _TASKS = ("fill", "accompany", "vary")
 _SPANS = (1, 2, 4, 4, 4, 8, 16)  # bars in a row that are written between given ones
 _MELODY_ALONE = 0.6  # share of accompaniments whose given track is the melody, where there is one
 _BARS_A_HOLE = 12  # of a window, on average, so that long ones are not almost all given
-_KEPT = 0.5  # of each kind of conditions, in windows that have any
+_KEPT = 0.6  # of each kind of conditions, in windows that have any
 _WITH_GAPS = 0.3  # share of those windows in which each bar has its conditions with a chance of one half
 
 _MELODY = SIX_TRACK.instruments.index(SIX_TRACK.instrument_of("melody"))

@@ -37,7 +37,7 @@ def test_rotary_positions_count_as_they_did(golden, tmp_path):
     assert cfg.model.rotary_index == "bar"
     positions = Positions(*(torch.tensor([n]) for n in (3, 0, 7, 11, 4)))
     expected = RotaryPositions(8, in_onset=False)(positions, torch.zeros(1))
-    assert torch.equal(model.decoder.rotary(positions, torch.zeros(1)), expected)
+    assert torch.equal(model.decoder.rotary(positions, torch.zeros(1)).keys, expected.keys)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("adam", ADAM), ("muon", MUON)], ids=["adam", "muon"])

@@ -17,7 +17,7 @@ ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
 def turned(rotary, rows, bar, onset, index):
     ids = [torch.tensor([number]) for number in (bar, onset, index)]
     bars, onsets, indices = ids
-    return turn(rows, rotary(Positions(bars, bars, onsets, indices + 1, indices), rows))
+    return turn(rows, rotary(Positions(bars, bars, onsets, indices + 1, indices), rows).keys)
 
 
 def test_products_depend_on_distances_alone():
@@ -52,18 +52,31 @@ def test_nothing_is_turned_at_the_origin():
 def test_indices_count_from_the_bar_or_from_the_onset():
     positions = Positions(*(torch.tensor([n]) for n in (3, 0, 7, 11, 4)))
     rows = torch.randn(1, 2, 8)
-    found = [turn(rows, RotaryPositions(8, in_onset)(positions, rows)) for in_onset in (False, True)]
+    found = [turn(rows, RotaryPositions(8, in_onset)(positions, rows).keys) for in_onset in (False, True)]
     for index, rotated in zip((11, 4), found):
         same = positions._replace(in_bar=torch.tensor([index]))
-        assert torch.equal(turn(rows, RotaryPositions(8, in_onset=False)(same, rows)), rotated)
+        assert torch.equal(turn(rows, RotaryPositions(8, in_onset=False)(same, rows).keys), rotated)
     assert not torch.equal(*found)
 
 
 def test_gradients_are_those_of_the_formula():
     rotary = RotaryPositions(8, in_onset=False)
-    by = rotary(Positions(*torch.randint(50, (5, 5))), torch.zeros((), dtype=torch.float64))
+    by, _ = rotary(Positions(*torch.randint(50, (5, 5))), torch.zeros((), dtype=torch.float64))
     rows = torch.randn(5, 2, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda rows: turn(rows, by), rows)
+
+
+def test_queries_that_look_back_stand_in_the_earlier_bar():
+    rotary, rows = RotaryPositions(8, in_onset=True), torch.randn(2, 3, 8)
+    here = Positions(*torch.tensor([[9, 9], [1, 2], [5, 7], [3, 4], [1, 0]]))
+    there = here._replace(bars=torch.tensor([2, 9]))
+    found = rotary.looking_back(rotary(here, rows), torch.tensor([7, 0]), heads=3, looking=2)
+    own, expected = turn(rows, rotary(here, rows).queries), turn(rows, rotary(there, rows).queries)
+    assert torch.equal(turn(rows, found.keys), own)
+    turned_rows = turn(rows, found.queries)
+    assert torch.equal(turned_rows[:, :1], own[:, :1])
+    torch.testing.assert_close(turned_rows[:, 1:], expected[:, 1:])
+    assert not torch.allclose(turned_rows[0, 1:], own[0, 1:])
 
 
 @pytest.mark.parametrize("width", [4, 7, 33])

@@ -83,10 +83,11 @@ def test_what_is_said_of_a_bar_reaches_its_tokens_and_later_bars(decoder, read_p
 
 
 @torch.no_grad()
-def test_a_plain_guide_changes_nothing(build_decoder, read_piece):
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
+def test_a_plain_guide_changes_nothing(build_decoder, read_piece, options):
     """A steerable model that is told nothing computes what it computed before it could be told anything."""
-    before = build_decoder(structure_bars="1,3")
-    steerable = build_decoder(structure_bars="1,3", steerable=True)
+    before = build_decoder(structure_bars="1,3", **options)
+    steerable = build_decoder(structure_bars="1,3", steerable=True, **options)
     state = before.state_dict()
     steerable.upgrade_state_dict_named(state_dict := {f"decoder.{name}": row for name, row in state.items()}, "decoder")
     steerable.load_state_dict({name.removeprefix("decoder."): row for name, row in state_dict.items()})
@@ -115,3 +116,25 @@ def test_gradients_of_what_is_said(decoder, read_piece, draw_guide):
                 values.append(loss().item())
             decoder.conditions[row, column] += 1e-6
         assert gradient[row, column].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+@torch.no_grad()
+def test_a_bar_that_repeats_another_looks_for_it(build_decoder, read_piece):
+    """Half of the heads of a rotary model; where no bar is named nothing moves."""
+    decoder = build_decoder(structure_bars="1,3", steerable=True, **VARIANTS["rotary"])
+    tokens = read_piece("six_track", bars=6, seed=1)
+    plain = BarGuide.plain(range(1, 7), decoder.condition_columns.width)
+    seen = replace(plain, repeats=np.array([-1, -1, -1, 2, 1, -1]))  # at distances 1, seen anyway, and 3
+    found = (logits_of(decoder, tokens, seen) - logits_of(decoder, tokens, plain)).abs().amax(dim=1)
+    starts = decoder.families.piece_bars(tokens.numpy()).starts
+    assert decoder.repeat_heads == 2
+    assert not found[: starts[3]].any()
+    assert (found[starts[3] :] > 1e-9).all()
+
+
+def test_weights_that_were_told_without_looking_are_refused(build_decoder):
+    decoder = build_decoder(structure_bars="1,3", steerable=True, **VARIANTS["rotary"])
+    state = {f"decoder.{name}": rows for name, rows in decoder.state_dict().items() if name != "looks_back"}
+    decoder.upgrade_state_dict_named(state, "decoder")
+    with pytest.raises(RuntimeError, match="looks_back"):
+        decoder.load_state_dict({name.removeprefix("decoder."): rows for name, rows in state.items()})
