@@ -72,9 +72,9 @@ def test_queries_that_look_back_stand_in_the_earlier_bar():
     there = here._replace(bars=torch.tensor([2, 9]))
     found = rotary.looking_back(rotary(here, rows), torch.tensor([7, 0]), heads=3, looking=2)
     own, expected = turn(rows, rotary(here, rows).queries), turn(rows, rotary(there, rows).queries)
-    assert torch.equal(turn(rows, found.keys), own)
+    assert torch.equal(turn(rows, found.keys), turn(rows, rotary(here, rows).keys))
     turned_rows = turn(rows, found.queries)
-    assert torch.equal(turned_rows[:, :1], own[:, :1])
+    torch.testing.assert_close(turned_rows[:, :1], own[:, :1])
     torch.testing.assert_close(turned_rows[:, 1:], expected[:, 1:])
     assert not torch.allclose(turned_rows[0, 1:], own[0, 1:])
 
