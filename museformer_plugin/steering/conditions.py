@@ -17,6 +17,7 @@ from ..token_families import TokenFamilies
 
 UNKNOWN = -1
 NEW = 0  # as what a bar repeats: nothing
+UNTOLD = -(1 << 20)  # as the distance of what it repeats, which may lie behind it: not said
 
 # Sections as people write them down: an intro, an outro, passing ones, those with a melody, those without.
 SECTION_LETTERS = "ioxXABCDEFGHabcdefgh"
@@ -38,12 +39,12 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class BarConditions:
-    """What is said of n bars, int64 [n] each, ``UNKNOWN`` where nothing is.
+    """What is said of n bars, int64 [n] each, ``UNKNOWN`` where nothing is, of distances ``UNTOLD``.
 
     ``roles`` are known. ``letters``: indices in ``SECTION_LETTERS``. ``places``: how many bars of the section came
     before; ``left_in_section`` and ``left_in_piece``: how many follow. ``distances``: how many bars before lies the one
-    that is repeated, or ``NEW``. ``notes``: how many the bar has. ``tracks`` bool [n, I]: which instruments play, in
-    the order of the representation, where ``tracks_known`` bool [n].
+    that is repeated, negative where it lies behind, or ``NEW``. ``notes``: how many the bar has. ``tracks`` bool [n,
+    I]: which instruments play, in the order of the representation, where ``tracks_known`` bool [n].
     """
 
     roles: np.ndarray
@@ -62,7 +63,8 @@ class BarConditions:
         roles = np.asarray(roles, dtype=np.int64)
         unknown = np.full(len(roles), UNKNOWN)
         tracks = np.zeros((len(roles), num_instruments), dtype=bool)
-        return BarConditions(roles, *[unknown] * 6, tracks, np.zeros(len(roles), dtype=bool))
+        untold = np.full(len(roles), UNTOLD)
+        return BarConditions(roles, *[unknown] * 4, untold, unknown, tracks, np.zeros(len(roles), dtype=bool))
 
     def __len__(self) -> int:
         return len(self.roles)
@@ -81,7 +83,8 @@ class BarConditions:
         for kind in kinds:
             for name in KINDS[kind]:
                 values = getattr(self, name)
-                changed[name] = values & ~where if values.dtype == bool else np.where(where, UNKNOWN, values)
+                nothing = {"tracks_known": False, "distances": UNTOLD}.get(name, UNKNOWN)
+                changed[name] = np.where(where, nothing, values)
         return replace(self, **changed)
 
 
@@ -159,6 +162,6 @@ def _repeat_features(distances: np.ndarray) -> np.ndarray:
     A linear map of these can turn a query by the distance, so that it finds the bar.
     """
     angles = math.pi / np.geomspace(2, 64, _REPEAT_ANGLES) * distances[:, None]
-    repeats = (distances != UNKNOWN) & (distances != NEW)
+    repeats = (distances != UNTOLD) & (distances != NEW)
     columns = [np.cos(angles) * repeats[:, None], np.sin(angles) * repeats[:, None]]
     return np.concatenate([(distances == NEW)[:, None], repeats[:, None], *columns], axis=1)

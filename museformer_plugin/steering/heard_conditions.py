@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from data_prep.form.hear import form_of
+from data_prep.form.hear import Form, form_of
 from data_prep.tokens.coded_notes import BAR, INSTRUMENT, coded_notes
 from data_prep.tokens.vocabulary import DRUMS
 
 from ..token_families import TokenFamilies
-from .conditions import BarConditions
+from .conditions import NEW, BarConditions, Role
 from .form_columns import columns_of_form
+from .gap_repeats import told_distances
+from .sequence_bars import SequenceBar
 
 
 def heard_conditions(tokens: np.ndarray, families: TokenFamilies) -> BarConditions:
     """Of all complete bars of a piece, int64 [n], begin token left out."""
-    num_bars = int((tokens == families.end_of_bar).sum())
-    representation = families.representation
-    notes = coded_notes(families.family_of_token[tokens], families.value_of_token[tokens], representation)
-    notes = notes[notes[:, BAR] < num_bars]
-    melody = representation.instrument_of("melody") if representation.tracks else None
-    form = form_of(notes, num_bars, melody)
+    notes, form = _heard(tokens, families)
+    num_bars, representation = len(form.repeats), families.representation
     tracks = np.zeros((num_bars, len(representation.instruments)), dtype=bool)
     rank_of = np.zeros(DRUMS + 1, dtype=np.int64)
     rank_of[list(representation.instruments)] = np.arange(len(representation.instruments))
@@ -33,8 +33,33 @@ def heard_conditions(tokens: np.ndarray, families: TokenFamilies) -> BarConditio
         places=places,
         left_in_section=left_in_section,
         left_in_piece=num_bars - 1 - bars,
-        distances=np.where(form.repeats < 0, 0, bars - form.repeats),
+        distances=np.where(form.repeats < 0, NEW, bars - form.repeats),
         notes=np.bincount(notes[:, BAR], minlength=num_bars),
         tracks=tracks,
         tracks_known=np.ones(num_bars, dtype=bool),
     )
+
+
+def repeats_around_gaps(sequence: Sequence[SequenceBar], families: TokenFamilies) -> np.ndarray:
+    """``BarConditions.distances`` of a sequence: of given bars as heard, of those to write as these tell.
+
+    Those to write are all that are not ``Role.GIVEN``.
+    """
+    numbers = np.array([bar.number for bar in sequence])
+    bars = [np.array([families.end_of_bar])] * int(numbers.max())
+    for bar in sequence:
+        if bar.role is Role.GIVEN:
+            bars[bar.number - 1] = bar.tokens
+    given = [bar.number - 1 for bar in sequence if bar.role is Role.GIVEN]
+    _, form = _heard(np.concatenate(bars), families)
+    return told_distances(form.repeats, ~np.isin(np.arange(len(bars)), given))[numbers - 1]
+
+
+def _heard(tokens: np.ndarray, families: TokenFamilies) -> tuple[np.ndarray, Form]:
+    """The notes of the complete bars of a piece, as ``coded_notes`` has them, and their form."""
+    num_bars = int((tokens == families.end_of_bar).sum())
+    representation = families.representation
+    notes = coded_notes(families.family_of_token[tokens], families.value_of_token[tokens], representation)
+    notes = notes[notes[:, BAR] < num_bars]
+    melody = representation.instrument_of("melody") if representation.tracks else None
+    return notes, form_of(notes, num_bars, melody)

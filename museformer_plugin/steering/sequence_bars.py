@@ -11,7 +11,7 @@ from data_prep.tokens.vocabulary import LETTERS
 
 from ..fc_attention import NO_BAR
 from ..token_families import TokenFamilies
-from .conditions import NEW, UNKNOWN, BarConditions, ConditionColumns, Role
+from .conditions import NEW, UNTOLD, BarConditions, ConditionColumns, Role
 from .guide import BarGuide
 
 _ONSET, INSTRUMENT = LETTERS.index("o"), LETTERS.index("i")  # families of tokens
@@ -54,10 +54,10 @@ def guide_of(bars: Sequence[SequenceBar], conditions: BarConditions, columns: Co
     latest: dict[int, int] = {}
     repeats, distances = np.full(len(bars), NO_BAR), conditions.distances.copy()
     for place, bar in enumerate(bars):
-        if distances[place] > NEW:
+        if distances[place] not in (NEW, UNTOLD):
             repeats[place] = latest.get(bar.number - int(distances[place]), NO_BAR)
             if repeats[place] == NO_BAR:
-                distances[place] = UNKNOWN
+                distances[place] = UNTOLD
         if bar.role in (Role.WRITTEN, Role.GIVEN):
             latest[bar.number] = place
     said = conditions.told(roles=np.array([bar.role for bar in bars], dtype=np.int64), distances=distances)
