@@ -40,19 +40,17 @@ def heard_conditions(tokens: np.ndarray, families: TokenFamilies) -> BarConditio
     )
 
 
-def repeats_around_gaps(sequence: Sequence[SequenceBar], families: TokenFamilies) -> np.ndarray:
-    """``BarConditions.distances`` of a sequence: of given bars as heard, of those to write as these tell.
+def repeats_of_given(sequence: Sequence[SequenceBar], families: TokenFamilies) -> np.ndarray:
+    """``BarConditions.distances`` of a sequence, as its bars that are given, or in part, tell.
 
-    Those to write are all that are not ``Role.GIVEN``.
+    A bar of which nothing is given repeats what those around it say.
     """
     numbers = np.array([bar.number for bar in sequence])
-    bars = [np.array([families.end_of_bar])] * int(numbers.max())
-    for bar in sequence:
-        if bar.role is Role.GIVEN:
-            bars[bar.number - 1] = bar.tokens
-    given = [bar.number - 1 for bar in sequence if bar.role is Role.GIVEN]
-    _, form = _heard(np.concatenate(bars), families)
-    return told_distances(form.repeats, ~np.isin(np.arange(len(bars)), given))[numbers - 1]
+    given = {bar.number - 1: bar.tokens for bar in sequence if bar.role in (Role.GIVEN, Role.PART)}
+    empty = np.array([families.end_of_bar])
+    _, form = _heard(np.concatenate([given.get(bar, empty) for bar in range(numbers.max())]), families)
+    gap = ~np.isin(np.arange(numbers.max()), list(given))
+    return told_distances(form.repeats, gap)[numbers - 1]
 
 
 def _heard(tokens: np.ndarray, families: TokenFamilies) -> tuple[np.ndarray, Form]:

@@ -15,7 +15,7 @@ from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
 from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
 from .form_columns import columns_of_form
-from .heard_conditions import repeats_around_gaps
+from .heard_conditions import repeats_of_given
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
 from .track_plan import TrackPlan
@@ -127,8 +127,8 @@ class Wishes:
         instruments = len(families.representation.instruments)
         said = BarConditions.nothing(np.zeros(len(sequence), dtype=np.int64), instruments)
         numbers = np.array([bar.number for bar in sequence], dtype=np.int64)
-        if self.fill_bars:
-            said = said.told(distances=repeats_around_gaps(sequence, families))
+        if self.fill_bars or self.given_tracks:
+            said = said.told(distances=repeats_of_given(sequence, families))
         if self._length():
             said = said.told(left_in_piece=total - numbers)
         if self.sections:

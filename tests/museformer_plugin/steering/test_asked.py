@@ -106,6 +106,35 @@ def test_a_piece_is_asked_for_with_bars_on_both_sides(families_of, read_piece):
     assert all(limits.tempos for limits in request.limits)  # those of the bars beside
 
 
+@pytest.fixture
+def song(read_piece):
+    """Tokens of a song of 16 bars of the form A4A4B4A4."""
+    first, other = (read_piece("six_track", bars=4, seed=seed, notes_a_bar=12)[1:].numpy() for seed in (3, 4))
+    return np.concatenate([first, first, other, first])
+
+
+def test_bars_to_fill_are_told_what_those_around_them_tell(families_of, song):
+    request = ask(families_of("six_track"), song, fill_bars="6-7")
+    assert request.written == [6, 7]
+    assert request.guide.bars_back()[-2:].tolist() == [4, 4]
+    behind = ask(families_of("six_track"), song, fill_bars="2-3")
+    assert behind.guide.bars_back()[-2:].tolist() == [-4, -4]
+    assert [behind.given[place].number for place in behind.guide.repeats[-2:]] == [6, 7]
+    new = ask(families_of("six_track"), song, fill_bars="10-11")
+    assert new.guide.bars_back()[-2:].tolist() == [0, 0]
+
+
+def test_bars_of_an_accompaniment_repeat_as_the_given_tracks_do(families_of, song):
+    request = ask(families_of("six_track"), song, accompany="melody,drums,bass,guitar,piano")
+    assert request.guide.bars_back()[:16].tolist() == [0] * 16  # of parts
+    assert request.guide.bars_back()[16:].tolist() == [0] * 4 + [4] * 4 + [0] * 4 + [8] * 4
+
+
+def test_an_asked_form_is_told_rather_than_what_is_heard(families_of, song):
+    request = ask(families_of("six_track"), song, fill_bars="6-7", form="A3B3C10")
+    assert request.guide.bars_back()[-2:].tolist() == [0, 0]
+
+
 def test_a_form_is_what_repeats():
     from data_prep.form.sections import parse_form
 
