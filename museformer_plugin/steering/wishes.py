@@ -97,6 +97,7 @@ class Wishes:
         total = len(bars) if self.needs_piece else self._length()
         if self.sections and sum(section.bars for section in self.sections) != total:
             raise UserError(f"--form has {self._length()} bars, and the song {total}.")
+        self._check_tracks(written, total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
         near = [self._bars_near(number, bars) for number in written]
@@ -106,6 +107,17 @@ class Wishes:
     def _length(self) -> int:
         """Bars of the whole piece where they are told, else 0."""
         return self.bars or sum(section.bars for section in self.sections)
+
+    def _check_tracks(self, written: Sequence[int], total: int) -> None:
+        """Raises UserError where the tracks leave nothing to write, or change behind the end of a piece of ``total``
+        bars; 0 is an open one."""
+        if self.tracks is None:
+            return
+        if total and self.tracks.last_change > total:
+            raise UserError(f"--tracks changes at bar {self.tracks.last_change}, and the piece has {total} bars.")
+        if not any(self.tracks.playing(number) - self.given_tracks for number in written):
+            kept = "none but those that are given" if self.given_tracks else "none"
+            raise UserError(f"--tracks lets {kept} play in the bars to write: name others, or leave it out.")
 
     def _between(self, bars: Sequence[np.ndarray]) -> tuple[list[SequenceBar], list[int]]:
         """The given bars and the numbers of those to write, of ``--fill-bars`` and ``--vary-bars``."""
