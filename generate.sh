@@ -38,7 +38,8 @@ Environment variables and their defaults:
   TOPK=8          sample among this many likeliest tokens
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
   FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7
-  MAX_LEN=20480   longest song, in tokens, the prompt included
+  MAX_LEN=        longest song, in tokens, what is given included; bars end early where it leaves little room
+                  (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)
   MIN_LEN=0       shortest song, in tokens
   BATCH=32        songs written at a time; as one ends, the next begins (in lots of 4 x BATCH, each
                   kept as it is done)
@@ -122,7 +123,7 @@ done
 if compgen -G "$out_dir/generated*" >/dev/null; then
     fail "$out_dir holds songs already; name another folder."
 fi
-for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:=20480} MIN_LEN=${MIN_LEN:=0}; do
+for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:-0} MIN_LEN=${MIN_LEN:=0}; do
     [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
 done
 [[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
@@ -161,6 +162,15 @@ tokens='' take=()
 [[ ,$given, != *,melody,* ]] || take+=(--needs-melody)
 if [[ -n $kind ]]; then
     tokens=$("$python" -m data_prep.prompt "$song" --dict "$dict" ${take[@]+"${take[@]}"})
+fi
+if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
+    case $kind in
+        '' | --prompt) bars=${asked[--bars]:-${asked[--form]:-}} ;;
+        *) bars=$(grep -ow b-1 <<<"$tokens" | wc -l) ;;
+    esac
+    room=0
+    for number in ${bars//[!0-9]/ }; do room=$((room + 640 * 10#${number::5})); done # of sections, or of all bars
+    MAX_LEN=$(($(wc -w <<<"$tokens") + (room > 20480 ? room : 20480)))
 fi
 for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
 wishes=()

@@ -62,9 +62,11 @@ def open_stream(
     if request is not None and asked.writes_into_song and representation.has_metre and source is not None:
         request = _in_metres_of(source, request)
     numbers: Iterator[int] = count(kept + 1) if request is None else iter(request.written)
-    rules = PieceRules(families, 0, asked.max_tokens)
+    prompt = tokens if request is None else request.prompt()
+    bars = 0 if request is None or request.open_ended else len(request.written)
+    rules = PieceRules(families, 0, asked.longest(len(prompt), bars))
     generator = MuseformerGenerator(decoder, asked.sampling(families), rules, seed=seed, progress=asked.progress)
-    written = generator.bars(_sample(decoder, tokens, request))
+    written = generator.bars(_sample(decoder, prompt, request))
     spelled_bars = (tuple(decoder.dictionary[token] for token in bar) for bar in written)
     return BarStream(zip(numbers, spelled_bars), place, _sentences(asked, source), seed, words)
 
@@ -118,9 +120,8 @@ def _in_metres_of(source: SourceSong, request: Request) -> Request:
     return replace(request, limits=[replace(limits, metres=of) for limits, of in zip(request.limits, metres)])
 
 
-def _sample(decoder: BarAwareModel, tokens: np.ndarray, request: Request | None) -> dict[str, Any]:
+def _sample(decoder: BarAwareModel, prompt: np.ndarray, request: Request | None) -> dict[str, Any]:
     """What the generator takes: one prompt."""
-    prompt = tokens if request is None else request.prompt()
     begun = np.concatenate([[decoder.dictionary.eos()], prompt])
     device = next(decoder.parameters()).device  # type: ignore[attr-defined]
     source = torch.from_numpy(begun).to(device)[None]

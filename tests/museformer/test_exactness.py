@@ -7,6 +7,7 @@ import pytest
 from miditoolkit import MidiFile
 
 from data_prep.tokens.decode import midi_bytes
+from museformer import RequestError
 
 SMALL = {"max_tokens": 2500, "topk": 0}  # random weights write anything
 
@@ -130,3 +131,16 @@ def test_a_general_song_in_the_metre_asked_for(general_model):
     result = general_model.sample(bars=3, metre="3/4", seed=1, **SMALL)
     assert {tokens[0] for tokens in result.written.values()} == {"s-8"}
     assert [(t.numerator, t.denominator) for t in result.midi.time_signature_changes] == [(3, 4)]
+
+
+def test_there_is_room_for_all_that_is_asked_for(model, song, monkeypatch):
+    """However long the song, and however many bars: what is written at most depends on both."""
+    monkeypatch.setattr("museformer.options.LONGEST", 60)  # the song has some 350 tokens
+    monkeypatch.setattr("museformer.options.LONGEST_BAR", 60)
+    filled = model.fill(song(), bars="3", seed=1, topk=0)
+    assert set(filled.written) == {3}
+    assert len(model.continue_(song(), seed=1, topk=0).tokens) <= 60
+    long = model.sample(bars=6, seed=1, topk=0)
+    assert len(long.tokens) > 200  # not bars that end at once since there is no room
+    with pytest.raises(RequestError, match="max_tokens="):
+        model.fill(song(), bars="3", seed=1, max_tokens=60)
