@@ -191,7 +191,7 @@ fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
 mkdir -p "$out_dir"
 cp "$work/generated.txt" "$out_dir/generated.txt"
-decoded=0 given_bars=''
+decoded=0
 into_song() { # what was written goes back into the song
     local melody=() tempo=()
     [[ ,$given, != *,melody,* ]] || melody=(--needs-melody)
@@ -211,9 +211,13 @@ if compgen -G "$out_dir/generated*.mid" >/dev/null; then
     for option in "${!asked[@]}"; do controls+=(--control "${option#--}=${asked[$option]}"); done
     [[ -z $key ]] || controls+=(--control "key=$key")
     [[ -z $kind ]] || controls+=(--control "${kind#--}=${song##*/}")
-    [[ $kind != --prompt ]] || given_bars=1-$prompt_bars
-    "$python" -m listening.describe "$out_dir" "${controls[@]}" --given-bars "$given_bars" \
-        --form "${asked[--form]:-}" || echo "generate.sh: the page tells less of the songs, see above." >&2
+    case $kind in
+        --prompt) told=(--given-bars "1-$prompt_bars") ;;
+        --fill | --vary) told=(--written-bars "${part#*=}") ;;
+        *) told=() ;;
+    esac
+    "$python" -m listening.describe "$out_dir" "${controls[@]}" ${told[@]+"${told[@]}"} --form "${asked[--form]:-}" ||
+        echo "generate.sh: the page tells less of the songs, see above." >&2
     "$python" -m listening.page "$out_dir" || echo "generate.sh: the page is missing or lacks something, see above." >&2
     [[ ! -f $out_dir/index.html ]] || echo "Listen: $out_dir/index.html"
 fi
