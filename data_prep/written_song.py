@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.command import CommandError, positive, run_command
 from data_prep.folders.files import write_whole
 from data_prep.prompt import read_prompt_song, read_representation
@@ -35,13 +36,10 @@ def bars_of_tokens(tokens: Sequence[str]) -> dict[int, list[str]]:
 
 def written_bars(text: str) -> set[int]:
     """``9-12,25`` -> the bars that it names. Raises CommandError for what is no list of bars."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise CommandError(f"--written takes bars and ranges of bars, such as 9-12,25-28, not {part.strip()!r}.")
-        found.update(range(int(first), int(last or first) + 1))
-    return found
+    try:
+        return {bar for first, last in parse_bar_ranges(text) for bar in range(first, last + 1)}
+    except BarRangeError as error:
+        raise CommandError(f"--written: {error}.") from None
 
 
 def _song_with(song: SourceSong, tokens: Sequence[str], args: argparse.Namespace) -> bytes:
@@ -50,7 +48,10 @@ def _song_with(song: SourceSong, tokens: Sequence[str], args: argparse.Namespace
         chosen = {number for number in bars if number > args.after}
     else:
         chosen = written_bars(args.written) if args.written else set(bars)
-    written = {number: bars[number] for number in chosen if number in bars}
+    missing = sorted(chosen - bars.keys())
+    if missing:
+        raise TokenError(f"the piece has no bar {missing[0]}, it ends with bar {len(bars)}")
+    written = {number: bars[number] for number in chosen}
     given = [name.strip() for name in args.given.split(",") if name.strip()]
     return midi_bytes(with_written_bars(song, written, given, args.after, args.written_tempo))
 

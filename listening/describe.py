@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.command import CommandError, run_command
 from data_prep.folders.files import write_whole
 from data_prep.form.hear import form_of
@@ -39,14 +40,11 @@ def heard_sections(tokens: Sequence[str]) -> tuple[Section, ...]:
     return form_of(notes[notes[:, BAR] < bars], bars, melody).sections
 
 
-def _ranges(option: str, text: str) -> list[tuple[int, int]]:
-    found = []
-    for part in filter(None, text.split(",")):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()):
-            raise CommandError(f"{option} takes bars and ranges of bars, such as 1-8,13-40, not {part!r}.")
-        found.append((int(first), int(last or first)))
-    return found
+def _ranges(option: str, text: str) -> tuple[tuple[int, int], ...]:
+    try:
+        return parse_bar_ranges(text)
+    except BarRangeError as error:
+        raise CommandError(f"{option}: {error}.") from None
 
 
 def ranges_between(ranges: Sequence[tuple[int, int]], bars: int) -> list[tuple[int, int]]:

@@ -93,6 +93,9 @@ def test_nothing_is_overwritten_and_faults_are_told(folder, tmp_path, capsys, ca
     assert written_song.main([str(argument) for argument in arguments]) != 0
     assert (out / "generated_0.mid").read_bytes() == b"mine"
     assert put_back(folder, tmp_path / "other", "t-31 b-1", "--written", "one") != 0
+    assert put_back(folder, tmp_path / "short", "t-31 b-1", "--written", "1-3") == 1
+    assert "the piece has no bar 2" in caplog.text
+    assert not list((tmp_path / "short").glob("*.mid"))
 
 
 def test_songs_of_our_own_are_prompts(folder, tmp_path, capsys):

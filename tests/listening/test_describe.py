@@ -58,8 +58,8 @@ def test_bars_that_were_not_written_were_given(songs, written, given):
     ("arguments", "sentence"),
     [
         (["--form", "A"], "--form: "),
-        (["--written-bars", "3-x"], "--written-bars takes bars"),
-        (["--given-bars", "x"], "--given-bars takes bars and ranges of bars"),
+        (["--written-bars", "3-x"], "--written-bars: '3-x' is neither a bar"),
+        (["--given-bars", "x"], "--given-bars: 'x' is neither a bar nor"),
     ],
 )
 def test_wrong_words_are_told(songs, arguments, sentence, capsys, caplog):
