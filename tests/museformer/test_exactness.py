@@ -111,6 +111,18 @@ def test_the_key_moves_all_but_drums(model, notes_of):
     assert any("E minor" in sentence for sentence in moved.sentences)
 
 
+def test_a_continued_song_keeps_its_tempo(model, song):
+    """As ``generate.sh`` does, unless another is asked for; the stream says so too."""
+
+    def tempos(**options):
+        stream = model.stream(song(), prompt_bars=3, bars=5, seed=1, **options, **SMALL)
+        heard = [bar.tempo for bar in stream]
+        return heard, [(change.time, change.tempo) for change in stream.song().midi.tempo_changes]
+
+    assert tempos() == ([97, 97], [(0, 97)])
+    assert tempos(tempo=150) == ([150, 150], [(0, 97), (3 * 4 * 384, 150)])
+
+
 def test_the_tempo_asked_for_holds_in_written_bars_alone(model, song):
     result = model.fill(song(), bars="3-4", tempo=150, seed=1, **SMALL)
     bar = 4 * 384
