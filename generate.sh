@@ -110,7 +110,7 @@ case $kind in
     --accompany)
         given=melody
         [[ -z $part ]] || given=${part#*=}
-        asked[--accompany]=$given
+        [[ $given =~ [^,[:space:]] ]] || fail "--given names no track; leave it out for the melody."
         ;;
 esac
 for option in --bars --density; do
@@ -159,7 +159,13 @@ EOF
 fi
 tokens='' take=()
 [[ $kind != --prompt ]] || take=(--bars "$prompt_bars")
-[[ ,$given, != *,melody,* ]] || take+=(--needs-melody)
+[[ -z $given ]] || take=(--given "$given")
+if [[ $kind == --accompany ]]; then # what the model calls them, before a song is written
+    asked[--accompany]=$("$python" -m data_prep.prompt "$song" --dict "$dict" "${take[@]}" --names 2>"$work/log") || {
+        cat "$work/log" >&2
+        exit 1
+    }
+fi
 if [[ -n $kind ]]; then
     tokens=$("$python" -m data_prep.prompt "$song" --dict "$dict" ${take[@]+"${take[@]}"})
 fi
@@ -193,11 +199,10 @@ mkdir -p "$out_dir"
 cp "$work/generated.txt" "$out_dir/generated.txt"
 decoded=0
 into_song() { # what was written goes back into the song
-    local melody=() tempo=()
-    [[ ,$given, != *,melody,* ]] || melody=(--needs-melody)
+    local tempo=()
     [[ -z ${asked[--tempo]:-} ]] || tempo=(--written-tempo)
     "$python" -m data_prep.written_song "$song" "$out_dir/generated.txt" "$out_dir" --dict "$dict" \
-        ${melody[@]+"${melody[@]}"} ${tempo[@]+"${tempo[@]}"} "$@"
+        ${tempo[@]+"${tempo[@]}"} "$@"
 }
 case $kind in
     '') "$python" -m data_prep.tokens_to_midi ${key:+--key "$key"} "$out_dir/generated.txt" "$out_dir" || decoded=$? ;;

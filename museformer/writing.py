@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from miditoolkit import MidiFile
 
+from data_prep.prompt import track_names
 from data_prep.source.read import read_source
 from data_prep.source.source_song import SourceSong, name_of
 from data_prep.tokens.vocabulary import Representation
@@ -83,7 +84,7 @@ def _read(
         raise RequestError(f"song= takes the path of a MIDI file or a miditoolkit MidiFile, not {song!r}.")
     if asked.key:
         raise RequestError("key= does not go with a song, which has a key of its own: leave it out.")
-    names = [name.strip() for name in asked.accompany.split(",") if name.strip()]
+    names = track_names(asked.accompany)
     with in_words_of(song="The song" if isinstance(song, MidiFile) else str(song)):
         source = read_source(song, representation, needs_melody="melody" in names)
         return source, [name_of(instrument, representation) for instrument in source.instruments_of(names)]
