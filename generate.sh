@@ -14,7 +14,7 @@ folder that holds it. No data set is needed. OUT_DIR/generated.txt keeps the tok
 Songs from scratch, or, with one of these, into SONG.mid, any MIDI file, whose other bars and tracks come back as they
 are, in its key, at its tempo; bars are counted from 1, as a sequencer does:
 
-  --prompt SONG.mid     continue this song            --prompt-bars K      after this bar (default 8)
+  --prompt SONG.mid     continue this song            --prompt-bars K      after this bar (default 8, or all)
   --fill SONG.mid       write bars of this song       --fill-bars 9-12,25-28
   --vary SONG.mid       the same, close to its own    --vary-bars 9-16
   --accompany SONG.mid  write tracks to its melody    --given melody,bass  or to other tracks of it
@@ -158,7 +158,10 @@ except TokenError as error:
 EOF
 fi
 tokens='' take=()
-[[ $kind != --prompt ]] || take=(--bars "$prompt_bars")
+if [[ $kind == --prompt ]]; then
+    take=(--up-to "$prompt_bars")
+    [[ -z $part ]] || take=(--bars "$prompt_bars")
+fi
 [[ -z $given ]] || take=(--given "$given")
 if [[ $kind == --accompany ]]; then # what the model calls them, before a song is written
     asked[--accompany]=$("$python" -m data_prep.prompt "$song" --dict "$dict" "${take[@]}" --names 2>"$work/log") || {
@@ -169,6 +172,7 @@ fi
 if [[ -n $kind ]]; then
     tokens=$("$python" -m data_prep.prompt "$song" --dict "$dict" ${take[@]+"${take[@]}"})
 fi
+[[ $kind != --prompt ]] || prompt_bars=$(grep -ow b-1 <<<"$tokens" | wc -l)
 if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
     case $kind in
         '' | --prompt) bars=${asked[--bars]:-${asked[--form]:-}} ;;

@@ -72,7 +72,8 @@ def _run(args: argparse.Namespace) -> int:
     bars = song.bars()
     if args.bars is not None and args.bars > len(bars):
         raise CommandError(f"{args.song} ends with bar {len(bars)}: {args.bars} bars cannot be kept.")
-    print(" ".join(chain.from_iterable(bars[number] for number in islice(sorted(bars), args.bars))))
+    kept = islice(sorted(bars), args.bars or args.up_to)
+    print(" ".join(chain.from_iterable(bars[number] for number in kept)))
     return 0
 
 
@@ -81,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.prompt", description=__doc__.split("\n")[0])
     parser.add_argument("song", metavar="SONG.mid", type=Path, help="the song to write to")
     parser.add_argument("--dict", required=True, type=Path, help="the model's dict.txt, which says how to spell tokens")
-    parser.add_argument("--bars", type=positive, help="how many bars to take (default: all)")
+    count = parser.add_mutually_exclusive_group()
+    count.add_argument("--bars", type=positive, help="how many bars to take (default: all)")
+    count.add_argument("--up-to", type=positive, metavar="BARS", help="the same, or all where there are fewer")
     parser.add_argument(
         "--given", default="", metavar="TRACKS", help="tracks that the song must have, such as melody, to be kept"
     )

@@ -43,6 +43,8 @@ def test_bars_that_are_kept_and_all_of_them(folder, capsys):
     assert status == 0
     assert whole.count("b-1") == 6
     assert whole[: len(kept)] == kept
+    assert line_of(folder, capsys, "--up-to", "2") == (0, kept)
+    assert line_of(folder, capsys, "--up-to", "8") == (0, whole)
 
 
 @pytest.mark.parametrize(
