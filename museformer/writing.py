@@ -52,7 +52,6 @@ def open_stream(
     if source is None:
         place = NewSong(representation, asked.semitones(), asked.tempo)
     else:
-        _check_metre(asked, source)
         cut_after = None if asked.writes_into_song else min(asked.prompt_bars or 0, source.bar_count)
         kept = cut_after or source.bar_count
         place = IntoSong(source, given, cut_after, asked.tempo)
@@ -60,8 +59,6 @@ def open_stream(
         spelled = [token for bar in range(1, kept + 1) for token in by_bar[bar]]
         tokens = np.array([decoder.dictionary.index(token) for token in spelled], dtype=np.int64)
     request = wishes.request_for(tokens, families) if wishes.are_any else None
-    if request is not None and asked.writes_into_song and representation.has_metre and source is not None:
-        request = _in_metres_of(source, request)
     numbers: Iterator[int] = count(kept + 1) if request is None else iter(request.written)
     prompt = tokens if request is None else request.prompt()
     bars = 0 if request is None or request.open_ended else len(request.written)
@@ -108,17 +105,6 @@ def _check_learnt(decoder: BarAwareModel, wishes: Wishes) -> None:
             f"This model cannot {asked[0]}: it was not trained to be told of bars. It can sample and continue, with "
             "tracks=, tempo= and metre=; load another with from_pretrained for the rest."
         )
-
-
-def _check_metre(asked: Asked, source: SourceSong) -> None:
-    if asked.metre and asked.writes_into_song:
-        raise RequestError("metre= does not go with bars of a song, which have metres of their own: leave it out.")
-
-
-def _in_metres_of(source: SourceSong, request: Request) -> Request:
-    """Every bar in the metre that it has in the song, also where that changes between its neighbours."""
-    metres = [frozenset({source.metre_id(number)}) for number in request.written]
-    return replace(request, limits=[replace(limits, metres=of) for limits, of in zip(request.limits, metres)])
 
 
 def _sample(decoder: BarAwareModel, prompt: np.ndarray, request: Request | None) -> dict[str, Any]:

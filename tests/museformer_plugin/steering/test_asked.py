@@ -97,6 +97,11 @@ def test_what_cannot_be_asked_of_general_tokens(families_of):
         ({"metre": "0/4"}, "--metre: '0/4' is not a metre"),
         ({"tracks": "melody"}, "--tracks: there is no track 'melody'; there are General MIDI programs, 0 to 127"),
         ({"tracks": "128"}, "--tracks: there is no track '128'"),
+        (
+            {"accompany": "80", "metre": "3/4"},
+            "--metre does not go with --accompany: the bars of the piece have metres",
+        ),
+        ({"fill_bars": "1", "metre": "3/4"}, "--metre does not go with --fill-bars"),
     ):
         with pytest.raises(UserError) as raised:
             ask(families, **options)
@@ -110,6 +115,15 @@ def test_a_piece_is_asked_for_with_bars_on_both_sides(families_of, read_piece):
     assert request.written == [3, 4, 7]
     assert request.guide.numbers.tolist() == [1, 2, 5, 6, 8, 3, 4, 7]
     assert all(limits.tempos for limits in request.limits)  # those of the bars beside
+
+
+def test_bars_are_filled_in_in_their_own_metres(families_of):
+    families = families_of("general")
+    bars = [f"s-{metre} o-0 t-31 i-0 p-60 d-12 v-20 b-1" for metre in (9, 5, 9)]
+    tokens = [families.dictionary.index(symbol) for symbol in " ".join(bars).split()]
+    request = ask(families, tokens, fill_bars="2")
+    assert [limits.metres for limits in request.limits] == [{5}]
+    assert [limits.tempos for limits in request.limits] == [{31}]
 
 
 def test_a_form_is_what_repeats():

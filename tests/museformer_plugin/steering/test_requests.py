@@ -155,6 +155,22 @@ def test_given_tracks_and_no_others(decoder, accompanied, fulfil):
         assert equal([only_tracks(found[-1], ranks, decoder.families)], parts[-1:])
 
 
+def test_given_tracks_at_another_tempo(decoder, accompanied, fulfil):
+    """Their notes are the same, also where each onset has its tempo."""
+    families = decoder.families
+
+    def notes(bars, ranks):
+        parts = np.concatenate([only_tracks(bar, ranks, families) for bar in bars])
+        return [symbol for symbol in map(decoder.dictionary.__getitem__, parts) if symbol[0] != "t"]
+
+    asked = [(song, None, {"accompany": tracks, "tempo": "96"}) for song, tracks in accompanied[:8]]
+    for (song, tracks), found in zip(accompanied, fulfil(asked)):
+        ranks = ranks_of(decoder, tracks)
+        assert notes(found, ranks) == notes(bars_of(decoder, song), ranks)
+        tempos = {decoder.dictionary[token] for bar in found for token in bar if decoder.dictionary[token][0] == "t"}
+        assert tempos == {"t-31"}
+
+
 def test_given_notes_fit_into_little_room(decoder, accompanied, fulfil):
     """All given notes are written, and little else, where a piece may be hardly longer than they are."""
     for song, tracks in accompanied[:8]:
