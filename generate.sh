@@ -14,7 +14,7 @@ folder that holds it. No data set is needed. OUT_DIR/generated.txt keeps the tok
 Songs from scratch, or, with one of these, into SONG.mid, any MIDI file, whose other bars and tracks come back as they
 are, in its key, at its tempo; bars are counted from 1, as a sequencer does:
 
-  --prompt SONG.mid     continue this song            --prompt-bars K      after this bar (default 8)
+  --prompt SONG.mid     continue this song            --prompt-bars K      after this bar (default 8, or all)
   --fill SONG.mid       write bars of this song       --fill-bars 9-12,25-28
   --vary SONG.mid       the same, close to its own    --vary-bars 9-16
   --accompany SONG.mid  write tracks to its melody    --given melody,bass  or to other tracks of it
@@ -38,7 +38,8 @@ Environment variables and their defaults:
   TOPK=8          sample among this many likeliest tokens
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
   FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7
-  MAX_LEN=20480   longest song, in tokens, the prompt included
+  MAX_LEN=        longest song, in tokens, what is given included; bars end early where it leaves little room
+                  (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)
   MIN_LEN=0       shortest song, in tokens
   BATCH=32        songs written at a time; as one ends, the next begins (in lots of 4 x BATCH, each
                   kept as it is done)
@@ -109,7 +110,7 @@ case $kind in
     --accompany)
         given=melody
         [[ -z $part ]] || given=${part#*=}
-        asked[--accompany]=$given
+        [[ $given =~ [^,[:space:]] ]] || fail "--given names no track; leave it out for the melody."
         ;;
 esac
 for option in --bars --density; do
@@ -122,7 +123,7 @@ done
 if compgen -G "$out_dir/generated*" >/dev/null; then
     fail "$out_dir holds songs already; name another folder."
 fi
-for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:=20480} MIN_LEN=${MIN_LEN:=0}; do
+for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:-0} MIN_LEN=${MIN_LEN:=0}; do
     [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
 done
 [[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
@@ -157,10 +158,29 @@ except TokenError as error:
 EOF
 fi
 tokens='' take=()
-[[ $kind != --prompt ]] || take=(--bars "$prompt_bars")
-[[ ,$given, != *,melody,* ]] || take+=(--needs-melody)
+if [[ $kind == --prompt ]]; then
+    take=(--up-to "$prompt_bars")
+    [[ -z $part ]] || take=(--bars "$prompt_bars")
+fi
+[[ -z $given ]] || take=(--given "$given")
+if [[ $kind == --accompany ]]; then # what the model calls them, before a song is written
+    asked[--accompany]=$("$python" -m data_prep.prompt "$song" --dict "$dict" "${take[@]}" --names 2>"$work/log") || {
+        cat "$work/log" >&2
+        exit 1
+    }
+fi
 if [[ -n $kind ]]; then
     tokens=$("$python" -m data_prep.prompt "$song" --dict "$dict" ${take[@]+"${take[@]}"})
+fi
+[[ $kind != --prompt ]] || prompt_bars=$(grep -ow b-1 <<<"$tokens" | wc -l)
+if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
+    case $kind in
+        '' | --prompt) bars=${asked[--bars]:-${asked[--form]:-}} ;;
+        *) bars=$(grep -ow b-1 <<<"$tokens" | wc -l) ;;
+    esac
+    room=0
+    for number in ${bars//[!0-9]/ }; do room=$((room + 640 * 10#${number::5})); done # of sections, or of all bars
+    MAX_LEN=$(($(wc -w <<<"$tokens") + (room > 20480 ? room : 20480)))
 fi
 for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
 wishes=()
@@ -181,13 +201,12 @@ fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
 mkdir -p "$out_dir"
 cp "$work/generated.txt" "$out_dir/generated.txt"
-decoded=0 given_bars=''
+decoded=0
 into_song() { # what was written goes back into the song
-    local melody=() tempo=()
-    [[ ,$given, != *,melody,* ]] || melody=(--needs-melody)
+    local tempo=()
     [[ -z ${asked[--tempo]:-} ]] || tempo=(--written-tempo)
     "$python" -m data_prep.written_song "$song" "$out_dir/generated.txt" "$out_dir" --dict "$dict" \
-        ${melody[@]+"${melody[@]}"} ${tempo[@]+"${tempo[@]}"} "$@"
+        ${tempo[@]+"${tempo[@]}"} "$@"
 }
 case $kind in
     '') "$python" -m data_prep.tokens_to_midi ${key:+--key "$key"} "$out_dir/generated.txt" "$out_dir" || decoded=$? ;;
@@ -201,9 +220,13 @@ if compgen -G "$out_dir/generated*.mid" >/dev/null; then
     for option in "${!asked[@]}"; do controls+=(--control "${option#--}=${asked[$option]}"); done
     [[ -z $key ]] || controls+=(--control "key=$key")
     [[ -z $kind ]] || controls+=(--control "${kind#--}=${song##*/}")
-    [[ $kind != --prompt ]] || given_bars=1-$prompt_bars
-    "$python" -m listening.describe "$out_dir" "${controls[@]}" --given-bars "$given_bars" \
-        --form "${asked[--form]:-}" || echo "generate.sh: the page tells less of the songs, see above." >&2
+    case $kind in
+        --prompt) told=(--given-bars "1-$prompt_bars") ;;
+        --fill | --vary) told=(--written-bars "${part#*=}") ;;
+        *) told=() ;;
+    esac
+    "$python" -m listening.describe "$out_dir" "${controls[@]}" ${told[@]+"${told[@]}"} --form "${asked[--form]:-}" ||
+        echo "generate.sh: the page tells less of the songs, see above." >&2
     "$python" -m listening.page "$out_dir" || echo "generate.sh: the page is missing or lacks something, see above." >&2
     [[ ! -f $out_dir/index.html ]] || echo "Listen: $out_dir/index.html"
 fi

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data_prep.command import CommandError, positive, run_command
 from data_prep.source.read import read_source
-from data_prep.source.source_song import SourceSong
+from data_prep.source.source_song import SourceSong, name_of
 from data_prep.tokens.song import SongError
 from data_prep.tokens.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
 
@@ -41,24 +41,39 @@ def read_representation(dict_path: Path) -> Representation:
         raise CommandError(f"{dict_path}: {error}.") from None
 
 
-def read_prompt_song(path: Path, representation: Representation, needs_melody: bool) -> SourceSong:
-    """The song at ``path``; raises CommandError, in a sentence, where it is none or cannot be spelled."""
+def track_names(text: str) -> list[str]:
+    """``Melody, bass`` -> ["melody", "bass"]."""
+    return [name.strip().lower() for name in text.split(",") if name.strip()]
+
+
+def read_prompt_song(path: Path, representation: Representation, given: Sequence[str]) -> SourceSong:
+    """The song at ``path``, of which the tracks ``given`` are to be kept.
+
+    Raises CommandError, in a sentence, where it is none, cannot be spelled or lacks one of these tracks.
+    """
     if not path.is_file():
         raise CommandError(f"There is no MIDI file at {path}.")
     try:
-        return read_source(path, representation, needs_melody)
+        song = read_source(path, representation, needs_melody="melody" in given)
+        song.instruments_of(given)
+        return song
     except SongError as error:
         raise CommandError(f"{path} cannot be a prompt: {error}.") from None
 
 
 def _run(args: argparse.Namespace) -> int:
-    song = read_prompt_song(args.song, read_representation(args.dict), args.needs_melody)
+    representation, given = read_representation(args.dict), track_names(args.given)
+    song = read_prompt_song(args.song, representation, given)
+    if args.names:
+        print(",".join(name_of(instrument, representation) for instrument in song.instruments_of(given)))
+        return 0
     for sentence in song.sentences:
         _logger.info("%s: %s", args.song, sentence)
     bars = song.bars()
     if args.bars is not None and args.bars > len(bars):
         raise CommandError(f"{args.song} ends with bar {len(bars)}: {args.bars} bars cannot be kept.")
-    print(" ".join(chain.from_iterable(bars[number] for number in islice(sorted(bars), args.bars))))
+    kept = islice(sorted(bars), args.bars or args.up_to)
+    print(" ".join(chain.from_iterable(bars[number] for number in kept)))
     return 0
 
 
@@ -67,8 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.prompt", description=__doc__.split("\n")[0])
     parser.add_argument("song", metavar="SONG.mid", type=Path, help="the song to write to")
     parser.add_argument("--dict", required=True, type=Path, help="the model's dict.txt, which says how to spell tokens")
-    parser.add_argument("--bars", type=positive, help="how many bars to take (default: all)")
-    parser.add_argument("--needs-melody", action="store_true", help="refuse a song in which no track is the melody")
+    count = parser.add_mutually_exclusive_group()
+    count.add_argument("--bars", type=positive, help="how many bars to take (default: all)")
+    count.add_argument("--up-to", type=positive, metavar="BARS", help="the same, or all where there are fewer")
+    parser.add_argument(
+        "--given", default="", metavar="TRACKS", help="tracks that the song must have, such as melody, to be kept"
+    )
+    parser.add_argument("--names", action="store_true", help="print what the model calls these tracks instead")
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted.")
 

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.command import CommandError, positive, run_command
 from data_prep.folders.files import write_whole
-from data_prep.prompt import read_prompt_song, read_representation
+from data_prep.prompt import read_prompt_song, read_representation, track_names
 from data_prep.source.source_song import SourceSong
 from data_prep.source.write import with_written_bars
 from data_prep.tokens.decode import midi_bytes
@@ -35,13 +36,10 @@ def bars_of_tokens(tokens: Sequence[str]) -> dict[int, list[str]]:
 
 def written_bars(text: str) -> set[int]:
     """``9-12,25`` -> the bars that it names. Raises CommandError for what is no list of bars."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise CommandError(f"--written takes bars and ranges of bars, such as 9-12,25-28, not {part.strip()!r}.")
-        found.update(range(int(first), int(last or first) + 1))
-    return found
+    try:
+        return {bar for first, last in parse_bar_ranges(text) for bar in range(first, last + 1)}
+    except BarRangeError as error:
+        raise CommandError(f"--written: {error}.") from None
 
 
 def _song_with(song: SourceSong, tokens: Sequence[str], args: argparse.Namespace) -> bytes:
@@ -50,13 +48,15 @@ def _song_with(song: SourceSong, tokens: Sequence[str], args: argparse.Namespace
         chosen = {number for number in bars if number > args.after}
     else:
         chosen = written_bars(args.written) if args.written else set(bars)
-    written = {number: bars[number] for number in chosen if number in bars}
-    given = [name.strip() for name in args.given.split(",") if name.strip()]
-    return midi_bytes(with_written_bars(song, written, given, args.after, args.written_tempo))
+    missing = sorted(chosen - bars.keys())
+    if missing:
+        raise TokenError(f"the piece has no bar {missing[0]}, it ends with bar {len(bars)}")
+    written = {number: bars[number] for number in chosen}
+    return midi_bytes(with_written_bars(song, written, track_names(args.given), args.after, args.written_tempo))
 
 
 def _run(args: argparse.Namespace) -> int:
-    song = read_prompt_song(args.song, read_representation(args.dict), args.needs_melody)
+    song = read_prompt_song(args.song, read_representation(args.dict), track_names(args.given))
     lines = list(read_token_lines(args.generated))
     targets = [args.out_dir / f"{line.name}.mid" for line in lines]
     for target in targets:
@@ -86,7 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     which.add_argument("--after", type=positive, metavar="BAR", help="all bars behind this one were written")
     parser.add_argument("--given", default="", metavar="TRACKS", help="tracks that were kept, such as melody")
-    parser.add_argument("--needs-melody", action="store_true", help="as data_prep.prompt was told")
     parser.add_argument("--written-tempo", action="store_true", help="written bars have the tempo of their tokens")
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted; the files written so far are whole.")

@@ -21,7 +21,9 @@ from museformer_plugin.token_families import TokenFamilies
 
 from .errors import RequestError
 
-LONGEST = 20480  # tokens of a song, as in generate.sh
+# How many tokens are written at most, where that is not said: room for more than songs have, as in generate.sh.
+LONGEST = 20480  # of songs that may end anywhere
+LONGEST_BAR = 640  # on average, of bars that were asked for
 
 
 class WritingOptions(TypedDict, total=False):
@@ -37,7 +39,8 @@ class WritingOptions(TypedDict, total=False):
     ``topk``: draw among so many likeliest tokens, 0 among all.
     ``temperature``: above 1 is wilder, below 1 tamer.
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``.
-    ``max_tokens``: of a song, what is given included.
+    ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
+    room for all that is asked for.
     ``progress``: show a progress bar on standard error.
     """
 
@@ -74,7 +77,7 @@ class Asked:
     topk: int = 8
     temperature: float = 1.0
     family_temperatures: str = ""
-    max_tokens: int = LONGEST
+    max_tokens: int | None = None
     progress: bool = False
 
     @property
@@ -86,6 +89,10 @@ class Asked:
         """In the words of the plugin. Raises UserError for what cannot be read, or contradicts another."""
         texts: Any = SimpleNamespace(**{**vars(self), "tempo": f"{self.tempo:g}" if self.tempo else ""})
         return replace(wishes_of(texts, representation), prompt_bars=self.prompt_bars)
+
+    def longest(self, given: int, bars: int) -> int:
+        """How many tokens a song may have of which so many are ``given``; ``bars``: to be written, 0 where open."""
+        return self.max_tokens or given + max(LONGEST, LONGEST_BAR * bars)
 
     def semitones(self) -> int:
         """How far above C major, or A minor, ``key`` is."""

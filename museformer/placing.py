@@ -103,29 +103,33 @@ class IntoSong:
 
     def __init__(self, source: SourceSong, given_tracks: Collection[str], cut_after: int | None, tempo: float) -> None:
         self._source, self._given, self._cut_after, self._tempo = source, given_tracks, cut_after, tempo
-        self._given_instruments = set(source.instruments_of(given_tracks))
-        self._written_tempo = bool(tempo) or cut_after is not None
+        self._notes_given = self._by_bar(set(source.instruments_of(given_tracks)))
         self._own = {(change.time, change.tempo) for change in source.midi.tempo_changes}
 
     def bar(self, number: int, written: Mapping[int, Sequence[str]]) -> WrittenBar:
         """The last of the bars ``written`` so far."""
         source, last = self._source, self._source.bar_count if self._cut_after is None else self._cut_after
         lines = bar_lines(source, written, last)
-        notes, tempos = decode_bar(source, lines, number, written[number])
+        notes, _ = decode_bar(source, lines, number, written[number])
         start, end = source.tick_of(lines.starts[number]), source.tick_of(lines.starts[number + 1])
         notes.update(self._given_notes(number))
         tracks = [self._track(instrument, played) for instrument, played in sorted(notes.items())]
-        tempo = self._tempo_at(start)
-        if self._written_tempo and tempos:
-            tempo = self._tempo or tempos[0].tempo
+        tempo = self._tempo or self._tempo_at(start)
         return WrittenBar(number, tuple(written[number]), tracks, start, end, source.midi.ticks_per_beat, tempo)
 
-    def _given_notes(self, number: int) -> dict[int, list[Note]]:
-        """Those of the given tracks in a bar, by instrument, as they are in the file."""
-        found: dict[int, list[Note]] = {}
+    def _by_bar(self, instruments: Collection[int]) -> dict[int, list[tuple[int, Note]]]:
+        """The notes of the given tracks by the bar in which they begin, with their instrument, as in the file."""
+        found: dict[int, list[tuple[int, Note]]] = {}
         for track, index, instrument, bar in self._source.file_notes.tolist():
-            if bar == number and instrument in self._given_instruments:
-                found.setdefault(instrument, []).append(copy.copy(self._source.midi.instruments[track].notes[index]))
+            if instrument in instruments:
+                found.setdefault(bar, []).append((instrument, self._source.midi.instruments[track].notes[index]))
+        return found
+
+    def _given_notes(self, number: int) -> dict[int, list[Note]]:
+        """Those of the given tracks in a bar, by instrument."""
+        found: dict[int, list[Note]] = {}
+        for instrument, note in self._notes_given.get(number, ()):
+            found.setdefault(instrument, []).append(copy.copy(note))
         return found
 
     def _tempo_at(self, tick: int) -> float:
@@ -140,7 +144,7 @@ class IntoSong:
 
     def song(self, written: Mapping[int, Sequence[str]]) -> MidiFile:
         """The whole song with these bars."""
-        midi = with_written_bars(self._source, written, self._given, self._cut_after, self._written_tempo)
+        midi = with_written_bars(self._source, written, self._given, self._cut_after, written_tempo=bool(self._tempo))
         spelled = tempo_of(tempo_id(self._tempo)) if self._tempo else None  # the nearest for which there is a token
         for change in midi.tempo_changes:
             if change.tempo == spelled and (change.time, change.tempo) not in self._own:

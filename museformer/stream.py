@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,6 +79,7 @@ class BarStream(Iterator[WrittenBar]):
 
     def finish(self) -> WrittenSong:
         """Write what is left, and return the whole song."""
-        for _ in self:
-            pass
+        with suppress(StopIteration):
+            while True:
+                self._next()
         return self.song()

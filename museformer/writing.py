@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from miditoolkit import MidiFile
 
+from data_prep.prompt import track_names
 from data_prep.source.read import read_source
 from data_prep.source.source_song import SourceSong, name_of
 from data_prep.tokens.vocabulary import Representation
@@ -51,7 +52,6 @@ def open_stream(
     if source is None:
         place = NewSong(representation, asked.semitones(), asked.tempo)
     else:
-        _check_metre(asked, source)
         cut_after = None if asked.writes_into_song else min(asked.prompt_bars or 0, source.bar_count)
         kept = cut_after or source.bar_count
         place = IntoSong(source, given, cut_after, asked.tempo)
@@ -59,12 +59,12 @@ def open_stream(
         spelled = [token for bar in range(1, kept + 1) for token in by_bar[bar]]
         tokens = np.array([decoder.dictionary.index(token) for token in spelled], dtype=np.int64)
     request = wishes.request_for(tokens, families) if wishes.are_any else None
-    if request is not None and asked.writes_into_song and representation.has_metre and source is not None:
-        request = _in_metres_of(source, request)
     numbers: Iterator[int] = count(kept + 1) if request is None else iter(request.written)
-    rules = PieceRules(families, 0, asked.max_tokens)
+    prompt = tokens if request is None else request.prompt()
+    bars = 0 if request is None or request.open_ended else len(request.written)
+    rules = PieceRules(families, 0, asked.longest(len(prompt), bars))
     generator = MuseformerGenerator(decoder, asked.sampling(families), rules, seed=seed, progress=asked.progress)
-    written = generator.bars(_sample(decoder, tokens, request))
+    written = generator.bars(_sample(decoder, prompt, request))
     spelled_bars = (tuple(decoder.dictionary[token] for token in bar) for bar in written)
     return BarStream(zip(numbers, spelled_bars), place, _sentences(asked, source), seed, words)
 
@@ -81,7 +81,7 @@ def _read(
         raise RequestError(f"song= takes the path of a MIDI file or a miditoolkit MidiFile, not {song!r}.")
     if asked.key:
         raise RequestError("key= does not go with a song, which has a key of its own: leave it out.")
-    names = [name.strip() for name in asked.accompany.split(",") if name.strip()]
+    names = track_names(asked.accompany)
     with in_words_of(song="The song" if isinstance(song, MidiFile) else str(song)):
         source = read_source(song, representation, needs_melody="melody" in names)
         return source, [name_of(instrument, representation) for instrument in source.instruments_of(names)]
@@ -107,20 +107,8 @@ def _check_learnt(decoder: BarAwareModel, wishes: Wishes) -> None:
         )
 
 
-def _check_metre(asked: Asked, source: SourceSong) -> None:
-    if asked.metre and asked.writes_into_song:
-        raise RequestError("metre= does not go with bars of a song, which have metres of their own: leave it out.")
-
-
-def _in_metres_of(source: SourceSong, request: Request) -> Request:
-    """Every bar in the metre that it has in the song, also where that changes between its neighbours."""
-    metres = [frozenset({source.metre_id(number)}) for number in request.written]
-    return replace(request, limits=[replace(limits, metres=of) for limits, of in zip(request.limits, metres)])
-
-
-def _sample(decoder: BarAwareModel, tokens: np.ndarray, request: Request | None) -> dict[str, Any]:
+def _sample(decoder: BarAwareModel, prompt: np.ndarray, request: Request | None) -> dict[str, Any]:
     """What the generator takes: one prompt."""
-    prompt = tokens if request is None else request.prompt()
     begun = np.concatenate([[decoder.dictionary.eos()], prompt])
     device = next(decoder.parameters()).device  # type: ignore[attr-defined]
     source = torch.from_numpy(begun).to(device)[None]

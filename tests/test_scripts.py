@@ -1,5 +1,6 @@
 """The user's shell scripts: help, wrong arguments, what they hand to fairseq, and songs from a checkpoint."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -330,6 +331,28 @@ def test_a_continued_song_keeps_its_bars_and_key(converted, golden, tmp_path):
         )
 
     assert first_bar(out / "generated_0.mid") == first_bar(song)
+
+
+def test_a_short_song_is_continued_behind_its_last_bar(converted, golden, tmp_path):
+    out = tmp_path / "continued"
+    song = golden / "encode/midi/synth_minor_f.mid"  # 8 bars are kept where it is not said how many: it has fewer
+    done = run("generate.sh", converted / "checkpoint.pt", converted, out, "--prompt", song, MAX_LEN="400")
+    assert done.returncode == 0, done.stderr
+    given = json.loads((out / "songs.json").read_text())["songs"][0]["given_bars"]
+    assert given[0][0] == 1 and given[0][1] < 8
+    refused = run(
+        "generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", "--prompt", song, "--prompt-bars", "8"
+    )
+    assert "8 bars cannot be kept" in refused.stderr
+
+
+def test_given_tracks_that_a_song_lacks_are_told_before_anything_is_written(converted, golden, tmp_path):
+    song = golden / "encode/midi/synth_minor_f.mid"
+    arguments = ["--accompany", song, "--given", "banjo"]
+    done = run("generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", *arguments)
+    assert done.returncode == 1
+    assert "no banjo: the song has" in done.stderr
+    assert "nothing was produced" not in done.stderr  # the model has not been asked
 
 
 def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path):

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.form.sections import Section
+from data_prep.form.sections import PASSING, PASSING_MELODY, Section
 
 from .conditions import NEW, letter_class
 
 
 def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of each bar of a form the class of its letter, its place in the section, how many follow in it, and how far back
-    lies the bar that it repeats: that of the same place in the latest section before of its letter."""
+    lies the bar that it repeats: that of the same place in the latest section before of its letter; passing sections
+    repeat none."""
     lengths = [section.bars for section in sections]
     bars = np.arange(sum(lengths))
     starts = np.repeat([section.first_bar for section in sections], lengths)
@@ -22,6 +23,8 @@ def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray
     distances = np.full(len(bars), NEW)
     latest: dict[tuple[str, int], int] = {}
     for section in sections:
+        if section.letter in (PASSING, PASSING_MELODY):
+            continue
         for place in range(section.bars):
             bar = section.first_bar + place
             distances[bar] = bar - latest.get((section.letter, place), bar)

@@ -18,6 +18,11 @@ class TrackPlan:
 
     changes: tuple[tuple[int, frozenset[int]], ...]
 
+    @property
+    def last_change(self) -> int:
+        """The bar from which on nothing changes any more."""
+        return self.changes[-1][0]
+
     def playing(self, bar: int) -> frozenset[int]:
         """The instruments that play in a bar."""
         return [instruments for first, instruments in self.changes if first <= bar][-1]
@@ -26,7 +31,7 @@ class TrackPlan:
     def parse(text: str, representation: Representation, option: str = "--tracks") -> TrackPlan:
         """Names of tracks are those of the representation; without tracks of its own instruments are General MIDI
         programs, 0 to 127, and ``drums``. What is named without a bar plays from the beginning; without such a name
-        everything does.
+        everything does but what enters before it leaves.
 
         Raises UserError for what is none.
         """
@@ -47,9 +52,11 @@ class TrackPlan:
                 raise UserError(f"{option}: bars are counted from 1, there is no bar {int(match[1])}.")
             else:
                 later.append((int(match[1]), match[2], instrument))
-        playing = frozenset(first) or everything
+        later.sort(key=lambda change: change[0])
+        signs = {instrument: sign for _, sign, instrument in reversed(later)}  # of what each does first
+        playing = frozenset(first) or everything - {instrument for instrument, sign in signs.items() if sign == "+"}
         changes = {1: playing}
-        for bar, sign, instrument in sorted(later, key=lambda change: change[0]):
+        for bar, sign, instrument in later:
             if (sign == "+") == (instrument in playing):
                 name = _name_of(instrument, representation)
                 raise UserError(f"{option}: {name} {'plays already' if sign == '+' else 'does not play'} at bar {bar}.")

@@ -59,6 +59,8 @@ class Wishes:
             raise UserError(f"--form has {of_form} bars and --bars asks for {self.bars}: leave --bars out.")
         if self.bars and (self.fill_bars or self.vary_bars or self.given_tracks):
             raise UserError(f"--bars does not go with {given[0]}: the piece has as many bars as it has.")
+        if self.metre is not None and self.needs_piece:
+            raise UserError(f"--metre does not go with {given[0]}: the bars of the piece have metres of their own.")
 
     @property
     def are_any(self) -> bool:
@@ -86,7 +88,7 @@ class Wishes:
         if self.fill_bars or self.vary_bars:
             given, written = self._between(bars)
         elif self.given_tracks:
-            parts = [only_tracks(bar, self.given_tracks, families) for bar in bars]
+            parts = [only_tracks(bar, self.given_tracks, families) for bar in self._in_tempo(bars, families)]
             given = [SequenceBar(part, number, Role.PART) for number, part in enumerate(parts, start=1)]
             written = list(range(1, len(bars) + 1))
         else:
@@ -98,15 +100,26 @@ class Wishes:
         total = len(bars) if self.needs_piece else self._length()
         if self.sections and sum(section.bars for section in self.sections) != total:
             raise UserError(f"--form has {self._length()} bars, and the song {total}.")
+        self._check_tracks(written, total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
-        near = [self._bars_near(number, bars) for number in written]
-        limits = [self._limits(number, of_song, families) for number, of_song in zip(written, near)]
+        limits = [self._limits(number, bars, families) for number in written]
         return Request(given, written, guide, limits, self.given_tracks, open_ended=not total)
 
     def _length(self) -> int:
         """Bars of the whole piece where they are told, else 0."""
         return self.bars or sum(section.bars for section in self.sections)
+
+    def _check_tracks(self, written: Sequence[int], total: int) -> None:
+        """Raises UserError where the tracks leave nothing to write, or change behind the end of a piece of ``total``
+        bars; 0 is an open one."""
+        if self.tracks is None:
+            return
+        if total and self.tracks.last_change > total:
+            raise UserError(f"--tracks changes at bar {self.tracks.last_change}, and the piece has {total} bars.")
+        if not any(self.tracks.playing(number) - self.given_tracks for number in written):
+            kept = "none but those that are given" if self.given_tracks else "none"
+            raise UserError(f"--tracks lets {kept} play in the bars to write: name others, or leave it out.")
 
     def _between(self, bars: Sequence[np.ndarray]) -> tuple[list[SequenceBar], list[int]]:
         """The given bars and the numbers of those to write, of ``--fill-bars`` and ``--vary-bars``."""
@@ -149,23 +162,32 @@ class Wishes:
             said = said.told(tracks=playing, tracks_known=whole)
         return said
 
+    def _in_tempo(self, bars: Sequence[np.ndarray], families: TokenFamilies) -> Sequence[np.ndarray]:
+        """Bars whose onsets have the tempo that is asked for, where onsets have one."""
+        if self.tempo is None or "t" not in families.representation.successors["o"]:
+            return bars
+        token = families.dictionary.index(f"t-{self.tempo}")
+        return [np.where(families.family_of_token[bar] == LETTERS.index("t"), token, bar) for bar in bars]
+
     def _bars_near(self, number: int, bars: Sequence[np.ndarray]) -> np.ndarray:
-        """The song's bar of this number, or its neighbours where that is filled in: their tempo and metre hold."""
-        if not self.needs_piece:
-            return np.empty(0, dtype=np.int64)
+        """The song's bar of this number, or its neighbours where that is filled in: their tempo holds."""
         if not self.fill_bars:
             return bars[number - 1]
         first, last = next(span for span in self.fill_bars if span[0] <= number <= span[1])
         beside = [bars[first - 2]] if first > 1 else []
         return np.concatenate([*beside, *bars[last : last + 1]])
 
-    def _limits(self, number: int, of_song: np.ndarray, families: TokenFamilies) -> BarLimits:
-        instruments = None if self.tracks is None else self.tracks.playing(number) | self.given_tracks
-        family, value = families.family_of_token[of_song], families.value_of_token[of_song]
+    def _limits(self, number: int, bars: Sequence[np.ndarray], families: TokenFamilies) -> BarLimits:
+        """``bars``: of the piece, in whose metre each is written anew."""
 
-        def allowed(letter: str, wished: int | None) -> frozenset[int] | None:
+        def allowed(letter: str, wished: int | None, song: np.ndarray) -> frozenset[int] | None:
             if wished is not None:
                 return frozenset({wished})
-            return frozenset(value[family == LETTERS.index(letter)].tolist()) or None
+            of_letter = families.family_of_token[song] == LETTERS.index(letter)
+            return frozenset(families.value_of_token[song][of_letter].tolist()) or None
 
-        return BarLimits(instruments, allowed("t", self.tempo), allowed("s", self.metre))
+        own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        if self.needs_piece:
+            own, near = bars[number - 1], self._bars_near(number, bars)
+        instruments = None if self.tracks is None else self.tracks.playing(number) | self.given_tracks
+        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own))

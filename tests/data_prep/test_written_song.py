@@ -5,7 +5,7 @@ from miditoolkit import MidiFile
 
 from data_prep import prompt, written_song
 from data_prep.tokens.decode import decode, midi_bytes
-from data_prep.tokens.vocabulary import SIX_TRACK
+from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK
 from examples.make_songs import main as make_songs
 
 
@@ -43,16 +43,32 @@ def test_bars_that_are_kept_and_all_of_them(folder, capsys):
     assert status == 0
     assert whole.count("b-1") == 6
     assert whole[: len(kept)] == kept
+    assert line_of(folder, capsys, "--up-to", "2") == (0, kept)
+    assert line_of(folder, capsys, "--up-to", "8") == (0, whole)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [(["--bars", "7"], "ends with bar 6: 7 bars cannot be kept"), (["--needs-melody"], "")],
+    [
+        (["--bars", "7"], "ends with bar 6: 7 bars cannot be kept"),
+        (["--given", "melody,piano"], "cannot be a prompt: no piano: the song has melody, bass"),
+        (["--given", "banjo"], "no banjo"),
+        (["--given", "Melody, BASS"], ""),
+    ],
 )
 def test_what_a_song_does_not_have(folder, capsys, caplog, options, sentence):
     status, _ = line_of(folder, capsys, *options)
     assert status == (1 if sentence else 0)
     assert sentence in caplog.text + capsys.readouterr().err
+
+
+def test_the_models_words_for_given_tracks(folder, tmp_path, capsys):
+    assert line_of(folder, capsys, "--given", "Melody , bass", "--names") == (0, ["bass,melody"])
+    (tmp_path / "dict.txt").write_text(GENERAL.dict_txt())
+    bars = ["o-0 t-31 i-0 p-48 d-12 v-20 p-55 d-12 v-20 i-73 p-72 d-12 v-20 o-24 t-31 i-73 p-74 d-12 v-20"] * 16
+    midi = decode(" ".join(f"s-9 {bar} b-1" for bar in bars).split(), GENERAL).midi
+    (tmp_path / "song.mid").write_bytes(midi_bytes(midi))
+    assert line_of(tmp_path, capsys, "--given", "melody", "--names") == (0, ["73"])
 
 
 def put_back(folder, out, text, *options):
@@ -93,6 +109,9 @@ def test_nothing_is_overwritten_and_faults_are_told(folder, tmp_path, capsys, ca
     assert written_song.main([str(argument) for argument in arguments]) != 0
     assert (out / "generated_0.mid").read_bytes() == b"mine"
     assert put_back(folder, tmp_path / "other", "t-31 b-1", "--written", "one") != 0
+    assert put_back(folder, tmp_path / "short", "t-31 b-1", "--written", "1-3") == 1
+    assert "the piece has no bar 2" in caplog.text
+    assert not list((tmp_path / "short").glob("*.mid"))
 
 
 def test_songs_of_our_own_are_prompts(folder, tmp_path, capsys):

@@ -40,8 +40,27 @@ def test_sections_are_heard_and_end_with_the_notes(songs):
 
 
 @pytest.mark.parametrize(
+    ("written", "given"),
+    [
+        ("3-4", [[1, 2], [5, 8]]),
+        ("7-9,1", [[2, 6]]),
+        ("5,3-4", [[1, 2], [6, 8]]),
+        ("8", [[1, 7]]),
+        ("1-8", []),
+    ],
+)
+def test_bars_that_were_not_written_were_given(songs, written, given):
+    assert describe.main([str(songs), "--written-bars", written]) == 0
+    assert [song["given_bars"] for song in told(songs)["songs"]] == [given] * 2
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [(["--form", "A"], "--form: "), (["--given-bars", "x"], "--given-bars takes bars and ranges of bars")],
+    [
+        (["--form", "A"], "--form: "),
+        (["--written-bars", "3-x"], "--written-bars: '3-x' is neither a bar"),
+        (["--given-bars", "x"], "--given-bars: 'x' is neither a bar nor"),
+    ],
 )
 def test_wrong_words_are_told(songs, arguments, sentence, capsys, caplog):
     assert describe.main([str(songs), *arguments]) != 0

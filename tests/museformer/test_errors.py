@@ -59,7 +59,7 @@ WITH_SONG = [
     ("fill=", {"fill": "3-99"}),
     ("fill:", {"fill": "0-2"}),
     ("fill:", {"fill": "4-2"}),
-    ("fill=", {"fill": "two"}),
+    ("fill:", {"fill": "two"}),
     ("fill=", {"fill": ""}),
     ("fill=", {"fill": "1-8"}),
     ("fill=", {"fill": "2,2-3"}),

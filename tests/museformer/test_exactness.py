@@ -7,6 +7,7 @@ import pytest
 from miditoolkit import MidiFile
 
 from data_prep.tokens.decode import midi_bytes
+from museformer import RequestError
 
 SMALL = {"max_tokens": 2500, "topk": 0}  # random weights write anything
 
@@ -110,6 +111,18 @@ def test_the_key_moves_all_but_drums(model, notes_of):
     assert any("E minor" in sentence for sentence in moved.sentences)
 
 
+def test_a_continued_song_keeps_its_tempo(model, song):
+    """As ``generate.sh`` does, unless another is asked for; the stream says so too."""
+
+    def tempos(**options):
+        stream = model.stream(song(), prompt_bars=3, bars=5, seed=1, **options, **SMALL)
+        heard = [bar.tempo for bar in stream]
+        return heard, [(change.time, change.tempo) for change in stream.song().midi.tempo_changes]
+
+    assert tempos() == ([97, 97], [(0, 97)])
+    assert tempos(tempo=150) == ([150, 150], [(0, 97), (3 * 4 * 384, 150)])
+
+
 def test_the_tempo_asked_for_holds_in_written_bars_alone(model, song):
     result = model.fill(song(), bars="3-4", tempo=150, seed=1, **SMALL)
     bar = 4 * 384
@@ -130,3 +143,16 @@ def test_a_general_song_in_the_metre_asked_for(general_model):
     result = general_model.sample(bars=3, metre="3/4", seed=1, **SMALL)
     assert {tokens[0] for tokens in result.written.values()} == {"s-8"}
     assert [(t.numerator, t.denominator) for t in result.midi.time_signature_changes] == [(3, 4)]
+
+
+def test_there_is_room_for_all_that_is_asked_for(model, song, monkeypatch):
+    """However long the song, and however many bars: what is written at most depends on both."""
+    monkeypatch.setattr("museformer.options.LONGEST", 60)  # the song has some 350 tokens
+    monkeypatch.setattr("museformer.options.LONGEST_BAR", 60)
+    filled = model.fill(song(), bars="3", seed=1, topk=0)
+    assert set(filled.written) == {3}
+    assert len(model.continue_(song(), seed=1, topk=0).tokens) <= 60
+    long = model.sample(bars=6, seed=1, topk=0)
+    assert len(long.tokens) > 200  # not bars that end at once since there is no room
+    with pytest.raises(RequestError, match="max_tokens="):
+        model.fill(song(), bars="3", seed=1, max_tokens=60)

@@ -34,17 +34,20 @@ SIX_TRACK = [
     ({"tracks": "melody,0:+drums"}, "--tracks: bars are counted from 1, there is no bar 0"),
     ({"tracks": "melody,9:+melody"}, "--tracks: melody plays already at bar 9"),
     ({"tracks": "melody,9:-bass"}, "--tracks: bass does not play at bar 9"),
+    ({"tracks": "melody,9:+drums,17:-drums", "bars": 16}, "--tracks changes at bar 17, and the piece has 16 bars"),
+    ({"tracks": "drums,9:+bass", "form": "A4B4"}, "--tracks changes at bar 9, and the piece has 8 bars"),
+    ({"tracks": "drums,1:-drums", "bars": 4}, "--tracks lets none play in the bars to write"),
     ({"tracks": "melody;bass"}, "--tracks takes tracks"),
     ({"accompany": "banjo"}, "--accompany: there is no track 'banjo'"),
     (
         {"accompany": "melody,drums,bass,guitar,piano,strings"},
         "--accompany names all tracks: there is nothing to write",
     ),
-    ({"fill_bars": "nine"}, "--fill-bars takes bars and ranges of bars, such as 9-12,25-28, not 'nine'"),
+    ({"fill_bars": "nine"}, "--fill-bars: 'nine' is neither a bar nor a range of bars; write them as 9-12"),
     ({"fill_bars": "0-4"}, "--fill-bars: bars are counted from 1, there is no bar 0"),
     ({"fill_bars": "12-9"}, "--fill-bars: the range 12-9 ends before it begins"),
-    ({"vary_bars": "3-"}, "--vary-bars takes bars and ranges of bars"),
-    ({"vary_bars": "-3"}, "--vary-bars takes bars and ranges of bars"),
+    ({"vary_bars": "3-"}, "--vary-bars: '3-' is neither a bar nor a range of bars"),
+    ({"vary_bars": "-3"}, "--vary-bars: '-3' is neither a bar nor a range of bars"),
     ({"fill_bars": "1-2", "vary_bars": "3-4"}, "--fill-bars and --vary-bars exclude each other: ask for one after"),
     ({"fill_bars": "1-2", "accompany": "melody"}, "--fill-bars and --accompany exclude each other"),
     ({"vary_bars": "1-2", "accompany": "melody"}, "--vary-bars and --accompany exclude each other"),
@@ -61,6 +64,9 @@ OF_A_PIECE = [  # of 5 bars
     ({"bars": 2}, "5 bars are kept, and no more than 2 are asked for"),
     ({"form": "A2A2"}, "5 bars are kept, and no more than 4 are asked for"),
     ({"fill_bars": "2", "form": "A4A4"}, "--form has 8 bars, and the song 5"),
+    ({"fill_bars": "2", "tracks": "melody,6:+drums"}, "--tracks changes at bar 6, and the piece has 5 bars"),
+    ({"fill_bars": "3-4", "tracks": "melody,3:-melody"}, "--tracks lets none play in the bars to write"),
+    ({"accompany": "melody,bass", "tracks": "bass"}, "--tracks lets none but those that are given play in the bars"),
 ]
 
 
@@ -91,6 +97,11 @@ def test_what_cannot_be_asked_of_general_tokens(families_of):
         ({"metre": "0/4"}, "--metre: '0/4' is not a metre"),
         ({"tracks": "melody"}, "--tracks: there is no track 'melody'; there are General MIDI programs, 0 to 127"),
         ({"tracks": "128"}, "--tracks: there is no track '128'"),
+        (
+            {"accompany": "80", "metre": "3/4"},
+            "--metre does not go with --accompany: the bars of the piece have metres",
+        ),
+        ({"fill_bars": "1", "metre": "3/4"}, "--metre does not go with --fill-bars"),
     ):
         with pytest.raises(UserError) as raised:
             ask(families, **options)
@@ -135,6 +146,15 @@ def test_an_asked_form_is_told_rather_than_what_is_heard(families_of, song):
     assert request.guide.bars_back()[-2:].tolist() == [0, 0]
 
 
+def test_bars_are_filled_in_in_their_own_metres(families_of):
+    families = families_of("general")
+    bars = [f"s-{metre} o-0 t-31 i-0 p-60 d-12 v-20 b-1" for metre in (9, 5, 9)]
+    tokens = [families.dictionary.index(symbol) for symbol in " ".join(bars).split()]
+    request = ask(families, tokens, fill_bars="2")
+    assert [limits.metres for limits in request.limits] == [{5}]
+    assert [limits.tempos for limits in request.limits] == [{31}]
+
+
 def test_a_form_is_what_repeats():
     from data_prep.form.sections import parse_form
 
@@ -143,6 +163,23 @@ def test_a_form_is_what_repeats():
     assert left.tolist() == [1, 0, 2, 1, 0, 1, 0, 3, 2, 1, 0]
     assert distances.tolist() == [NEW] * 7 + [5, 5, 5, NEW]
     assert letters[2] == letters[7] != letters[5]
+
+
+def test_passing_sections_repeat_nothing():
+    from data_prep.form.sections import parse_form
+
+    *_, distances = columns_of_form(parse_form("x2A1x2X1A1X1"))
+    assert distances.tolist() == [NEW] * 6 + [4, NEW]
+
+
+def test_what_enters_later_does_not_play_before(families_of):
+    families = families_of("six_track")
+    request = ask(families, bars=6, tracks="3:+drums,5:-drums,4:-bass")
+    names = list(families.representation.track_names().values())
+    playing = [{names[rank] for rank in limits.instruments} for limits in request.limits]
+    others = {"melody", "guitar", "piano", "strings"}
+    with_bass, all_of_them = others | {"bass"}, others | {"bass", "drums"}
+    assert playing == [with_bass, with_bass, all_of_them, others | {"drums"}, others, others]
 
 
 def test_an_asked_form_says_how_many_bars_follow(families_of):

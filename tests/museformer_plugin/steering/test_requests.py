@@ -140,11 +140,35 @@ def test_given_tracks_come_back_note_for_note_and_others_are_written(decoder, ac
 
 
 def test_given_tracks_and_no_others(decoder, accompanied, fulfil):
-    """Where the tracks that may play are those that are given, the given notes alone are written."""
-    asked = [(song, None, {"accompany": tracks, "tracks": tracks}) for song, tracks in accompanied]
+    """As long as the tracks that may play are those that are given, the given notes alone are written."""
+    other = "guitar" if decoder.families.representation.name == "six_track" else "77"
+    asked = []
+    for song, tracks in accompanied:
+        last = len(bars_of(decoder, song))
+        if other not in tracks.split(","):
+            asked.append((song, None, {"accompany": tracks, "tracks": f"{tracks},{last}:+{other}"}))
+    assert len(asked) > REQUESTS / 2
+    for (song, _, options), found in zip(asked, fulfil(asked)):
+        ranks = ranks_of(decoder, options["accompany"])
+        parts = [only_tracks(bar, ranks, decoder.families) for bar in bars_of(decoder, song)]
+        assert equal(found[:-1], parts[:-1])
+        assert equal([only_tracks(found[-1], ranks, decoder.families)], parts[-1:])
+
+
+def test_given_tracks_at_another_tempo(decoder, accompanied, fulfil):
+    """Their notes are the same, also where each onset has its tempo."""
+    families = decoder.families
+
+    def notes(bars, ranks):
+        parts = np.concatenate([only_tracks(bar, ranks, families) for bar in bars])
+        return [symbol for symbol in map(decoder.dictionary.__getitem__, parts) if symbol[0] != "t"]
+
+    asked = [(song, None, {"accompany": tracks, "tempo": "96"}) for song, tracks in accompanied[:8]]
     for (song, tracks), found in zip(accompanied, fulfil(asked)):
         ranks = ranks_of(decoder, tracks)
-        assert equal(found, [only_tracks(bar, ranks, decoder.families) for bar in bars_of(decoder, song)])
+        assert notes(found, ranks) == notes(bars_of(decoder, song), ranks)
+        tempos = {decoder.dictionary[token] for bar in found for token in bar if decoder.dictionary[token][0] == "t"}
+        assert tempos == {"t-31"}
 
 
 def test_given_notes_fit_into_little_room(decoder, accompanied, fulfil):
