@@ -221,7 +221,7 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/models/museformer.py",
-        "torch.stack([self.place(rows[:, 0], by), rows[:, 1]], 1)",
+        "torch.stack([self.place_keys(rows[:, 0], by), rows[:, 1]], 1)",
         "torch.stack([rows[:, 0], rows[:, 1]], 1)",
         "museformer_plugin/test_decoder.py::test_a_prompt_read_at_once_equals_token_by_token[qk_norm]",
     ),
