@@ -377,8 +377,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/rotary.py",
-        "(positions.bars, positions.onsets, indices)",
-        "(positions.bars, indices, positions.onsets)",
+        "self._by(like, positions.bars, positions.onsets, indices)",
+        "self._by(like, positions.bars, indices, positions.onsets)",
         "museformer_plugin/test_rotary.py",
     ),
     Fault(
