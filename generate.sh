@@ -20,7 +20,7 @@ are, in its key, at its tempo; bars are counted from 1, as a sequencer does:
   --accompany SONG.mid  write tracks to its melody    --given melody,bass  or to other tracks of it
 
 What they are to be like. A model trained with --steerable, as the one in pretrained/six_track, takes all of these,
-others --tempo, --key and --metre alone:
+others --tracks, --tempo, --key and --metre alone:
 
   --bars 64             how many bars a song from scratch, or a continued one, has altogether
   --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody

@@ -70,7 +70,7 @@ class Wishes:
     @property
     def need_steering(self) -> bool:
         """Whether anything is asked that a model must have learnt to be told."""
-        return replace(self, prompt_bars=None, tempo=None, metre=None) != Wishes()
+        return replace(self, prompt_bars=None, tracks=None, tempo=None, metre=None) != Wishes()
 
     @property
     def needs_piece(self) -> bool:
