@@ -24,7 +24,7 @@ from museformer_plugin.family_temperatures import FamilyTemperatures, parse_temp
 from museformer_plugin.sampling import SamplingOptions
 from museformer_plugin.token_families import TokenFamilies
 
-from . import filling, form
+from . import accompaniment, endings, exactness, filling, form
 from .pieces import Piece
 from .writer import Writer
 
@@ -41,7 +41,25 @@ def _fill(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> s
     return f"{told}\n\n{filling.report(writer, songs, args.places, args.around, args.seed)}"
 
 
-MEASURES: dict[str, Callable[[Writer, Sequence[Piece], argparse.Namespace], str]] = {"form": _form, "fill": _fill}
+def _bars(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:
+    return endings.report(writer, songs, args.pieces, args.seed)
+
+
+def _accompany(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:
+    return accompaniment.report(writer, songs, args.pieces, args.seed)
+
+
+def _exactness(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:
+    return exactness.report(writer, songs, args.requests, args.seed)
+
+
+MEASURES: dict[str, Callable[[Writer, Sequence[Piece], argparse.Namespace], str]] = {
+    "form": _form,
+    "bars": _bars,
+    "fill": _fill,
+    "accompany": _accompany,
+    "exactness": _exactness,
+}
 
 
 def _names(text: str) -> list[str]:
@@ -88,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--what", type=_names, default=list(MEASURES), metavar="NAMES", help=f"of {','.join(MEASURES)} (default: all)")
     add("--subset", default="test", help="the songs that are written into and compared with (default: test)")
     add("--songs", type=positive, help="how many of them (default: all)")
-    add("--pieces", type=positive, default=100, help="pieces written for form and for bars (default: 100)")
+    add("--pieces", type=positive, default=100, help="written for form, bars and accompany each (default: 100)")
+    add("--requests", type=positive, default=200, help="of each kind for exactness (default: 200)")
     add("--places", type=positive, default=2, help="random places of a song that are filled in (default: 2)")
     add("--around", type=positive, default=32, help="bars before and after them that are read at most (default: 32)")
     add("--labels", type=Path, metavar="LABELS.tsv", help="forms that people heard in songs of --midi")
