@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.orders.chords import HALF_BAR, TEMPLATES, agreement, chord_tones, chroma
 
-NAMES = "C C# D D# E F F# G G# A A# B".split()
+NAMES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 HALF = 16  # the id of a duration of 20 positions, less than half a bar
 C, F, G = (60, 64, 67), (65, 69, 72), (67, 71, 74)
 
