@@ -28,7 +28,8 @@ from . import accompaniment, endings, exactness, filling, form
 from .pieces import Piece
 from .writer import Writer
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("evaluation.orders")
+_logger.setLevel(logging.INFO)
 
 
 def _form(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:

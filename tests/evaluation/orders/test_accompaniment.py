@@ -1,8 +1,6 @@
 """Chord agreement of made accompaniments."""
 
-import numpy as np
-
-from evaluation.orders.accompaniment import BARS, agreements, melody_of, report
+from evaluation.orders.accompaniment import BARS, CHORD, MELODY_IN_CHORDS, OTHER_TRACKS, agreements, melody_of, report
 
 C, G = (48, 52, 55), (43, 47, 50)
 
@@ -16,18 +14,36 @@ def song(piece_of, chords, melody=60, length=16):
     return piece_of(bars)
 
 
+def agreement(song, other, kind=CHORD):
+    return agreements(song, other)[kind]
+
+
 def test_agreement_is_the_share_of_what_sounds(piece_of):
     true, other = song(piece_of, [C] * 2), song(piece_of, [G] * 2)
-    assert (np.diff(agreements([true], [true])) == 0).all()
-    within, sounds = agreements([true], [other])[0]
-    assert within / sounds == 1 / 3  # G alone is in C E G
-    assert agreements([true], [song(piece_of, [(48, 49)] * 2)])[0].tolist() == [80, 160]
+    assert agreement(true, true) == [240, 240]  # three notes of 20 positions in each of four half bars
+    assert agreement(true, other) == [80, 240]  # G alone is in C E G
+    assert agreement(true, song(piece_of, [(48, 49)] * 2)) == [80, 160]
 
 
 def test_neither_melody_nor_drums_are_scored(piece_of):
     true = song(piece_of, [C] * 2)
-    assert agreements([true], [song(piece_of, [C] * 2, melody=61)]).tolist() == agreements([true], [true]).tolist()
+    assert agreement(true, song(piece_of, [C] * 2, melody=61)) == agreement(true, true)
     assert len(melody_of(true)) == 2
+
+
+def test_by_other_tracks_a_note_does_not_vote_for_its_own_chord(piece_of):
+    # bass C under a piano that plays G B D: by the bass alone C major, by the piano alone G major
+    true = piece_of([[(0, 43, 36, 16), *((0, 0, pitch, 16) for pitch in G)]])
+    assert agreement(true, true, OTHER_TRACKS) == [20, 80]  # G is in C E G; C is not in G B D
+    assert agreement(true, piece_of([[(0, 43, 43, 16)]]), OTHER_TRACKS) == [20, 20]
+    # with one track there are no others
+    assert agreement(song(piece_of, [C]), song(piece_of, [C]), OTHER_TRACKS) == [0, 0]
+
+
+def test_the_melody_is_held_against_the_chords_that_are_measured(piece_of):
+    true = song(piece_of, [C] * 2, melody=62)  # D
+    assert agreement(true, true, MELODY_IN_CHORDS) == [0, 24]
+    assert agreement(true, song(piece_of, [G] * 2), MELODY_IN_CHORDS) == [24, 24]
 
 
 def test_the_report_asks_for_all_but_the_melody(known_writer, piece_of, families):
