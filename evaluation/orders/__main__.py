@@ -67,6 +67,8 @@ def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in MEASURES]:
         raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}; there are {', '.join(MEASURES)}")
+    if not names:
+        raise argparse.ArgumentTypeError(f"name some of {', '.join(MEASURES)}")
     return names
 
 
@@ -93,8 +95,8 @@ def _run(args: argparse.Namespace) -> int:
             table = MEASURES[name](writer, songs, args)
             print(f"## {name}\n\n{table}\n", flush=True)
             _logger.info("%s took %.0f seconds", name, time.monotonic() - begin)
-    except (UserError, ValueError) as error:
-        raise CommandError(f"{error}") from error
+    except UserError as error:
+        raise CommandError(f"{error}") from None
     return 0
 
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data_prep.command import CommandError
 from data_prep.similarity.matrix import similarity_matrix
 from data_prep.tokens.coded_notes import BAR, DURATION, INSTRUMENT, ONSET, PITCH
 from data_prep.tokens.vocabulary import SIX_TRACK
@@ -94,13 +95,15 @@ def figures_of(written: np.ndarray, true: np.ndarray, after: np.ndarray) -> list
 
 
 def measure(writer: Writer, songs: Sequence[Piece], places: int, around: int, seed: int) -> dict[str, np.ndarray]:
-    """By name float64 [songs, places, figures]; NaN where there is nothing to measure. Short songs are left out."""
+    """By name float64 [songs, places, figures]; NaN where there is nothing to measure. Short songs are left out.
+
+    Raises CommandError when all are."""
     asked: list[tuple[int, Piece, int]] = []
     for index, song in enumerate(songs):
         firsts = random_places(len(song), places, np.random.default_rng([seed, index]))
         asked += [(index, song, first) for first in firsts.tolist()]
     if not asked:
-        raise ValueError(f"no song has {2 * SPAN + 1} bars")
+        raise CommandError(f"No song has {2 * SPAN + 1} bars.")
     requests = [requests_for(song, first, around, writer.families) for _, song, first in asked]
     written = {
         "filled in": writer.write([filling for filling, _ in requests]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_prep.command import CommandError
 from data_prep.tokens.coded_notes import BAR, coded_notes
 from museformer_plugin.steering.sequence_bars import cut_bars
 from museformer_plugin.token_families import TokenFamilies
@@ -48,10 +49,10 @@ def excerpts(
 ) -> list[Piece]:
     """``count`` excerpts of ``bars`` bars, song after song, each from a random place; shorter songs are left out.
 
-    Raises ValueError when no song is long enough.
+    Raises CommandError when no song is long enough.
     """
     long_enough = [song for song in songs if len(song) >= bars]
     if not long_enough:
-        raise ValueError(f"no song has {bars} bars")
+        raise CommandError(f"No song has {bars} bars.")
     chosen = [long_enough[n % len(long_enough)] for n in range(count)]
     return [song.excerpt(int(chance.integers(len(song) - bars + 1)), bars, families) for song in chosen]

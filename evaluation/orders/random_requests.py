@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data_prep.command import CommandError
 from data_prep.form.sections import parse_form
 from data_prep.tokens.coded_notes import INSTRUMENT
 from data_prep.tokens.vocabulary import tempo_id
@@ -40,7 +41,7 @@ class RandomRequests:
     def __init__(self, songs: list[Piece], families: TokenFamilies, chance: np.random.Generator) -> None:
         self._songs = [song for song in songs if len(song) >= LENGTHS[1]]
         if not self._songs:
-            raise ValueError(f"no song has {LENGTHS[1]} bars")
+            raise CommandError(f"No song has {LENGTHS[1]} bars.")
         self._families = families
         self._chance = chance
         self._nothing = Piece.of(np.empty(0, dtype=np.int64), families)

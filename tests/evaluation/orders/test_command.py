@@ -26,7 +26,7 @@ def test_a_model_that_cannot_be_told_is_refused(checkpoint, data_bin, caplog):
 def test_songs_that_are_too_short_are_told(repository, data_bin, caplog):
     weights = repository / "pretrained" / "six_track" / "model.pt"
     assert main([str(weights), str(data_bin), "--what", "accompany", "--pieces", "1"]) == 1
-    assert "no song has 16 bars" in caplog.text
+    assert "No song has 16 bars." in caplog.text
 
 
 @pytest.mark.slow

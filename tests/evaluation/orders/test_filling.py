@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data_prep.command import CommandError
 from evaluation.orders.filling import BASS, MELODY, joint, measure, note_overlap, report, requests_for
 from evaluation.steering import SPAN
 from museformer_plugin.steering.conditions import Role
@@ -88,5 +89,5 @@ def test_true_bars_overlap_wholly_and_join_as_in_the_song(song, piece_of, famili
 
 def test_songs_without_room_for_a_hole_are_refused(piece_of, families):
     short = piece_of([bar(60)] * 8)
-    with pytest.raises(ValueError, match="9 bars"):
+    with pytest.raises(CommandError, match="9 bars"):
         measure(TrueWriter(short, piece_of, families, 32), [short], 1, 32, seed=1)
