@@ -4,7 +4,8 @@
 (``scorecard``, which calls ``perplexity``, ``similarity``, ``grammar_errors``, ``musical_features``, ``bleu``,
 ``ngrams`` and ``copying``, with the intervals of ``bootstrap``), writes (``report_text``) and draws (``pictures``,
 ``self_similarity``, ``piano_roll``). ``compare`` puts several reports side by side. ``form_labels`` measures
-the heard form of songs by itself (``form_agreement``). Only ``perplexity`` and ``data_bin`` know fairseq.
+the heard form of songs by itself (``form_agreement``), ``steering`` what a model gains by what it is told, ``orders``
+how well it meets what is asked of it. Only ``perplexity`` and ``data_bin`` know fairseq.
 """
 
 import logging

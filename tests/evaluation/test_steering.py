@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.steering import SPAN, measure, sequences_of, span_bits
+from evaluation.steering import SPAN, measure, random_places, sequences_of, span_bits
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
 from museformer_plugin.steering.conditions import KINDS, Role
 from museformer_plugin.steering.heard_conditions import heard_conditions
@@ -37,7 +37,7 @@ def piece(decoder):
 
 def test_the_scored_bars_are_the_same_everywhere(decoder, piece):
     bars = cut_bars(piece, decoder.families.end_of_bar)
-    sequences = sequences_of(bars, 32)
+    sequences = sequences_of(bars, 3, 32)
     for sequence in sequences.values():
         assert [bar.number for bar in sequence[-SPAN:]] == [4, 5, 6, 7]
         assert all(bar.role == Role.WRITTEN for bar in sequence[-SPAN:])
@@ -47,7 +47,7 @@ def test_the_scored_bars_are_the_same_everywhere(decoder, piece):
 @torch.no_grad()
 def test_what_is_continued_untold_is_the_plain_loss(decoder, piece):
     bars = cut_bars(piece, decoder.families.end_of_bar)
-    sequence = sequences_of(bars, 32)["continued"]
+    sequence = sequences_of(bars, 3, 32)["continued"]
     heard = heard_conditions(piece, decoder.families).at(np.arange(len(sequence)))
     untold = heard.without(list(KINDS), np.ones(len(sequence), dtype=bool))
     bits, count = span_bits(decoder, sequence, untold)
@@ -62,3 +62,27 @@ def test_what_is_continued_untold_is_the_plain_loss(decoder, piece):
 def test_short_pieces_are_left_out(decoder, piece):
     found = measure(decoder, [piece, piece[:21], piece], around=2)
     assert {name: rows.shape for name, rows in found.items()} == dict.fromkeys(found, (2, 2))
+
+
+def test_random_places_leave_bars_on_both_sides_and_follow_from_the_seed():
+    drawn = [random_places(12, 3, np.random.default_rng(seed)) for seed in range(50)]
+    assert {int(first) for firsts in drawn for first in firsts} == {4, 5, 6, 7}
+    assert all((np.diff(firsts) > 0).all() for firsts in drawn)
+    assert np.array_equal(drawn[7], random_places(12, 3, np.random.default_rng(7)))
+    assert not len(random_places(8, 3, np.random.default_rng(0)))
+
+
+@torch.no_grad()
+def test_random_places_of_a_piece_are_summed_up(decoder, piece):
+    # 11 bars: spans may begin with bars 5, 6 and 7, so that three places are all of them
+    found = measure(decoder, [piece, piece[:56]], around=2, places=3)
+    bars = cut_bars(piece, decoder.families.end_of_bar)
+    heard = heard_conditions(piece, decoder.families)
+    bits = 0.0
+    for first in (4, 5, 6):
+        sequence = sequences_of(bars, first, 2)["filled in"]
+        assert [bar.number for bar in sequence[-SPAN:]] == [first + 1 + n for n in range(SPAN)]
+        said = heard.at(np.array([bar.number - 1 for bar in sequence]))
+        bits += span_bits(decoder, sequence, said.without(list(KINDS), np.ones(len(sequence), dtype=bool)))[0]
+    assert found["filled in"].shape == (1, 2)  # the second piece has 8 bars, one too few
+    assert found["filled in"][0].tolist() == pytest.approx([bits, 3 * 7 * SPAN])
