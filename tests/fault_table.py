@@ -709,7 +709,7 @@ FAULTS = (
         "museformer_plugin/steering/conditions.py",
         'np.searchsorted(_NOTES_A_BAR, notes, side="right") - 1',
         'np.searchsorted(_NOTES_A_BAR, notes, side="left") - 1',
-        "museformer_plugin/steering/test_asked.py museformer_plugin/steering/test_training_tasks.py",
+        "museformer_plugin/steering/test_conditions.py",
     ),
     Fault(
         "museformer_plugin/steering/training_tasks.py",

@@ -1,6 +1,7 @@
 """The loss of bars that are told about, against a plain forward."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import torch
 
 from evaluation.steering import SPAN, measure, random_places, sequences_of, span_bits
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
+from museformer_plugin.steering.asked import wishes_of
 from museformer_plugin.steering.conditions import KINDS, Role
 from museformer_plugin.steering.heard_conditions import heard_conditions
 from museformer_plugin.steering.sequence_bars import cut_bars
+from museformer_plugin.task_options import MuseformerTaskConfig
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +80,18 @@ def test_random_places_of_a_piece_are_summed_up(decoder, piece):
     # 11 bars: spans may begin with bars 5, 6 and 7, so that three places are all of them
     found = measure(decoder, [piece, piece[:56]], around=2, places=3)
     bars = cut_bars(piece, decoder.families.end_of_bar)
-    heard = heard_conditions(piece, decoder.families)
     bits = 0.0
     for first in (4, 5, 6):
         sequence = sequences_of(bars, first, 2)["filled in"]
         assert [bar.number for bar in sequence[-SPAN:]] == [first + 1 + n for n in range(SPAN)]
-        said = heard.at(np.array([bar.number - 1 for bar in sequence]))
-        bits += span_bits(decoder, sequence, said.without(list(KINDS), np.ones(len(sequence), dtype=bool)))[0]
+        start = first - 2
+        wishes = wishes_of(MuseformerTaskConfig(fill_bars=f"3-{2 + SPAN}"), decoder.families.representation)
+        # seven tokens a bar
+        guide = wishes.request_for(piece[7 * start : 7 * (first + SPAN + 2)], decoder.families).guide
+        guide = replace(guide, numbers=guide.numbers + start)
+        tokens = torch.tensor([decoder.dictionary.eos(), *np.concatenate([bar.tokens for bar in sequence])])
+        inputs = decoder.inputs_of([tokens[:-1]], [guide])
+        logits = decoder(tokens[None, :-1], inputs=inputs)[0][0].double().log_softmax(-1)
+        bits -= logits.gather(1, tokens[1:, None])[-7 * SPAN :].sum().item() / math.log(2)
     assert found["filled in"].shape == (1, 2)  # the second piece has 8 bars, one too few
     assert found["filled in"][0].tolist() == pytest.approx([bits, 3 * 7 * SPAN])

@@ -158,6 +158,7 @@ def test_bars_are_filled_in_in_their_own_metres(families_of):
 def test_a_form_is_what_repeats():
     from data_prep.form.sections import parse_form
 
+    assert columns_of_form(parse_form("A1B1A1A1"))[3].tolist() == [NEW, NEW, 2, 1]  # the latest of its letter
     letters, places, left, distances = columns_of_form(parse_form("i2A3B2A4"))
     assert places.tolist() == [0, 1, 0, 1, 2, 0, 1, 0, 1, 2, 3]
     assert left.tolist() == [1, 0, 2, 1, 0, 1, 0, 3, 2, 1, 0]
