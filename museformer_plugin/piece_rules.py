@@ -83,7 +83,7 @@ class PieceRules:
         eos = self.dictionary.eos()
         allowed = torch.ones_like(logits, dtype=torch.bool)
         for never in (self.dictionary.bos(), self.dictionary.pad(), self.dictionary.unk()):
-            allowed[:, never] = False
+            allowed[:, never].fill_(False)
         allowed[:, eos] = lengths + 1 >= self.min_len
         last = lengths + 1 >= self.max_len
         return torch.where(last[:, None], self.only(eos, allowed), allowed)
@@ -106,5 +106,5 @@ class PieceRules:
     def only(token: int, like: Tensor) -> Tensor:
         """One token alone: bool, of the shape of ``like``."""
         only = torch.zeros_like(like)
-        only[:, token] = True
+        only[:, token].fill_(True)
         return only

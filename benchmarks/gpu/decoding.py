@@ -1,8 +1,8 @@
 """Stage: writing with the paper-size model as ``fairseq-generate`` does, one stream and many.
 
 A step is timed on the host, which reads the tokens of the step before at every step anyway: the benchmark adds no
-launch and waits for nothing. Weights are random, and bars shorter than those of real songs, which the row says: more of them
-end.
+launch and waits for nothing. Weights are random, and bars shorter than those of real songs, which the row says: more of
+them end.
 """
 
 from __future__ import annotations
