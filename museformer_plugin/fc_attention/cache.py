@@ -170,7 +170,7 @@ class BarCache:
         return self._buffers.shape
 
     def visible(self) -> Tensor | None:
-        """For ``attend``: bool [B, 1, 1, rows], or None where not padded."""
+        """For ``attend``: [B, 1, 1, rows], 0 or -inf, or None where not padded."""
         return self._buffers.visible()
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:

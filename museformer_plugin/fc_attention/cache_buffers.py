@@ -56,6 +56,7 @@ class PaddedBuffer:
             return
         if capacity < length:
             capacity = max(length + _PADDED_GROWTH, capacity + capacity // 4)
+            capacity = -(-capacity // _PADDED_GROWTH) * _PADDED_GROWTH  # kernels want masks of whole words
         self._rows = like.new_zeros(layers, two, max(streams, needed), heads, capacity, width)
         if old.shape[4]:
             self._rows[:, :, :streams, :, : old.shape[4]] = old
@@ -85,9 +86,12 @@ class PaddedBuffer:
         return min(-(-(self._longest + 1) // _PADDED_GROWTH) * _PADDED_GROWTH, self._rows.shape[4])
 
     def visible(self) -> Tensor:
-        """Which rows are read: those up to the new ones, bool [B, 1, 1, rows]."""
-        columns = torch.arange(self._num_read, device=self.places.device)
-        return (columns <= self.places[:, None])[:, None, None]
+        """What is added to scores: 0 for rows up to the new ones, -inf behind, [B, 1, 1, rows].
+
+        As numbers at once, which bools would be made in every layer.
+        """
+        behind = torch.arange(self._num_read, device=self.places.device) > self.places[:, None]
+        return self._rows.new_zeros(behind.shape).masked_fill(behind, float("-inf"))[:, None, None]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
         """Put k and v at ``places`` and attend to all that is ``visible``: q, k, v [B, H, Dh] -> [B, H, Dh]."""
