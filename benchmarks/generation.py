@@ -16,7 +16,6 @@ import resource
 import statistics
 import time
 from collections.abc import Sequence
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -25,41 +24,57 @@ from torch import Tensor
 
 from benchmarks.ceilings import Ceilings, measure_ceilings
 from benchmarks.pieces import bar_lengths, random_piece, six_track_dictionary
+from benchmarks.writing import StepTimes, write_pieces
 from museformer_plugin.fc_attention import BarLayout, PieceBars
-from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.grammar import StreamGrammar
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
 from museformer_plugin.piece_rules import PieceRules
-from museformer_plugin.sampling import SamplingOptions
+from museformer_plugin.pieces_under_way import PieceUnderWay
+from museformer_plugin.steering.stream_orders import StreamOrders
 from museformer_plugin.token_families import TokenFamilies
 
 WINDOW = 200  # steps over which a time is taken
 
 
 class _PlannedBars(PieceRules):
-    """Rules that end bars where planned, as far as the grammar lets them, and note when each step began."""
+    """Rules that end bars where planned, as far as the grammar lets them."""
 
-    def __init__(self, families: TokenFamilies, length: int, streams: int) -> None:
+    def __init__(self, families: TokenFamilies, length: int, streams: int, device: torch.device) -> None:
         super().__init__(families, length, length)
-        self.step_began: list[float] = []
-        self.resident_gib: dict[int, float] = {}
-        self._planned = [cycle(bar_lengths(length, seed)) for seed in range(streams)]
-        self._left = [next(lengths) for lengths in self._planned]  # tokens the bar still gets
+        planned = [np.array(bar_lengths(length, seed)) for seed in range(streams)]
+        at = [np.repeat(lengths, lengths)[: length + 1] for lengths in planned]  # of the bar that a token falls into
+        self._planned = torch.from_numpy(np.stack([np.pad(row, (0, length + 1 - len(row)), "edge") for row in at]))
+        self._planned = self._planned.to(device)  # int64 [streams, length + 1]
+        self._began = torch.zeros(streams, dtype=torch.int64, device=device)
 
-    def allowed(self, pieces: Sequence[Sequence[int]], grammar: StreamGrammar, logits: Tensor) -> Tensor:
-        self.step_began.append(time.perf_counter())
-        if len(self.step_began) % 1000 == 0:
-            self.resident_gib[len(self.step_began)] = _resident_gib()
-        allowed = super().allowed(pieces, grammar, logits)
-        for number, tokens in enumerate(pieces):
-            if tokens[-1:] == [self.end_of_bar]:
-                self._left[number] = next(self._planned[number])
-            self._left[number] -= 1
-            if self._left[number] > 0 and allowed[number].sum() > allowed[number, self.end_of_bar]:
-                allowed[number, self.end_of_bar] = False
-            elif allowed[number, self.end_of_bar]:
-                allowed[number] = self.only(self.end_of_bar, allowed[:1])[0]
-        return allowed
+    def allowed(
+        self, lengths: Tensor, grammar: StreamGrammar, logits: Tensor, orders: StreamOrders | None = None
+    ) -> Tensor:
+        """See ``PieceRules``."""
+        allowed = super().allowed(lengths, grammar, logits, orders)
+        if len(lengths) < len(self._began):  # at the very end, a token or two apart
+            return allowed
+        # to do it again changes nothing, so that a step with these rules can be recorded
+        self._began.copy_(torch.where(grammar.at_bar_end(), lengths, self._began))
+        is_too_short = lengths + 1 < self._began + self._planned.gather(1, self._began[:, None])[:, 0]
+        may_end = allowed[:, self.end_of_bar].clone()
+        waits = may_end & is_too_short & (allowed.sum(dim=1) > 1)
+        allowed[:, self.end_of_bar] &= ~waits
+        return torch.where((may_end & ~waits)[:, None], self.only(self.end_of_bar, allowed), allowed)
+
+
+class _TimesAndMemory(StepTimes):
+    """Notes also the resident memory, GiB by step, every 1,000 steps."""
+
+    def __init__(self, pieces: Sequence[PieceUnderWay], rules: PieceRules) -> None:
+        super().__init__(pieces, rules)
+        self.resident_gib: dict[int, float] = {}
+
+    def wrote(self, pieces: Sequence[PieceUnderWay], ended: Sequence[bool], streams: int) -> None:
+        """See ``Progress``."""
+        super().wrote(pieces, ended, streams)
+        if len(self.read) % 1000 == 0:
+            self.resident_gib[len(self.read)] = _resident_gib()
 
 
 def _resident_gib() -> float:
@@ -73,14 +88,12 @@ def _longest(lengths: list[int]) -> int:
 
 def measure(decoder: MuseformerDecoder, streams: int, lengths: list[int]) -> dict[int, tuple[float, float]]:
     """Median seconds of a step, and resident GiB, when pieces have each of ``lengths`` tokens, multiples of 1,000."""
-    rules = _PlannedBars(decoder.families, _longest(lengths), streams)
-    generator = MuseformerGenerator(decoder, SamplingOptions(True, 8, 0.0, 1.0), rules)
-    begin = torch.full((streams, 1), decoder.dictionary.eos(), device=next(decoder.parameters()).device)
-    generator.generate([], {"net_input": {"src_tokens": begin}})
-    began = rules.step_began
-    steps = [after - before for before, after in zip(began, began[1:])]
+    device = next(decoder.parameters()).device
+    rules = _PlannedBars(decoder.families, _longest(lengths), streams, device)
+    _, times = write_pieces(decoder, rules, streams, _TimesAndMemory)
+    steps = times.steps()
     return {
-        length: (statistics.median(steps[length - WINDOW : length + WINDOW]), rules.resident_gib[length])
+        length: (statistics.median(steps[length - WINDOW : length + WINDOW]), times.resident_gib[length])
         for length in lengths
     }
 

@@ -6,7 +6,6 @@ state for B streams in tensors, so that masking a step is a table look-up on the
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from data_prep.tokens.grammar import BAR_END, GrammarState, grammar_table
 from data_prep.tokens.vocabulary import LETTERS
 
+from .fc_attention.kept_memory import reordered
 from .token_families import TokenFamilies
 
 _STATE = ("family", "latest", "before")
@@ -22,6 +22,8 @@ _STATE = ("family", "latest", "before")
 
 class StreamGrammar:
     """Grammar states of B streams: ``family`` int64 [B], ``latest`` and ``before`` int64 [B, 9] as GrammarState's.
+
+    They are changed in place, so that a step which was recorded goes on with them.
 
     Args:
         families: the dictionary.
@@ -33,7 +35,6 @@ class StreamGrammar:
         def on_device(values: object) -> Tensor:
             return torch.as_tensor(values, device=device)
 
-        self._families = families
         self._eos = families.dictionary.eos()
         self._family = on_device(families.family_of_token)  # [V]
         self._value = on_device(families.value_of_token)  # [V]
@@ -88,26 +89,25 @@ class StreamGrammar:
 
     def advance(self, tokens: Tensor) -> None:
         """Consume one allowed token of every stream, int64 [B]; ``</s>`` is not one."""
-        self.family = self._family[tokens]
-        forgets = self._forgets[self.family]
-        latest = self.latest.scatter(1, self.family[:, None], self._value[tokens][:, None])
-        self.latest = torch.where(forgets, self._start, latest)
-        ends_note = self.family == self._table.falling[-1]
-        self.before = torch.where(ends_note[:, None], latest, torch.where(forgets, self._highest, self.before))
+        family = self._family[tokens]
+        forgets = self._forgets[family]
+        latest = self.latest.scatter(1, family[:, None], self._value[tokens][:, None])
+        ends_note = family == self._table.falling[-1]
+        before = torch.where(ends_note[:, None], latest, torch.where(forgets, self._highest, self.before))
+        self.family.copy_(family)
+        self.latest.copy_(torch.where(forgets, self._start, latest))
+        self.before.copy_(before)
 
-    def select(self, indices: Tensor) -> None:
-        """Keep these streams, int64 [B'], in this order."""
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these streams, in this order."""
         for name in _STATE:
-            setattr(self, name, getattr(self, name)[indices])
+            setattr(self, name, reordered(getattr(self, name), indices, 0))
 
-    def only(self, index: int) -> StreamGrammar:
-        """Stream ``index`` alone."""
-        alone = copy.copy(self)
-        alone.select(torch.tensor([index], device=self.family.device))
-        return alone
-
-    def put(self, index: int, state: GrammarState) -> None:
-        """Let a stream that stands at ``state`` take the place of ``index``."""
-        entering = StreamGrammar(self._families, [state], self.family.device)
+    def put(self, index: int, entering: StreamGrammar) -> None:
+        """Let the one stream of ``entering`` take the place of ``index``."""
         for name in _STATE:
             getattr(self, name)[index] = getattr(entering, name)[0]
+
+    def changed(self) -> list[Tensor]:
+        """What ``advance`` changes, in place."""
+        return [getattr(self, name) for name in _STATE]

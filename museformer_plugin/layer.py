@@ -80,16 +80,14 @@ class BarAwareLayer(nn.Module):
         for matrix in (self.out_proj, self.ffn_in, self.ffn_out):
             matrix.weight.param_group = HiddenMatrices()
 
-    def step(
-        self, x: Tensor, cache: Any, layer: int, places: Tensor, visible: Tensor | None, by: Turn | None = None
-    ) -> Tensor:
+    def step(self, x: Tensor, cache: Any, layer: int, visible: Tensor | None, by: Turn | None = None) -> Tensor:
         """One new token of every stream, x [B, D] -> [B, D].
 
-        ``layer`` is this layer's place in ``cache``, an ``AttentionCache``; for ``places`` and ``visible`` see there.
-        ``by`` is what queries and keys are turned by.
+        ``layer`` is this layer's place in ``cache``, an ``AttentionCache``; for ``visible`` see there. ``by`` is
+        what queries and keys are turned by.
         """
         q, k, v = self.qkv(x, self.projections.token_bias, by)
-        return self.finish(x, cache.attend(layer, q, k, v, places, visible))
+        return self.finish(x, cache.attend(layer, q, k, v, visible))
 
     def qkv(self, rows: Tensor, bias: Tensor, by: Turn | None) -> tuple[Tensor, Tensor, Tensor]:
         """Rows [n, D] -> queries and keys, placed, and values, [n, H, Dh] each."""

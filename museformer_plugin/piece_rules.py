@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,11 +12,13 @@ from data_prep.tokens.grammar import tokens_to_end_bar
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 
 from .grammar import StreamGrammar
-from .steering.bars_to_write import BarsToWrite
+from .steering.stream_orders import StreamOrders
 from .token_families import TokenFamilies
 
 # From any place of the grammar a bar can be ended and the piece closed within this many tokens.
 TOKENS_TO_CLOSE = max(map(tokens_to_end_bar, REPRESENTATIONS.values())) + 1
+
+_Count = TypeVar("_Count", int, Tensor)
 
 
 class PieceRules:
@@ -37,57 +40,57 @@ class PieceRules:
         """Whether a piece of these tokens, without the begin token, is over."""
         return list(tokens[-1:]) == [self.dictionary.eos()] or len(tokens) >= self.max_len
 
-    def allowed(
-        self,
-        pieces: Sequence[Sequence[int]],
-        grammar: StreamGrammar,
-        logits: Tensor,
-        orders: Sequence[BarsToWrite | None] = (),
-    ) -> Tensor:
-        """bool [B, V]: what each piece, of which the tokens so far are given, may go on with.
+    def may_end(self, tokens: Sequence[int]) -> bool:
+        """Whether one token more may end a piece of these tokens, by the grammar or by its length."""
+        return list(tokens[-1:]) == [self.end_of_bar] or len(tokens) + 1 >= self.max_len
 
-        ``orders``: of each what is to be written, where something is.
+    def is_closing(self, length: _Count, tokens_left: _Count) -> Any:
+        """Whether pieces of such lengths, which get so many tokens more at least, have no room for others: bool [B]."""
+        return length + tokens_left + TOKENS_TO_CLOSE >= self.max_len
+
+    def allowed(
+        self, lengths: Tensor, grammar: StreamGrammar, logits: Tensor, orders: StreamOrders | None = None
+    ) -> Tensor:
+        """bool [B, V]: what pieces, of which there are int64 [B] tokens so far, may go on with.
+
+        ``orders``: what is to be written, where something is. All is done where the tensors are, and nothing read.
         """
         if not self.grammar:
-            return self._of_length(pieces, logits)
-        given = [order is not None and order.in_given_track for order in orders]
+            return self._of_length(lengths, logits)
         by_grammar = grammar.allowed()
         repeats = grammar.repeats_pitch()
-        if any(given):  # notes of others come as they are
-            repeats &= ~torch.tensor(given, device=repeats.device)[:, None]
+        if orders is not None and orders.has_given_notes:  # notes of others come as they are
+            repeats &= ~orders.in_given_track[:, None]
         by_grammar &= ~repeats
-        allowed = self._closing(pieces, grammar, by_grammar)
-        for row, order in enumerate(orders):
-            if order is None:
-                continue
-            if order.request.open_ended and not order.are_written:
-                allowed[row] &= order.restrict(by_grammar[row], closing=False)
-            else:
-                allowed[row] = self._ordered(by_grammar[row], order, len(pieces[row]))
-        return allowed
+        allowed = self._closing(lengths, grammar, by_grammar)
+        return allowed if orders is None else self._ordered(lengths, by_grammar, allowed, orders)
 
-    def _ordered(self, by_grammar: Tensor, order: BarsToWrite, length: int) -> Tensor:
-        """What a request leaves of what one piece of this length may go on with, bool [V]: all its bars, no others."""
-        if order.are_written:
-            return self.only(self.dictionary.eos(), by_grammar[None])[0]
-        closing = length + order.tokens_left() + TOKENS_TO_CLOSE >= self.max_len
-        allowed = order.restrict(by_grammar, closing)
-        return self.only(self.end_of_bar, allowed[None])[0] if closing and allowed[self.end_of_bar] else allowed
+    def _ordered(self, lengths: Tensor, by_grammar: Tensor, allowed: Tensor, orders: StreamOrders) -> Tensor:
+        """bool [B, V]: what requests leave of what the grammar allows: all their bars, no others.
 
-    def _of_length(self, pieces: Sequence[Sequence[int]], logits: Tensor) -> Tensor:
+        ``allowed``: where a piece may end before all bars are written.
+        """
+        wanted = orders.allowed()
+        ordered = by_grammar & wanted
+        closing = self.is_closing(lengths, orders.tokens_left())
+        end_bar = closing & ordered[:, self.end_of_bar]
+        ordered = torch.where(end_bar[:, None], self.only(self.end_of_bar, ordered), ordered)
+        ordered = torch.where(orders.may_end_early[:, None], allowed & wanted, ordered)
+        return torch.where(orders.are_written()[:, None], self.only(self.dictionary.eos(), ordered), ordered)
+
+    def _of_length(self, lengths: Tensor, logits: Tensor) -> Tensor:
         """bool [B, V] without the grammar: the bounds of the length alone."""
         eos = self.dictionary.eos()
-        lengths = torch.tensor([len(tokens) for tokens in pieces], device=logits.device)
         allowed = torch.ones_like(logits, dtype=torch.bool)
-        allowed[:, [self.dictionary.bos(), self.dictionary.pad(), self.dictionary.unk()]] = False
+        for never in (self.dictionary.bos(), self.dictionary.pad(), self.dictionary.unk()):
+            allowed[:, never].fill_(False)
         allowed[:, eos] = lengths + 1 >= self.min_len
         last = lengths + 1 >= self.max_len
         return torch.where(last[:, None], self.only(eos, allowed), allowed)
 
-    def _closing(self, pieces: Sequence[Sequence[int]], grammar: StreamGrammar, by_grammar: Tensor) -> Tensor:
+    def _closing(self, lengths: Tensor, grammar: StreamGrammar, by_grammar: Tensor) -> Tensor:
         """bool [B, V]: of what the grammar allows, what leaves room to close each piece."""
         eos = self.dictionary.eos()
-        lengths = torch.tensor([len(tokens) for tokens in pieces], device=by_grammar.device)
         allowed = by_grammar.clone()
         # an empty piece has no bar and does not decode
         allowed[:, eos] &= (lengths > 0) & (lengths + 1 >= self.min_len)
@@ -103,5 +106,5 @@ class PieceRules:
     def only(token: int, like: Tensor) -> Tensor:
         """One token alone: bool, of the shape of ``like``."""
         only = torch.zeros_like(like)
-        only[:, token] = True
+        only[:, token].fill_(True)
         return only

@@ -21,6 +21,13 @@ class PieceUnderWay:
     order: BarsToWrite | None = None
     scores: list[float] = field(default_factory=list)  # of the tokens written, not of the prompt
 
+    def append(self, token: int, score: float) -> None:
+        """The token has been written."""
+        self.tokens.append(token)
+        self.scores.append(score)
+        if self.order is not None and self.order.has_given_notes:
+            self.order.advance(token)
+
     def hypothesis(self, end_of_bar: int) -> dict[str, Any]:
         """In fairseq's form; the prompt's tokens score 0. The bars of a request come in their order in the piece."""
         positional = torch.zeros(len(self.tokens))
@@ -51,13 +58,14 @@ class Progress:
             total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True, disable=not shown
         )
 
-    def wrote(self, piece: PieceUnderWay, ended: bool, streams: int) -> None:
-        """``piece`` has got a token, as one of ``streams``."""
-        self._bars += piece.tokens[-1] == self._end_of_bar
-        if ended:
-            self._shown.total -= self._max_len - len(piece.tokens)
+    def wrote(self, pieces: Sequence[PieceUnderWay], ended: Sequence[bool], streams: int) -> None:
+        """Each of ``pieces``, which are among ``streams``, has got a token; which of them it ended."""
+        self._bars += sum(piece.tokens[-1] == self._end_of_bar for piece in pieces)
+        for piece, is_last in zip(pieces, ended):
+            if is_last:
+                self._shown.total -= self._max_len - len(piece.tokens)
         self._shown.set_postfix(bars=self._bars, streams=streams, refresh=False)
-        self._shown.update()
+        self._shown.update(len(pieces))
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -52,7 +52,7 @@ class RotaryPositions(nn.Module):
             raise ValueError(f"head_width: expected an even number from {NARROWEST_HEAD} up, not {head_width}")
         pairs = head_width // 2
         of_bars, of_onsets, of_indices = (pairs + 2) // 3, (pairs + 1) // 3, pairs // 3
-        self._ladders = (
+        self._ladders: tuple[Tensor, ...] = (
             _ladder(*_BAR_ANGLES, of_bars),
             _ladder(*_ONSET_ANGLES, of_onsets),
             _ladder(*_INDEX_ANGLES, of_indices),
@@ -64,6 +64,8 @@ class RotaryPositions(nn.Module):
         The angles are float32 in any case.
         """
         indices = positions.in_onset if self._in_onset else positions.in_bar
+        if self._ladders[0].device != indices.device:  # once: a recorded step may not copy from the host
+            self._ladders = tuple(ladder.to(indices.device) for ladder in self._ladders)
         by = self._by(like, positions.bars, positions.onsets, indices)
         return Turn(by, by)
 
@@ -78,9 +80,7 @@ class RotaryPositions(nn.Module):
         return Turn(torch.cat(queries, dim=1), turn.keys)
 
     def _by(self, like: Tensor, *steps: Tensor) -> Tensor:
-        parts = [
-            ids.to(torch.float32).unsqueeze(1) * ladder.to(ids.device) for ids, ladder in zip(steps, self._ladders)
-        ]
+        parts = [ids.to(torch.float32).unsqueeze(1) * ladder for ids, ladder in zip(steps, self._ladders)]
         angles = torch.cat(parts, dim=1).unsqueeze(1).to(torch.promote_types(like.dtype, torch.float32))
         return torch.polar(torch.ones_like(angles), angles)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+NOTHING_ALLOWED = -1  # in place of a token
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
@@ -30,8 +32,9 @@ def choose_tokens(
 ) -> tuple[Tensor, Tensor]:
     """Sample among the allowed entries.
 
-    logits [B, V], allowed bool [B, V] with at least one True a row. Returns tokens int64 [B] and
-    their log-probabilities [B] under the model at this temperature, before anything is masked.
+    logits [B, V], allowed bool [B, V]. Returns tokens int64 [B] and their log-probabilities [B] under the model at
+    this temperature, before anything is masked. Nothing is read by the host, so that a row of which nothing is
+    allowed, or whose logits are no numbers, is told by its token, ``NOTHING_ALLOWED``.
     """
     log_probs = torch.log_softmax(logits.float() / options.temperature, dim=-1)
     masked = log_probs.masked_fill(~allowed, float("-inf"))
@@ -42,9 +45,18 @@ def choose_tokens(
         if options.reshape is not None:
             left = torch.full_like(masked, float("-inf")).scatter(1, entries, values)
             values = options.reshape(left).gather(1, entries)
-        drawn = torch.multinomial(values.softmax(dim=-1), 1, generator=generator)
-        tokens = entries.gather(1, drawn).squeeze(1)
-    return tokens, log_probs.gather(1, tokens[:, None]).squeeze(1)
+        tokens = entries.gather(1, _draw(values.softmax(dim=-1), generator)).squeeze(1)
+    scores = log_probs.gather(1, tokens[:, None]).squeeze(1)
+    return torch.where(masked.amax(dim=-1) > float("-inf"), tokens, NOTHING_ALLOWED), scores
+
+
+def _draw(probs: Tensor, generator: torch.Generator) -> Tensor:
+    """An index of each row, int64 [B, 1]: what ``torch.multinomial`` draws, which on a GPU waits for its own checks.
+
+    The least of exponential variables with these rates is one of them with the probability of its rate.
+    """
+    waits = torch.empty_like(probs).exponential_(1, generator=generator)
+    return torch.div(probs, waits, out=waits).argmax(dim=-1, keepdim=True)
 
 
 def _likeliest(log_probs: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
@@ -55,6 +67,6 @@ def _likeliest(log_probs: Tensor, options: SamplingOptions) -> tuple[Tensor, Ten
         values, entries = log_probs.sort(dim=-1, descending=True)
         probs = values.softmax(dim=-1)
         # the smallest set that reaches topp, and always the first
-        values[probs.cumsum(dim=-1) - probs >= options.topp] = float("-inf")
-        return values, entries
+        beyond = probs.cumsum(dim=-1) - probs >= options.topp
+        return values.masked_fill(beyond, float("-inf")), entries
     return log_probs, torch.arange(log_probs.shape[-1], device=log_probs.device).expand_as(log_probs)

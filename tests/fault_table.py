@@ -328,7 +328,7 @@ FAULTS = (
         "museformer_plugin/test_generator.py::test_scores_are_the_models_log_probabilities[six_track-0]",
     ),
     Fault(
-        "museformer_plugin/generator.py",
+        "museformer_plugin/entrance.py",
         "if self._latest is None or self._latest[0] != key:",
         "if self._latest is None:",
         "museformer_plugin/test_generator.py::test_scores_are_the_models_log_probabilities[six_track-1]",

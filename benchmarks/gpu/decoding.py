@@ -1,45 +1,25 @@
 """Stage: writing with the paper-size model as ``fairseq-generate`` does, one stream and many.
 
-A step is timed on the host, which reads the chosen tokens at every step anyway: the benchmark adds no launch and waits
-for nothing. Weights are random, and
-bars shorter than those of real songs, which the row says: more of them end.
+A step is timed on the host, which reads the tokens of the step before at every step anyway: the benchmark adds no
+launch and waits for nothing. Weights are random, and bars shorter than those of real songs, which the row says: more of
+them end.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-import time
-from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from benchmarks.architectures import build
-from museformer_plugin.generator import MuseformerGenerator
-from museformer_plugin.grammar import StreamGrammar
+from benchmarks.writing import StepTimes, write_pieces
 from museformer_plugin.piece_rules import PieceRules
-from museformer_plugin.sampling import SamplingOptions
-from museformer_plugin.token_families import TokenFamilies
 
 from .stage import StageArguments, run_each, stage_arguments
 
-_TOPK = 8
 _WINDOW = 400  # steps over which a time is taken
-
-
-class _TimedRules(PieceRules):
-    """The rules of a piece of just this many tokens, and when each step asked for them."""
-
-    def __init__(self, families: TokenFamilies, length: int) -> None:
-        super().__init__(families, length, length)
-        self.asked: list[float] = []
-
-    def allowed(self, pieces: Sequence[Sequence[int]], grammar: StreamGrammar, logits: Tensor) -> Tensor:
-        """See ``PieceRules``."""
-        self.asked.append(time.perf_counter())
-        return super().allowed(pieces, grammar, logits)
 
 
 def main() -> int:
@@ -58,13 +38,10 @@ def main() -> int:
 def _measure(name: str, streams: int, length: int, dtype: torch.dtype, arguments: StageArguments) -> None:
     decoder = build("museformer" if arguments.on_gpu else "museformer_tiny", 0).decoder
     decoder.to(arguments.device, dtype).eval()
-    rules = _TimedRules(decoder.families, length)
-    generator = MuseformerGenerator(decoder, SamplingOptions(True, _TOPK, 0.0, 1.0), rules)
-    begin = torch.full((streams, 1), decoder.dictionary.eos(), device=arguments.device)
-    written = generator.generate([], {"net_input": {"src_tokens": begin}})
-    steps = [after - before for before, after in zip(rules.asked, rules.asked[1:])]
-    tokens = torch.cat([piece["tokens"] for hypotheses in written for piece in hypotheses])
-    bars = int((tokens == decoder.families.end_of_bar).sum())
+    pieces, times = write_pieces(decoder, PieceRules(decoder.families, length, length), streams, StepTimes)
+    steps = times.steps()
+    bars = sum(piece.tokens.count(decoder.families.end_of_bar) for piece in pieces)
+    tokens = sum(len(piece.tokens) for piece in pieces)
     window = min(_WINDOW, len(steps) // 4)
     places = {length // 2, length} if arguments.on_gpu else {length}
     for place in sorted(places):
@@ -76,7 +53,7 @@ def _measure(name: str, streams: int, length: int, dtype: torch.dtype, arguments
             step_ms=1e3 * mean,
             median_ms=1e3 * statistics.median(taken),
             tokens_per_s=streams / mean,
-            tokens_a_bar=len(tokens) / max(1, bars),
+            tokens_a_bar=tokens / max(1, bars),
         )
 
 

@@ -87,8 +87,8 @@ class _Stream:
 class BarCache:
     """Keys and values of a batch of streams, each somewhere in its own bar.
 
-    A step is ``begin_step``, ``visible``, then ``attend`` once per layer, then ``end_step``; a stream whose bar is over
-    is told by ``end_bar``.
+    A step is ``begin_step``, ``visible``, ``attend`` once per layer, ``advance``, then ``end_step``; that the bar of
+    a stream is over is told by ``end_bar``.
 
     Where ``padded``, the buffers are a ``PaddedBuffer``, else ``StreamBuffers``.
     """
@@ -139,16 +139,18 @@ class BarCache:
             stream.length += own.shape[3]
         self._buffers.begin(index, parts)
 
+    def bar_number(self, index: int) -> int:
+        """The number of the bar under way of stream ``index``."""
+        return self._streams[index].number
+
     @property
     def bar_numbers(self) -> np.ndarray:
         """The numbers of the bars under way, int64 [B]."""
         return np.array([stream.number for stream in self._streams], dtype=np.int64)
 
-    def begin_step(self) -> np.ndarray:
-        """Let there be memory for one more token of every stream; the rows of the buffer where they go, int64 [B]."""
-        lengths = [stream.length for stream in self._streams]
-        self._buffers.begin_step(lengths)
-        return np.array(lengths, dtype=np.int64)
+    def begin_step(self) -> None:
+        """Let there be memory for one more token of every stream."""
+        self._buffers.begin_step([stream.length for stream in self._streams])
 
     @property
     def address(self) -> int:
@@ -156,25 +158,31 @@ class BarCache:
         assert isinstance(self._buffers, PaddedBuffer)
         return self._buffers.address
 
+    def changed(self) -> list[Tensor]:
+        """What ``advance`` changes of the padded buffer, in place."""
+        assert isinstance(self._buffers, PaddedBuffer)
+        return [self._buffers.places]
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the step under way: that of the padded buffer, and how many of its rows are read."""
         assert isinstance(self._buffers, PaddedBuffer)
         return self._buffers.shape
 
-    def visible(self, positions: Tensor) -> Tensor | None:
-        """For ``attend``, from what ``begin_step`` returned: bool [B, 1, 1, rows], or None where not padded."""
-        return self._buffers.visible(positions)
+    def visible(self) -> Tensor | None:
+        """For ``attend``: [B, 1, 1, rows], 0 or -inf, or None where not padded."""
+        return self._buffers.visible()
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
-        """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh].
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
+        """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
+        return self._buffers.attend(layer, q, k, v, visible)
 
-        ``positions`` int64 [B] is on the device what ``begin_step`` returned, ``visible`` what the method returned.
-        """
-        return self._buffers.attend(layer, q, k, v, positions, visible)
+    def advance(self) -> None:
+        """Every stream has one more token, as far as the device counts them."""
+        self._buffers.advance()
 
     def end_step(self) -> None:
-        """Every stream has one more token in its own bar."""
+        """Every stream has one more token in its own bar, as the host counts them."""
         for stream in self._streams:
             stream.length += 1
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as _attend
 
+from .kept_memory import reordered
+
 _PADDED_GROWTH = 256  # rows the padded buffer gains at a time
 _GROWTH, _MULTIPLE = 128, 64  # rows a stream's own buffer gains at a time, and what its size is a multiple of
 
@@ -21,6 +23,8 @@ class PaddedBuffer:
 
     Between ``begin_step`` and the end of a step nothing depends on the host but ``address`` and ``shape``: what runs
     there can be recorded, and played again at any step where both are the same.
+
+    ``places`` int64 [B]: the rows where the next token of each stream goes, on the device.
     """
 
     def __init__(self, expected: int) -> None:
@@ -28,6 +32,7 @@ class PaddedBuffer:
         self._expected = expected
         self._num_streams = 0
         self._rows = torch.empty([0] * 6)  # [L, 2, B, H, capacity, Dh]; capacity 0 until there is a stream
+        self._streams = self.places = torch.empty(0, dtype=torch.int64)
         self._longest = 0  # of the streams, as the step under way began
 
     def begin(self, index: int, parts: list[Tensor]) -> None:
@@ -39,6 +44,7 @@ class PaddedBuffer:
         buffer[:, :, :, : rows.shape[3]] = rows
         # hidden rows are multiplied by 0, which a value that is not finite would survive
         buffer[:, :, :, rows.shape[3] :] = 0
+        self.places[index] = rows.shape[3]
 
     def _reserve(self, like: Tensor, length: int) -> None:
         """Let there be memory for every stream and ``length`` rows (``like`` [L, 2, H, n, Dh] gives the rest)."""
@@ -50,9 +56,14 @@ class PaddedBuffer:
             return
         if capacity < length:
             capacity = max(length + _PADDED_GROWTH, capacity + capacity // 4)
+            capacity = -(-capacity // _PADDED_GROWTH) * _PADDED_GROWTH  # kernels want masks of whole words
         self._rows = like.new_zeros(layers, two, max(streams, needed), heads, capacity, width)
         if old.shape[4]:
             self._rows[:, :, :streams, :, : old.shape[4]] = old
+        if needed > streams:
+            self._streams = torch.arange(needed, device=like.device)
+            added = torch.zeros(needed - streams, dtype=torch.int64, device=like.device)
+            self.places = torch.cat([self.places.to(like.device), added])
 
     def begin_step(self, lengths: Sequence[int]) -> None:
         """Let there be memory for one more row of every stream, behind as many as ``lengths`` says."""
@@ -74,20 +85,26 @@ class PaddedBuffer:
         # in whole steps of growth, so that it seldom changes
         return min(-(-(self._longest + 1) // _PADDED_GROWTH) * _PADDED_GROWTH, self._rows.shape[4])
 
-    def visible(self, positions: Tensor) -> Tensor:
-        """Which rows are read when the new ones are at ``positions``: bool [B, 1, 1, rows]."""
-        columns = torch.arange(self._num_read, device=positions.device)
-        return (columns <= positions[:, None])[:, None, None]
+    def visible(self) -> Tensor:
+        """What is added to scores: 0 for rows up to the new ones, -inf behind, [B, 1, 1, rows].
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
-        """Put k and v at ``positions`` and attend to all that is ``visible``: q, k, v [B, H, Dh] -> [B, H, Dh]."""
+        As numbers at once, which bools would be made in every layer.
+        """
+        behind = torch.arange(self._num_read, device=self.places.device) > self.places[:, None]
+        return self._rows.new_zeros(behind.shape).masked_fill(behind, float("-inf"))[:, None, None]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
+        """Put k and v at ``places`` and attend to all that is ``visible``: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         keys, values = self._rows[layer]
-        streams = torch.arange(len(positions), device=positions.device)
-        keys[streams, :, positions] = k
-        values[streams, :, positions] = v
+        keys[self._streams, :, self.places] = k
+        values[self._streams, :, self.places] = v
         num_read = self._num_read
         queries = q.unsqueeze(2)
         return _attend(queries, keys[:, :, :num_read], values[:, :, :num_read], attn_mask=visible).squeeze(2)
+
+    def advance(self) -> None:
+        """Every stream has one more row."""
+        self.places += 1
 
     def rows_of(self, index: int) -> Tensor:
         """Of stream ``index``, [L, 2, H, n, Dh], with memory behind what it has."""
@@ -96,11 +113,9 @@ class PaddedBuffer:
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams, in this order, with repeats."""
         self._num_streams = len(indices)
-        selected = self._rows.index_select(2, torch.tensor(indices, device=self._rows.device))
-        if selected.shape == self._rows.shape:
-            self._rows.copy_(selected)  # its address stays
-        else:
-            self._rows = selected
+        self._rows, self.places = reordered(self._rows, indices, 2), reordered(self.places, indices, 0)
+        if len(indices) != len(self._streams):
+            self._streams = torch.arange(len(indices), device=self.places.device)
 
     def tensors(self) -> list[Tensor]:
         """What is held in memory."""
@@ -184,10 +199,13 @@ class StreamBuffers:
                 self._buffers[index] = _OwnBuffer.empty(rows, length).fill([rows])
             self._buffers[index].begin_step(length)
 
-    def visible(self, positions: Tensor) -> None:
+    def visible(self) -> None:
         """Each stream knows what it sees."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
+    def advance(self) -> None:
+        """Rows are counted on the host alone."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
         """Put k and v behind the rows of each stream and attend to all: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         if q.dtype == torch.bfloat16:
             q = q * q.shape[2] ** -0.5

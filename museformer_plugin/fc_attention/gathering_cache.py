@@ -50,15 +50,14 @@ class GatheringCache(SeparateStreams[_Stream]):
         """Begin a stream with a prompt read at once: keys and values [L, 2, H, n, Dh]."""
         self._streams.append(_Stream(rows))
 
-    def begin_step(self) -> np.ndarray:
-        """Let there be memory for one more token of every stream; the rows where they go, int64 [B]."""
+    def begin_step(self) -> None:
+        """Let there be memory for one more token of every stream."""
         for stream in self._streams:
             stream.reserve_one()
             device = stream.rows.device
             stream.seen = [torch.from_numpy(group.rows_seen(stream.length)).to(device) for group in self._groups]
-        return np.array([stream.length for stream in self._streams], dtype=np.int64)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: None) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: None) -> Tensor:
         """Add the new token's key and value, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         attended = []
         for stream, query, new in zip(self._streams, q.unsqueeze(2), torch.stack([k, v], 1)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -67,17 +66,16 @@ class RelativeCache(SeparateStreams[_Stream]):
         start = self._segments.first_seen(rows.shape[3])
         self._streams.append(_Stream(rows[:, :, :, start:], start))
 
-    def begin_step(self) -> np.ndarray:
-        """Let there be memory for one more token of every stream; their places in the pieces, int64 [B]."""
+    def begin_step(self) -> None:
+        """Let there be memory for one more token of every stream."""
         for stream in self._streams:
             stream.begin_step(self._segments)
         farthest = max(len(stream.distances) for stream in self._streams)
         if farthest > self._reach:
             self._reach = min(2 * grown(farthest), self._segments.longest)
             self._tables = self._make_tables(self._reach)
-        return np.array([stream.length for stream in self._streams], dtype=np.int64)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: None) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: None) -> Tensor:
         """Add the new token's key and value, and attend: k, v [B, H, Dh] -> [B, H, Dh].
 
         q [2, B, H, Dh]: what keys are multiplied by, and what r.

@@ -48,8 +48,11 @@ class SeparateStreams(Generic[Stream]):
     def __len__(self) -> int:
         return len(self._streams)
 
-    def visible(self, positions: Tensor) -> None:
+    def visible(self) -> None:
         """Each stream knows what it sees."""
+
+    def advance(self) -> None:
+        """Tokens are counted on the host alone."""
 
     def end_step(self) -> None:
         """Every stream has one more token."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..token_families import TokenFamilies
-from .protocol import BarAwareModel
+from .protocol import BarAwareModel, Step
 
 # fairseq keeps the options of its older models, such as lstm_lm, in one of these, which holds plain values alone
 torch.serialization.add_safe_globals([Namespace])
@@ -31,6 +31,10 @@ class OwnStates:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def run(self, step: Step, tokens: Tensor, *recordable: object) -> tuple[Tensor, ...]:
+        """See ``DecodingState``; nothing is recorded."""
+        return step(tokens)
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams in this order, with repeats."""
@@ -75,9 +79,16 @@ class AnyFairseqModel(nn.Module):
 
     def step(self, tokens: Tensor, streams: OwnStates) -> Tensor:
         """See ``BarAwareModel``."""
+        return self.advance(tokens, streams)
+
+    def advance(self, tokens: Tensor, streams: OwnStates) -> Tensor:
+        """See ``BarAwareModel``."""
         streams.tokens = [torch.cat([row, token.view(1, 1)], 1) for row, token in zip(streams.tokens, tokens)]
         rows = zip(streams.tokens, streams.states)
         return torch.cat([self._read(so_far, state) for so_far, state in rows])
+
+    def end_bars(self, streams: OwnStates, ended: Sequence[int]) -> None:
+        """Such a decoder knows no bars."""
 
     def _read(self, so_far: Tensor, state: dict[str, Any]) -> Tensor:
         """The logits [1, V] behind the tokens so far [1, n], all of which but the last ``state`` has read."""

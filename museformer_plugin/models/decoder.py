@@ -19,10 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from ..embedding import BarAwareEmbedding, PreviousTokens
 from ..fc_attention import PieceBars, UpcomingBar
 from ..fc_attention.backends import try_kernels
+from ..fc_attention.lasting_plans import lasting_plans
 from ..layer import BarAwareLayer
 from ..logits import LogitsProjection
 from ..positions import Positions
-from ..recorded_steps import RecordedSteps
 from ..rotary import RotaryPositions, Turn
 from ..steering.conditions import ConditionColumns
 from ..steering.guide import BarGuide
@@ -31,6 +31,7 @@ from ..stream_positions import StreamPositions
 from ..token_families import TokenFamilies
 from .options import BarAwareConfig, check_options
 from .protocol import AttentionCache, BatchInputs, MakeInputs
+from .streams import Streams
 
 _STATE = "museformer_streams"
 _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
@@ -42,47 +43,6 @@ Keep = Callable[[Tensor, Tensor | None], None]
 def _counts(bars: Sequence[PieceBars]) -> tuple[list[int], list[int]]:
     """Of each piece the tokens, and the complete bars."""
     return [piece.num_tokens for piece in bars], [piece.num_complete for piece in bars]
-
-
-class Streams:
-    """A batch of pieces being written: their caches and where each stands.
-
-    ``latest`` int64 [3, K, B]: the K tokens before the next, the latest first, with their bar ids and beat ids;
-    padding where there are fewer. ``said``: of the bars under way and to come, where the model is steerable.
-    """
-
-    def __init__(
-        self,
-        cache: AttentionCache,
-        positions: StreamPositions,
-        latest: np.ndarray,
-        said: SaidOfStreams | None = None,
-    ) -> None:
-        self.cache = cache
-        self.positions = positions
-        self.latest = latest
-        self.said = said
-        self.recorded = RecordedSteps()
-        self.num_read = 0  # tokens read, where fairseq's own generator drives and counts
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def select(self, indices: Sequence[int]) -> None:
-        """Keep these streams in this order; for the identity nothing moves."""
-        self.cache.select(indices)
-        self.positions.select(indices)
-        self.latest = self.latest[:, :, indices]
-        if self.said is not None:
-            self.said.select(indices)
-
-    def put(self, index: int, entering: Streams) -> None:
-        """Let the one stream of ``entering``, which stays as it is, take the place of ``index``."""
-        self.cache.put(index, entering.cache)
-        self.positions.put(index, entering.positions)
-        self.latest[:, :, index] = entering.latest[:, :, 0]
-        if self.said is not None and entering.said is not None:
-            self.said.put(index, entering.said)
 
 
 class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
@@ -279,9 +239,10 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         for index, (piece, (token_rows, summary_rows)) in enumerate(zip(bars, rows_of_pieces)):
             self.add_stream(cache, piece, token_rows, summary_rows, upcoming[index] if upcoming else ())
         numbers = [[bar.number for bar in of_stream] for of_stream in upcoming] if upcoming else None
-        positions = StreamPositions(self.families, read, bars, numbers)
+        positions = StreamPositions(self.families, read, bars, numbers, features.device)
         lengths = list(inputs.lengths)
-        streams = Streams(cache, positions, self._latest(read, inputs.positions), self._said_of(bars, guides))
+        latest = torch.from_numpy(self._latest(read, inputs.positions)).to(features.device)
+        streams = Streams(cache, positions, latest, self._said_of(bars, guides))
         return list(self.output_projection(features).split(lengths)), streams
 
     def _said_of(self, bars: Sequence[PieceBars], guides: Sequence[BarGuide] | None) -> SaidOfStreams | None:
@@ -337,45 +298,41 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
 
     def step(self, tokens: Tensor, streams: Streams) -> Tensor:
         """Read one token of every stream, int64 [B]; returns the logits [B, V] of what follows."""
-        read, cache = tokens.cpu().numpy(), streams.cache
-        positions = streams.positions.advance(read)
-        rows = np.concatenate([np.stack([read, positions.bars, positions.beats])[:, None], streams.latest], axis=1)
-        streams.latest = rows[:, : streams.latest.shape[1]]
-        host = [*rows.reshape(-1, len(read)), *positions[2:], cache.begin_step()]
-        inputs = torch.from_numpy(np.stack(host)).to(tokens.device)
-        said = None if streams.said is None else streams.said.rows
-        if cache.padded:
-            memory = cache.address, None if said is None else said.data_ptr()
-            logits = streams.recorded.run(lambda inputs: self._step(inputs, cache, said), inputs, memory, cache.shape)
-        else:
-            logits = self._step(inputs, cache, said)
-        cache.end_step()
-        for stream in np.flatnonzero(read == self.families.end_of_bar).tolist():
-            self.end_bar(cache, stream, int(positions.bars[stream]), None if said is None else said[stream, :-1])
-            if streams.said is not None:
-                streams.said.end_bar(stream)
-        return logits
+        (logits,) = streams.run(lambda tokens: (self.advance(tokens, streams),), tokens)
+        self.end_bars(streams, np.flatnonzero(tokens.cpu().numpy() == self.families.end_of_bar).tolist())
+        return logits.clone()
 
-    def _step(self, inputs: Tensor, cache: AttentionCache, said: Tensor | None) -> Tensor:
-        """Logits [B, V] from int64 [3 K + 7, B], and what is said [B, D + 1] of the bars under way.
-
-        Rows: the new tokens and the K before them; the bar ids of these; their beat ids; of the new tokens the other
-        positions, and the places in the cache.
-        """
-        *others, places = inputs[-4:]
-        tokens, bars, beats = inputs[:-4].view(3, -1, len(places))
-        x = self.embedding.project(tokens.flatten(), bars.flatten(), beats.flatten()).view(*tokens.shape, -1)
-        x = x[0] if self.previous is None else self.previous.step(x, tokens != self.dictionary.pad())
-        by = self.turn(Positions(bars[0], beats[0], *others), x)
-        if said is not None:
-            x, by = x + said[:, :-1].to(x.dtype), self.look_back(by, said[:, -1])
-        visible = cache.visible(places)
-        for number, layer in enumerate(self.layers):
-            x = layer.step(x, cache, number, places, visible, by)
+    def advance(self, tokens: Tensor, streams: Streams) -> Tensor:
+        """See ``BarAwareModel``: the logits [B, V] behind tokens int64 [B]."""
+        cache = streams.cache
+        positions = streams.positions.advance(tokens)
+        rows = torch.stack([tokens, positions.bars, positions.beats])[:, None]
+        if self.previous is not None:
+            rows = torch.cat([rows, streams.latest], 1)
+            streams.latest.copy_(rows[:, :-1])
+        x = self.embedding.project(*rows.flatten(1)).view(rows.shape[1], len(tokens), -1)
+        x = x[0] if self.previous is None else self.previous.step(x, rows[0] != self.dictionary.pad())
+        by = self.turn(positions, x)
+        if streams.said is not None:
+            told, bars_back = streams.said.rows[:, :-1], streams.said.rows[:, -1]
+            x, by = x + told.to(x.dtype), self.look_back(by, bars_back)
+        visible = cache.visible()
+        with lasting_plans(tokens.device):
+            for number, layer in enumerate(self.layers):
+                x = layer.step(x, cache, number, visible, by)
+        cache.advance()
         return self.output_projection(self.final_norm(x))
 
-    def end_bar(self, cache: AttentionCache, stream: int, number: int, said: Tensor | None) -> None:
-        """What happens when a stream has completed the bar of this number, of which ``said`` [D] was said."""
+    def end_bars(self, streams: Streams, ended: Sequence[int]) -> None:
+        """See ``BarAwareModel``."""
+        with lasting_plans(streams.latest.device):
+            for stream in ended:
+                self.end_bar(streams.cache, stream, None if streams.said is None else streams.said.rows[stream, :-1])
+                if streams.said is not None:
+                    streams.said.end_bar(stream)
+
+    def end_bar(self, cache: AttentionCache, stream: int, said: Tensor | None) -> None:
+        """What happens when a stream has completed its bar, of which ``said`` [D] was said."""
 
     def _read_on(self, prev_output_tokens: Tensor, incremental_state: dict[str, Any]) -> Tensor:
         """fairseq's incremental protocol: logits [B, n, V] of the n tokens not read before."""

@@ -15,7 +15,6 @@ There are no attention weights to drop: ``--attention-dropout`` has no effect.
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
@@ -66,12 +65,10 @@ class LinearLayer(BarAwareLayer):
         weights = torch.cat([piece.cumsum(0) for piece in k.split(lengths)])
         return self.finish(x, _mean(torch.cat(summed), q, weights).to(x.dtype))
 
-    def step(
-        self, x: Tensor, cache: "LinearState", layer: int, places: Tensor, visible: None, by: Turn | None = None
-    ) -> Tensor:
+    def step(self, x: Tensor, cache: "LinearState", layer: int, visible: None, by: Turn | None = None) -> Tensor:
         """See ``BarAwareLayer``; ``attend`` takes queries and keys both ways, as ``LinearState`` says."""
         q, turned_q, k, turned_k, v = self._rows(x, by)
-        attended = cache.attend(layer, torch.stack([q, turned_q]), torch.stack([k, turned_k]), v, places, visible)
+        attended = cache.attend(layer, torch.stack([q, turned_q]), torch.stack([k, turned_k]), v, visible)
         return self.finish(x, attended.to(x.dtype))
 
     def _rows(self, x: Tensor, by: Turn | None) -> tuple[Tensor, ...]:
@@ -106,14 +103,16 @@ class LinearState:
         self.sums = sums if self.sums is None else torch.cat([self.sums, sums], 1)
         self.weights = weights if self.weights is None else torch.cat([self.weights, weights], 1)
 
-    def begin_step(self) -> np.ndarray:
-        """There is always memory; where tokens go is one place, int64 [B]."""
-        return np.zeros(self.sums.shape[1], dtype=np.int64)
+    def begin_step(self) -> None:
+        """There is always memory."""
 
-    def visible(self, positions: Tensor) -> None:
+    def visible(self) -> None:
         """All is seen."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: None) -> Tensor:
+    def advance(self) -> None:
+        """Nothing is counted."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: None) -> Tensor:
         """Add the new token and attend: features q, k [2, B, H, Dh], as they are and turned; v, result [B, H, Dh]."""
         sums, weights = self.sums[layer], self.weights[layer]
         sums += k[1].unsqueeze(-1) * v.unsqueeze(-2)

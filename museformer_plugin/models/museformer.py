@@ -255,12 +255,12 @@ class MuseformerDecoder(BarAwareDecoder):
         """See ``BarAwareDecoder``."""
         cache.add_stream(bars, token_rows, summary_rows, upcoming)
 
-    def end_bar(self, cache: BarCache, stream: int, number: int, said: Tensor | None) -> None:
+    def end_bar(self, cache: BarCache, stream: int, said: Tensor | None) -> None:
         """Summarise the bar, once per layer."""
         rows = None
         if self.coarse:
             bar_rows = cache.own_bar(stream)
-            bar = torch.tensor([number], device=bar_rows.device)
+            bar = torch.full((1,), cache.bar_number(stream), device=bar_rows.device)  # not copied there
             s = self.embedding.summaries(bar)
             s = s if said is None else s + said
             by = self.turn(Positions.of_bars(bar), s)

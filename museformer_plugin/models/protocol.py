@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
+import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
@@ -39,30 +39,38 @@ class BatchInputs(Protocol):
 # [bars, C] each. It goes to the data workers, so that it is to be pickled and holds no tensors.
 MakeInputs = Callable[..., BatchInputs]
 
+# From the latest token of every stream, int64 [B], to rows [B, ...], the logits first.
+Step = Callable[[Tensor], tuple[Tensor, ...]]
+
 
 class AttentionCache(Protocol):
     """What a ``BarAwareDecoder`` needs of its attention's state, such as ``BarCache``.
 
-    A step is ``begin_step``, ``visible``, then ``attend`` once per layer, then ``end_step``. Where ``padded``, nothing
-    in between depends on the host but ``address`` and ``shape``, so that a step can be recorded.
+    A step is ``begin_step``, ``visible``, then ``attend`` once per layer, ``advance``, then ``end_step``. Where
+    ``padded``, nothing between the first and the last depends on the host but ``address`` and ``shape``, and
+    ``advance`` changes what ``changed`` lists alone, so that a step can be recorded.
     """
 
     padded: bool
 
-    def begin_step(self) -> np.ndarray:
-        """Let there be memory for one more token of every stream; where they go, int64 [B]."""
+    def begin_step(self) -> None:
+        """Let there be memory for one more token of every stream."""
         ...
 
-    def visible(self, positions: Tensor) -> Tensor | None:
-        """For ``attend``, from what ``begin_step`` returned."""
+    def visible(self) -> Tensor | None:
+        """For ``attend``."""
         ...
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, visible: Any) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, visible: Any) -> Tensor:
         """Add the new tokens' keys and values, and attend: q, k, v [B, H, Dh] -> [B, H, Dh]."""
         ...
 
+    def advance(self) -> None:
+        """Every stream has one more token, as far as the device counts them."""
+        ...
+
     def end_step(self) -> None:
-        """Every stream has one more token."""
+        """Every stream has one more token, as the host counts them."""
         ...
 
     def select(self, indices: Sequence[int]) -> None:
@@ -79,6 +87,22 @@ class DecodingState(Protocol):
 
     def __len__(self) -> int:
         """How many streams there are."""
+        ...
+
+    def run(
+        self,
+        step: Step,
+        tokens: Tensor,
+        changed: Sequence[Tensor] = (),
+        read: Sequence[Tensor] = (),
+        random: torch.Generator | None = None,
+    ) -> tuple[Tensor, ...]:
+        """``step(tokens)``, which calls ``BarAwareModel.advance`` once: recorded and played again where that pays.
+
+        The results may be overwritten by the step after it. A step that is to be recorded reads nothing to the host,
+        and changes of what it goes on from ``changed``, in place, and draws from ``random`` alone; of tensors that may
+        move between steps it also reads ``read``.
+        """
         ...
 
     def select(self, indices: Sequence[int]) -> None:
@@ -114,7 +138,21 @@ class BarAwareModel(Protocol):
         ...
 
     def step(self, tokens: Tensor, streams: DecodingState) -> Tensor:
-        """Read one token of every stream, int64 [B]; the logits [B, V] of what follows."""
+        """Read one token of every stream, int64 [B]; the logits [B, V] of what follows.
+
+        It is ``advance`` and ``end_bars`` at once, for which the host reads the tokens.
+        """
+        ...
+
+    def advance(self, tokens: Tensor, streams: DecodingState) -> Tensor:
+        """Inside of ``streams.run``: read one token of every stream, int64 [B]; the logits [B, V] of what follows.
+
+        Before the next, ``end_bars`` must be told of the tokens that ended bars.
+        """
+        ...
+
+    def end_bars(self, streams: DecodingState, ended: Sequence[int]) -> None:
+        """The latest token read of each of these streams ended a bar."""
         ...
 
     def facts(self) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""What one stream may write next to keep to its request: bar after bar, then the end."""
+"""What one piece may hold to keep to its request, bar after bar; where it stands among notes that are given."""
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from data_prep.tokens.vocabulary import LETTERS
 
@@ -16,72 +16,65 @@ _ONSET, _INSTRUMENT, _TEMPO, _METRE = (LETTERS.index(letter) for letter in "oits
 
 
 class BarsToWrite:
-    """Where a stream stands in its request.
+    """The bars of a request in their order, then the end.
+
+    ``least_behind``: of each bar, and of the place behind all, the fewest tokens of those behind it.
 
     Args:
         request: what is to be written.
         families: of the dictionary.
-        device: where masks are wanted.
     """
 
-    def __init__(self, request: Request, families: TokenFamilies, device: torch.device) -> None:
+    def __init__(self, request: Request, families: TokenFamilies) -> None:
         self.request = request
         self._families = families
-        self._device = device
+        least = request.least_tokens() or [0] * len(request.written)
+        self.least_behind = [sum(least) - up_to for up_to in accumulate(least)] + [0]
         self._parts = request.parts()
-        self._least = request.least_tokens()
-        self._masks: dict[BarLimits, Tensor] = {}
         self._under_way = -1
+        self.notes: GivenNotes | None = None
         self._next_bar()
 
     def _next_bar(self) -> None:
         self._under_way += 1
-        self._notes = None
-        if self.are_written:
-            return
-        limits = self.request.limits[self._under_way]
-        if limits not in self._masks:
-            mask = allowed_tokens(limits, self._families)
-            mask[self._families.dictionary.eos()] = self.request.open_ended
-            self._masks[limits] = torch.from_numpy(mask).to(self._device)
-        self._mask = self._masks[limits]
-        if self.request.given_tracks:
+        self.notes = None
+        if self.has_given_notes and self._under_way < len(self.request.written):
             part = self._parts.get(self.request.written[self._under_way], np.empty(0, dtype=np.int64))
-            playing = limits.instruments
+            playing = self.request.limits[self._under_way].instruments
             others = playing is None or bool(playing - self.request.given_tracks)
-            self._notes = GivenNotes(part, self.request.given_tracks, self._families, others)
+            self.notes = GivenNotes(part, self.request.given_tracks, self._families, others)
 
     @property
-    def are_written(self) -> bool:
-        """Whether all are."""
-        return self._under_way == len(self.request.written)
+    def has_given_notes(self) -> bool:
+        """Whether there are tracks whose notes are given, so that ``advance`` must be told every token."""
+        return bool(self.request.given_tracks)
 
-    @property
-    def in_given_track(self) -> bool:
-        """Whether the latest instrument of the bar under way is one whose notes are given."""
-        return self._notes is not None and self._notes.in_given_track
+    def notes_left(self) -> int:
+        """Upper bound of how many tokens the given notes of the bar under way still take."""
+        return 0 if self.notes is None else self.notes.tokens_left()
 
     def tokens_left(self) -> int:
         """How many tokens the bar under way and those behind it take at least, but for what is under way in it."""
-        notes = 0 if self._notes is None else self._notes.tokens_left()
-        return notes + sum(self._least[self._under_way + 1 :])
+        return self.notes_left() + self.least_behind[self._under_way]
 
     def advance(self, token: int) -> None:
         """The stream has written this token."""
         if token == self._families.end_of_bar:
             self._next_bar()
-        elif self._notes is not None:
-            self._notes.advance(token)
+        elif self.notes is not None:
+            self.notes.advance(token)
 
-    def restrict(self, allowed: Tensor, closing: bool) -> Tensor:
-        """Of what the grammar allows, bool [V], what the request allows in the bar under way.
+    def masks(self) -> list[np.ndarray]:
+        """bool [V] of each bar: what it may hold, and ``</s>`` where the piece may end before it.
 
-        ``closing``: no more than must be.
+        Bars of the same limits share an array.
         """
-        allowed = allowed & self._mask
-        if self._notes is not None:
-            allowed &= torch.from_numpy(~self._notes.refused(closing)).to(self._device)
-        return allowed
+        of_limits: dict[BarLimits, np.ndarray] = {}
+        for limits in self.request.limits:
+            if limits not in of_limits:
+                mask = of_limits[limits] = allowed_tokens(limits, self._families)
+                mask[self._families.dictionary.eos()] = self.request.open_ended
+        return [of_limits[limits] for limits in self.request.limits]
 
 
 def allowed_tokens(limits: BarLimits, families: TokenFamilies) -> np.ndarray:

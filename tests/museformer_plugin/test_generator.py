@@ -7,9 +7,9 @@ from data_prep.tokens.vocabulary import REPRESENTATIONS
 from data_prep.tokens_to_midi import decode
 from museformer_plugin import pieces_under_way
 from museformer_plugin.errors import UserError
-from museformer_plugin.generator import TOKENS_TO_CLOSE, MuseformerGenerator
+from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.grammar import StreamGrammar
-from museformer_plugin.piece_rules import PieceRules
+from museformer_plugin.piece_rules import TOKENS_TO_CLOSE, PieceRules
 from museformer_plugin.sampling import SamplingOptions
 
 ANY = SamplingOptions(sampling=True, topk=-1, topp=-1.0, temperature=1.0)
@@ -131,7 +131,8 @@ def test_the_end_may_come_from_the_least_length_on(decoders):
         (True, 6, [False, False, False, True, True]),
     ):
         rules = PieceRules(families, min_len, 100, held)
-        allowed = rules.allowed(pieces, grammar, torch.zeros(len(pieces), len(dictionary)))
+        lengths = torch.tensor([len(tokens) for tokens in pieces])
+        allowed = rules.allowed(lengths, grammar, torch.zeros(len(pieces), len(dictionary)))
         assert allowed[:, dictionary.eos()].tolist() == expected
         assert (allowed.sum(dim=1) > 1).all()
 
@@ -139,9 +140,9 @@ def test_the_end_may_come_from_the_least_length_on(decoders):
 def test_a_piece_without_room_for_a_bar_more_ends_though_it_is_too_short(decoders):
     families = decoders["six_track"].families
     dictionary = families.dictionary
-    pieces = [[dictionary.index(word) for word in ["t-3", "b-1"] * bars] for bars in (3, 4)]
+    lengths = torch.tensor([6, 8])  # of bars of two tokens
     grammar = StreamGrammar(families, [GrammarState(families.representation)] * 2, torch.device("cpu"))
-    allowed = PieceRules(families, 10, 10).allowed(pieces, grammar, torch.zeros(2, len(dictionary)))
+    allowed = PieceRules(families, 10, 10).allowed(lengths, grammar, torch.zeros(2, len(dictionary)))
     assert not allowed[0, dictionary.eos()]
     assert allowed[0, dictionary.index("t-3")]
     assert allowed[1].nonzero().tolist() == [[dictionary.eos()]]
@@ -198,10 +199,10 @@ def test_pieces_that_enter_continue_their_own_prompts(write, write_piece):
 
 def test_no_more_pieces_than_asked_for_are_written_at_a_time(write, decoders, monkeypatch):
     sizes = []
-    step = type(decoders["general"]).step
+    step = type(decoders["general"]).advance
     monkeypatch.setattr(
         type(decoders["general"]),
-        "step",
+        "advance",
         lambda self, tokens, streams: sizes.append(len(tokens)) or step(self, tokens, streams),
     )
     (pieces,), _ = write("general", streams=9, max_len=60, at_once=4)

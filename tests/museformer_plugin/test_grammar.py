@@ -63,7 +63,7 @@ def test_masks_are_the_definition_along_random_walks(families_of, name, seed):
         grammar.advance(torch.tensor([dictionary.index(word) for word in words]))
         if step in (80, 160):
             kept = chance.sample(range(len(states)), len(states) - 2)
-            grammar.select(torch.tensor(kept))
+            grammar.select(kept)
             states = [states[number] for number in kept]
 
 

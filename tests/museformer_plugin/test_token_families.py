@@ -81,8 +81,8 @@ def test_positions_one_by_one_are_those_of_the_whole(families_of, read_piece, na
         upcoming = [[], bars[1].numbers[len(read[1].starts) :]]
         positions = StreamPositions(families, prompts, read, upcoming)
         for place in range(start, min(steps, start + 30)):
-            found = positions.advance(np.array([piece[place] for piece in pieces]))
-            np.testing.assert_array_equal(found, np.stack([rows[:, place] for rows in whole], axis=1))
+            found = positions.advance(torch.tensor([piece[place] for piece in pieces]))
+            np.testing.assert_array_equal(torch.stack(found), np.stack([rows[:, place] for rows in whole], axis=1))
 
 
 @pytest.mark.parametrize("name", ["six_track", "general"])
@@ -111,8 +111,8 @@ def test_streams_keep_the_numbers_of_their_bars_to_come(families_of, read_piece)
     positions.select([1, 0])
     positions.put(0, streams(told))
     for place in range(5, len(piece)):
-        found = positions.advance(piece[[place, place]])
-        np.testing.assert_array_equal(found, whole[:, [place, place]])
+        found = positions.advance(torch.from_numpy(piece[[place, place]]))
+        np.testing.assert_array_equal(torch.stack(found), whole[:, [place, place]])
 
 
 @pytest.mark.parametrize(

@@ -71,13 +71,14 @@ class Piece:
 
 def step(cache, pieces, places):
     """Feed token ``places[n]`` of ``pieces[n]`` to stream n; x' by layer, [L, B, H, Dh]."""
-    rows = torch.from_numpy(cache.begin_step())
-    visible = cache.visible(rows)
+    cache.begin_step()
+    visible = cache.visible()
     outputs = []
     for layer in range(LAYERS):
         q = torch.stack([p.queries[layer, :, t] for p, t in zip(pieces, places)])
         k, v = (torch.stack([p.token_rows[layer, part, :, t] for p, t in zip(pieces, places)]) for part in (0, 1))
-        outputs.append(cache.attend(layer, q, k, v, rows, visible))
+        outputs.append(cache.attend(layer, q, k, v, visible))
+    cache.advance()
     cache.end_step()
     for number, (piece, place) in enumerate(zip(pieces, places)):
         bar = piece.ends_bar(place)

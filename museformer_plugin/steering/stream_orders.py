@@ -1,0 +1,134 @@
+"""What streams may write to keep to their requests, in tensors on the model's device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..fc_attention.kept_memory import reordered
+from ..token_families import TokenFamilies
+from .bars_to_write import BarsToWrite
+
+
+class StreamOrders:
+    """Of B streams the bars to write and where each stands, changed in place.
+
+    Notes that are given (``GivenNotes``) are followed on the host, which must then read every token before the next is
+    chosen, and says by ``hold`` what they refuse. All else is done on the device.
+
+    Args:
+        orders: of each stream.
+        families: of the dictionary.
+        device: where masks are wanted.
+    """
+
+    def __init__(self, orders: Sequence[BarsToWrite], families: TokenFamilies, device: torch.device) -> None:
+        self._end_of_bar = families.end_of_bar
+        self.has_given_notes = any(order.has_given_notes for order in orders)
+        longest = max(len(order.request.written) for order in orders)
+        self._places: dict[bytes, int] = {bytes(len(families.family_of_token)): 0}  # of masks; nothing, behind all bars
+        rows = [[self._place(mask.tobytes()) for mask in order.masks()] for order in orders]
+        self._masks = _stacked(self._places).to(device)  # bool [M, V]
+        self._mask_of_bar = torch.tensor(_of_one_length(rows, longest + 1), device=device)  # [B, bars + 1]
+        behind = [order.least_behind for order in orders]
+        self._least_behind = torch.tensor(_of_one_length(behind, longest + 1), device=device)
+        self._bars = torch.tensor([len(order.request.written) for order in orders], device=device)  # [B]
+        self.may_end_early = torch.tensor([order.request.open_ended for order in orders], device=device)  # [B]
+        self._under_way = torch.zeros_like(self._bars)
+        self._refused = torch.zeros(len(orders), self._masks.shape[1], dtype=torch.bool, device=device)
+        self._notes_left = torch.zeros_like(self._bars)
+        self.in_given_track = torch.zeros_like(self.may_end_early)  # whether the latest instrument's notes are given
+
+    def _place(self, mask: bytes) -> int:
+        return self._places.setdefault(mask, len(self._places))
+
+    def are_written(self) -> Tensor:
+        """bool [B]: whether all bars are."""
+        return self._under_way == self._bars
+
+    def tokens_left(self) -> Tensor:
+        """int64 [B]: as ``BarsToWrite`` has it."""
+        return self._least_behind.gather(1, self._under_way[:, None])[:, 0] + self._notes_left
+
+    def allowed(self) -> Tensor:
+        """bool [B, V]: what the requests leave in the bars under way."""
+        rows = self._mask_of_bar.gather(1, self._under_way[:, None])[:, 0]
+        allowed = self._masks[rows]
+        return allowed & ~self._refused if self.has_given_notes else allowed
+
+    def hold(self, orders: Sequence[BarsToWrite], closing: Sequence[bool]) -> None:
+        """What given notes refuse of the next token, where ``orders`` stand now.
+
+        ``closing``: of which streams no more than must be is to be written.
+        """
+        followed = [(row, order) for row, order in enumerate(orders) if order.notes is not None]
+        refused = np.zeros(self._refused.shape, dtype=bool)
+        given = np.zeros(len(orders), dtype=bool)
+        for row, order in followed:
+            assert order.notes is not None
+            refused[row] = order.notes.refused(closing[row])
+            given[row] = order.notes.in_given_track
+        self._refused.copy_(torch.from_numpy(refused))
+        self.in_given_track.copy_(torch.from_numpy(given))
+        self._notes_left.copy_(torch.tensor([order.notes_left() for order in orders]))
+
+    def advance(self, tokens: Tensor) -> None:
+        """The streams have written these tokens, int64 [B]."""
+        self._under_way += tokens == self._end_of_bar
+
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these streams, in this order."""
+        for name in _OF_STREAMS:
+            setattr(self, name, reordered(getattr(self, name), indices, 0))
+
+    def put(self, index: int, entering: StreamOrders) -> None:
+        """Let the one stream of ``entering`` take the place of ``index``."""
+        places = torch.tensor([self._place(mask) for mask in entering._places], device=self._masks.device)
+        if len(self._places) > len(self._masks):
+            self._masks = _stacked(self._places).to(places.device)
+        length = max(self._mask_of_bar.shape[1], entering._mask_of_bar.shape[1])
+        self._mask_of_bar = _longer(self._mask_of_bar, length)
+        self._least_behind = _longer(self._least_behind, length)
+        self._mask_of_bar[index] = _longer(places[entering._mask_of_bar], length)[0]
+        self._least_behind[index] = _longer(entering._least_behind, length)[0]
+        for name in _OF_STREAMS[2:]:
+            getattr(self, name)[index] = getattr(entering, name)[0]
+        self.has_given_notes = self.has_given_notes or entering.has_given_notes
+
+    def changed(self) -> list[Tensor]:
+        """What ``advance`` changes, in place."""
+        return [self._under_way]
+
+    def read(self) -> list[Tensor]:
+        """What is read besides."""
+        return [self._masks, *(getattr(self, name) for name in _OF_STREAMS)]
+
+
+_OF_STREAMS = (
+    "_mask_of_bar",
+    "_least_behind",
+    "_bars",
+    "may_end_early",
+    "_under_way",
+    "_refused",
+    "_notes_left",
+    "in_given_track",
+)
+
+
+def _stacked(masks: Iterable[bytes]) -> Tensor:
+    """bool [M, V] of arrays as bytes."""
+    return torch.from_numpy(np.stack([np.frombuffer(mask, dtype=bool) for mask in masks]))
+
+
+def _of_one_length(rows: Sequence[Sequence[int]], length: int) -> list[list[int]]:
+    return [[*row, *[0] * (length - len(row))] for row in rows]
+
+
+def _longer(rows: Tensor, length: int) -> Tensor:
+    """int64 [B, n] -> [B, length], with zeros behind; the same tensor where n is the length."""
+    more = length - rows.shape[1]
+    return torch.nn.functional.pad(rows, (0, more)) if more else rows
