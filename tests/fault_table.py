@@ -418,10 +418,22 @@ FAULTS = (
         "museformer_plugin/fc_attention/test_plan.py::test_shorter_segments_see_the_same",
     ),
     Fault(
-        "museformer_plugin/fc_attention/layout.py",
-        "if number - number_of_other in self.structure or",
-        "if abs(number - number_of_other) in self.structure or",
+        "museformer_plugin/fc_attention/seen_bars.py",
+        "np.abs(distances).max(initial=0)",
+        "distances.max(initial=0)",
+        "museformer_plugin/fc_attention/test_seen_bars.py",
+    ),
+    Fault(
+        "museformer_plugin/fc_attention/seen_bars.py",
+        "before = seen <= seeing",
+        "before = seen != seeing + 1",
         "museformer_plugin/fc_attention/test_layout.py",
+    ),
+    Fault(
+        "museformer_plugin/fc_attention/triton/shared_blocks.py",
+        "(begins - rows.first_segment)[block] + segment",
+        "begins[block] + segment",
+        "museformer_plugin/fc_attention/test_index_lists.py",
     ),
     Fault(
         "museformer_plugin/fc_attention/cpu/head.py",

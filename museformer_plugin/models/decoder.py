@@ -207,12 +207,12 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
 
         ``keep`` receives the rows that incremental decoding needs, of one layer after the other.
         """
-        positions = inputs.positions.to(tokens.device)
+        fed = inputs.feed.on(tokens.device)
+        positions = Positions(*fed["positions"].unbind())
         highest_bar, highest_beat = int(inputs.positions.bars.max()), int(inputs.positions.beats.max())
         x = self.embedding(tokens, positions.bars, positions.beats, highest_bar, highest_beat)
         if self.previous is not None:
-            indices = [torch.arange(length, device=tokens.device) for length in inputs.lengths]
-            x = self.previous(x, torch.cat(indices))
+            x = self.previous(x, fed["indices"])
         return self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
 
     def run_layers(self, x: Tensor, inputs: BatchInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
@@ -234,14 +234,14 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         """What queries and keys at these positions are turned by, if they are."""
         return None if self.rotary is None else self.rotary(positions, like)
 
-    def said(self, features: np.ndarray, device: torch.device) -> Tensor:
+    def said(self, features: Tensor) -> Tensor:
         """What the embeddings of a bar's tokens and summary get on top, [1 + bars, D] of [bars, C]; row 0 is 0.
 
         sqrt(D) times the matrix, as tokens are embedded, or what is said would be lost among them.
         """
         assert self.conditions is not None
         scale = math.sqrt(self.conditions.shape[1])
-        rows = scale * (torch.from_numpy(features).to(device, self.conditions.dtype) @ self.conditions)
+        rows = scale * (features.to(self.conditions.dtype) @ self.conditions)
         return F.pad(rows, (0, 0, 1, 0))
 
     def drop(self, rows: Tensor) -> Tensor:
@@ -278,7 +278,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             return None
         device, nothing = self.conditions.device, np.zeros((0, len(self.conditions)), dtype=np.float32)
         told = [guide.features[piece.num_complete :] for guide, piece in zip(guides, bars)] if guides else None
-        return SaidOfStreams([self.said(features, device) for features in told or [nothing] * len(bars)])
+        return SaidOfStreams([self.said(torch.from_numpy(part).to(device)) for part in told or [nothing] * len(bars)])
 
     @staticmethod
     def _by_piece(rows: Sequence[Tensor | None], counts: Sequence[int]) -> Sequence[Tensor | None]:

@@ -17,8 +17,9 @@ from fairseq.models import register_model
 from torch import Tensor
 
 from ..errors import UserError
-from ..fc_attention import BarCache, BarLayout, PieceBars, UpcomingBar, fc_attention
+from ..fc_attention import AttentionPlan, BarCache, BarLayout, PieceBars, UpcomingBar, fc_attention
 from ..fc_attention.backends import prepare_for_kernels
+from ..feeding import FedInputs
 from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..steering.conditions import ConditionColumns
@@ -68,7 +69,7 @@ def parse_structure_bars(text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class MuseformerInputs:
+class MuseformerInputs(FedInputs):
     """``layout``: who attends to whom in a batch; ``positions`` NumPy [T].
 
     ``features`` float32 [bars of all pieces, C]: what is said of each bar, to a model that is steerable.
@@ -82,6 +83,19 @@ class MuseformerInputs:
     def lengths(self) -> list[int]:
         """Tokens of each piece."""
         return [piece.num_tokens for piece in self.layout.pieces]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Also the bar ``summary_bars`` [N] of each summary, and, where something is said of bars, ``features`` and
+        their rows that stand for tokens and summaries."""
+        arrays = {**super().arrays(), "summary_bars": self.layout.summary_bar_ids}
+        if self.features is not None:
+            said = {"features": self.features, "bars_of_tokens": self.bars_of_tokens()}
+            arrays |= {**said, "bars_of_summaries": self.bars_of_summaries()}
+        return arrays
+
+    def attention_plans(self) -> Sequence[AttentionPlan]:
+        """See ``FedInputs``."""
+        return self.layout.token_plan, self.layout.summary_plan
 
     def bars_of_tokens(self) -> np.ndarray:
         """Rows of ``features``, from 1 up, int64 [T]; 0 for a prefix."""
@@ -212,17 +226,16 @@ class MuseformerDecoder(BarAwareDecoder):
 
     def run_layers(self, x: Tensor, inputs: MuseformerInputs, by: Tensor | None, keep: Keep | None) -> Tensor:
         """See ``BarAwareDecoder``."""
-        s = by_summaries = None
-        said = None
+        fed = inputs.feed.on(x.device)
+        s = by_summaries = said = None
         if self.conditions is not None:
-            assert inputs.features is not None
-            said = self.said(inputs.features, x.device)
-            x = x + F.embedding(torch.from_numpy(inputs.bars_of_tokens()).to(x.device), said)
+            said = self.said(fed["features"])
+            x = x + F.embedding(fed["bars_of_tokens"], said)
         if self.coarse:
-            bars = torch.from_numpy(inputs.layout.summary_bar_ids).to(x.device, non_blocking=True)
+            bars = fed["summary_bars"]
             s = self.drop(self.embedding.summaries(bars))
             if said is not None:
-                s = s + F.embedding(torch.from_numpy(inputs.bars_of_summaries()).to(x.device), said)
+                s = s + F.embedding(fed["bars_of_summaries"], said)
             by_summaries = self.turn(Positions.of_bars(bars), x)
         for layer in self.layers:
             x, s = self.run_layer(layer, x, s, inputs.layout, Turns(by, by_summaries), keep)
