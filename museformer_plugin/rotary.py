@@ -45,7 +45,11 @@ class RotaryPositions(nn.Module):
             raise ValueError(f"head_width: expected an even number from {NARROWEST_HEAD} up, not {head_width}")
         pairs = head_width // 2
         of_bars, of_onsets, of_indices = (pairs + 2) // 3, (pairs + 1) // 3, pairs // 3
-        ladders = _ladder(*_BAR_ANGLES, of_bars), _ladder(*_ONSET_ANGLES, of_onsets), _ladder(*_INDEX_ANGLES, of_indices)
+        ladders = (
+            _ladder(*_BAR_ANGLES, of_bars),
+            _ladder(*_ONSET_ANGLES, of_onsets),
+            _ladder(*_INDEX_ANGLES, of_indices),
+        )
         # no buffers, which become half precision with the model; copied once, so that no pass waits for the device
         self._ladders = {torch.device("cpu"): ladders}
 
