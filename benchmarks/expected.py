@@ -94,8 +94,8 @@ def count_operator(layout: BarLayout) -> Counted:
     for plan in (layout.token_plan, layout.summary_plan):
         lists_on(plan, STAND_IN)
     with counting() as counted:
-        out, _ = fc_attention(tokens, summaries, weight, layout, backend="triton")
-        torch.autograd.grad(out, [*tokens, *summaries, weight], torch.empty_like(out))
+        outputs = fc_attention(tokens, summaries, weight, layout, backend="triton")
+        torch.autograd.grad(outputs, [*tokens, *summaries, weight], tuple(map(torch.empty_like, outputs)))
     return counted
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -102,5 +102,6 @@ def counting(device: torch.device = STAND_IN) -> Iterator[Counted]:
 
     chosen = backends.Backend("triton", "to be counted")
     choosing = patch.object(backends, "choose_backend", lambda *of: chosen)
-    with patch.object(KernelInterface, "__getitem__", launcher), choosing, _Counting(counted, device):
+    no_autocast = patch.object(torch, "autocast", lambda *of, **options: nullcontext())  # this device knows none
+    with patch.object(KernelInterface, "__getitem__", launcher), choosing, no_autocast, _Counting(counted, device):
         yield counted
