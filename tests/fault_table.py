@@ -419,8 +419,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/fc_attention/seen_bars.py",
-        "np.abs(distances).max(initial=0)",
-        "distances.max(initial=0)",
+        "+ np.abs(distances).max(initial=0)",
+        "+ 1",
         "museformer_plugin/fc_attention/test_seen_bars.py",
     ),
     Fault(
