@@ -26,10 +26,6 @@ class Positions(NamedTuple):
     in_bar: _Ids
     in_onset: _Ids
 
-    def to(self, device: torch.device) -> Positions:
-        """NumPy arrays as tensors on a device, in one copy."""
-        return Positions(*torch.from_numpy(np.stack(self)).to(device, non_blocking=True).unbind())
-
     @staticmethod
     def joined(pieces: Sequence[Positions]) -> Positions:
         """Of pieces laid end to end."""

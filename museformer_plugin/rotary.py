@@ -52,11 +52,13 @@ class RotaryPositions(nn.Module):
             raise ValueError(f"head_width: expected an even number from {NARROWEST_HEAD} up, not {head_width}")
         pairs = head_width // 2
         of_bars, of_onsets, of_indices = (pairs + 2) // 3, (pairs + 1) // 3, pairs // 3
-        self._ladders: tuple[Tensor, ...] = (
+        ladders: tuple[Tensor, ...] = (
             _ladder(*_BAR_ANGLES, of_bars),
             _ladder(*_ONSET_ANGLES, of_onsets),
             _ladder(*_INDEX_ANGLES, of_indices),
         )
+        # no buffers, which become half precision with the model; copied once, so that no pass waits for the device
+        self._ladders = {torch.device("cpu"): ladders}
 
     def forward(self, positions: Positions, like: Tensor) -> Turn:
         """Tensors [n] -> e^(i angle) [n, 1, Dh / 2]; complex128 where ``like`` is float64, else complex64.
@@ -64,8 +66,6 @@ class RotaryPositions(nn.Module):
         The angles are float32 in any case.
         """
         indices = positions.in_onset if self._in_onset else positions.in_bar
-        if self._ladders[0].device != indices.device:  # once: a recorded step may not copy from the host
-            self._ladders = tuple(ladder.to(indices.device) for ladder in self._ladders)
         by = self._by(like, positions.bars, positions.onsets, indices)
         return Turn(by, by)
 
@@ -80,9 +80,15 @@ class RotaryPositions(nn.Module):
         return Turn(torch.cat(queries, dim=1), turn.keys)
 
     def _by(self, like: Tensor, *steps: Tensor) -> Tensor:
-        parts = [ids.to(torch.float32).unsqueeze(1) * ladder for ids, ladder in zip(steps, self._ladders)]
+        ladders = self._ladders_on(steps[0].device)
+        parts = [ids.to(torch.float32).unsqueeze(1) * ladder for ids, ladder in zip(steps, ladders)]
         angles = torch.cat(parts, dim=1).unsqueeze(1).to(torch.promote_types(like.dtype, torch.float32))
         return torch.polar(torch.ones_like(angles), angles)
+
+    def _ladders_on(self, device: torch.device) -> tuple[Tensor, ...]:
+        if device not in self._ladders:
+            self._ladders[device] = tuple(ladder.to(device) for ladder in self._ladders[torch.device("cpu")])
+        return self._ladders[device]
 
 
 def _ladder(fastest: float, slowest: float, count: int) -> Tensor:

@@ -418,10 +418,22 @@ FAULTS = (
         "museformer_plugin/fc_attention/test_plan.py::test_shorter_segments_see_the_same",
     ),
     Fault(
-        "museformer_plugin/fc_attention/layout.py",
-        "if number - number_of_other in self.structure or",
-        "if abs(number - number_of_other) in self.structure or",
+        "museformer_plugin/fc_attention/seen_bars.py",
+        "+ np.abs(distances).max(initial=0)",
+        "+ 1",
+        "museformer_plugin/fc_attention/test_seen_bars.py",
+    ),
+    Fault(
+        "museformer_plugin/fc_attention/seen_bars.py",
+        "before = seen <= seeing",
+        "before = seen != seeing + 1",
         "museformer_plugin/fc_attention/test_layout.py",
+    ),
+    Fault(
+        "museformer_plugin/fc_attention/triton/shared_blocks.py",
+        "(begins - rows.first_segment)[block] + segment",
+        "begins[block] + segment",
+        "museformer_plugin/fc_attention/test_index_lists.py",
     ),
     Fault(
         "museformer_plugin/fc_attention/cpu/head.py",
@@ -476,6 +488,12 @@ FAULTS = (
         "        b_out *= keep_scale\n",
         "        b_out *= 1.0\n",
         "museformer_plugin/fc_attention/triton/test_dropout.py",
+    ),
+    Fault(
+        "museformer_plugin/fc_attention/triton/summary.py",
+        "        b_x += load_rows(ptr, b_row, m_row, stride, D, BD).to(tl.float32)\n",
+        "",
+        "museformer_plugin/fc_attention/triton/test_kernels.py::test_outputs_and_gradients[odd_bars-H1-D16]",
     ),
     Fault(
         "museformer_plugin/fc_attention/triton/primitives.py",

@@ -6,7 +6,8 @@ where they lie, ``attention`` to the rows of any ``AttentionPlan``; ``BarCache``
 
 from .api import attention, fc_attention
 from .cache import BarCache
-from .layout import NO_BAR, BarLayout, PieceBars, UpcomingBar, repeat_distances
+from .layout import BarLayout
+from .piece_bars import NO_BAR, PieceBars, UpcomingBar, repeat_distances
 from .plan import AttentionPlan, Segment
 
 __all__ = [

@@ -12,13 +12,14 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from . import self_check
 from .cpu import operator as cpu_operator
 from .plan import AttentionPlan
-from .triton.index_lists import IndexLists
+from .triton.index_lists import IndexLists, copy_to
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,17 @@ def prepare_for_kernels(*plans: AttentionPlan) -> None:
     """Make the lists that the kernels loop over, in a data worker, rather than at the first attention."""
     for plan in plans:
         plan.prepared(IndexLists.of)
+
+
+def lists_for_kernels(plan: AttentionPlan) -> np.ndarray | None:
+    """The bytes of what ``prepare_for_kernels`` has made, uint8, to be copied to a device; None where it has not."""
+    lists = plan.found(IndexLists.of)
+    return None if lists is None else lists.packed.buffer.numpy()
+
+
+def kernels_find(plan: AttentionPlan, device: torch.device, buffer: Tensor) -> None:
+    """Let the kernels take a copy of these bytes on a device, where they would make one of their own."""
+    plan.keep(plan.prepared(IndexLists.of).within(buffer), copy_to, device)
 
 
 @cache  # says everything once

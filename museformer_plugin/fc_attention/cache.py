@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from .cache_buffers import PaddedBuffer, StreamBuffers
-from .layout import PieceBars, UpcomingBar
+from .piece_bars import PieceBars, UpcomingBar
 
 
 class _Filed(NamedTuple):

@@ -61,6 +61,14 @@ class AttentionPlan:
             self._prepared[key] = make(self, *arguments)
         return self._prepared[key]
 
+    def found(self, make: Callable[..., _T], *arguments: Hashable) -> _T | None:
+        """What ``prepared`` has made, if it has."""
+        return self._prepared.get((make, *arguments))
+
+    def keep(self, made: _T, make: Callable[..., _T], *arguments: Hashable) -> None:
+        """Let ``prepared`` return ``made``, which came by another way."""
+        self._prepared[(make, *arguments)] = made
+
     @staticmethod
     def of(segments: Iterable[Segment], num_keys: int) -> AttentionPlan:
         """Collect segments; raises ValueError where one has a window and is not causal."""
@@ -126,14 +134,3 @@ class AttentionPlan:
         edges = self.first_key_range.tolist()
         rows = zip(self.query_ranges.tolist(), edges, edges[1:], self.causal.tolist(), self.windows.tolist())
         return [Segment(tuple(queries), ranges[a:b], causal, window) for queries, a, b, causal, window in rows]
-
-
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join ranges that touch; they come in rising order."""
-    merged: list[tuple[int, int]] = []
-    for start, end in ranges:
-        if merged and merged[-1][1] == start:
-            merged[-1] = (merged[-1][0], end)
-        else:
-            merged.append((start, end))
-    return merged

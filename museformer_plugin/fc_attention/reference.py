@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layout import NO_BAR, BarLayout, PieceBars
+from .layout import BarLayout
+from .piece_bars import NO_BAR, PieceBars
 from .plan import AttentionPlan
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from .layout import BarLayout, PieceBars
+from .layout import BarLayout
+from .piece_bars import PieceBars
 from .reference import fc_attention_reference
 from .tf32 import takes_tf32
 

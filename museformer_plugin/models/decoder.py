@@ -172,12 +172,12 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
 
         ``keep`` receives the rows that incremental decoding needs, of one layer after the other.
         """
-        positions = inputs.positions.to(tokens.device)
+        fed = inputs.feed.on(tokens.device)
+        positions = Positions(*fed["positions"].unbind())
         highest_bar, highest_beat = int(inputs.positions.bars.max()), int(inputs.positions.beats.max())
         x = self.embedding(tokens, positions.bars, positions.beats, highest_bar, highest_beat)
         if self.previous is not None:
-            indices = [torch.arange(length, device=tokens.device) for length in inputs.lengths]
-            x = self.previous(x, torch.cat(indices))
+            x = self.previous(x, fed["indices"])
         return self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
 
     def run_layers(self, x: Tensor, inputs: BatchInputs, by: Turn | None, keep: Keep | None) -> Tensor:
@@ -205,14 +205,14 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             return by
         return self.rotary.looking_back(by, bars, self.layers[0].heads, self.repeat_heads)
 
-    def said(self, features: np.ndarray, device: torch.device) -> Tensor:
+    def said(self, features: Tensor) -> Tensor:
         """What the embeddings of a bar's tokens and summary get on top, [1 + bars, D] of [bars, C]; row 0 is 0.
 
         sqrt(D) times the matrix, as tokens are embedded, or what is said would be lost among them.
         """
         assert self.conditions is not None
         scale = math.sqrt(self.conditions.shape[1])
-        rows = scale * (torch.from_numpy(features).to(device, self.conditions.dtype) @ self.conditions)
+        rows = scale * (features.to(self.conditions.dtype) @ self.conditions)
         return F.pad(rows, (0, 0, 1, 0))
 
     def drop(self, rows: Tensor) -> Tensor:
@@ -256,7 +256,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
 
     def _told(self, features: np.ndarray, bars_back: np.ndarray, device: torch.device) -> Tensor:
         """``said`` of bars and, last, how far back they look, float32 [1 + bars, D + 1]; row 0 is 0."""
-        said = self.said(features, device)
+        said = self.said(torch.from_numpy(features).to(device))
         said = said.to(torch.promote_types(said.dtype, torch.float32))
         return torch.cat([said, F.pad(torch.from_numpy(bars_back).to(said), (1, 0))[:, None]], dim=1)
 

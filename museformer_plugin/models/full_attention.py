@@ -13,6 +13,7 @@ from fairseq.models import register_model
 from torch import Tensor
 
 from ..fc_attention import BarCache, PieceBars, UpcomingBar
+from ..feeding import FedInputs
 from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..rotary import Turn
@@ -22,7 +23,7 @@ from .options import FFN_WITHOUT_SUMMARIES, BarAwareLanguageModel, WithoutSummar
 
 
 @dataclass(frozen=True)
-class FullAttentionInputs:
+class FullAttentionInputs(FedInputs):
     """``positions`` NumPy [T], ``lengths`` of the pieces."""
 
     positions: Positions

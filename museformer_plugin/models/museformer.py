@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
@@ -17,14 +16,14 @@ from fairseq.models import register_model
 from torch import Tensor
 
 from ..errors import UserError
-from ..fc_attention import BarCache, BarLayout, PieceBars, UpcomingBar, fc_attention, repeat_distances
-from ..fc_attention.backends import prepare_for_kernels
+from ..fc_attention import BarCache, BarLayout, PieceBars, UpcomingBar, fc_attention
 from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..rotary import Turn
 from ..steering.conditions import ConditionColumns
 from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
+from .museformer_inputs import MuseformerInputs, make_inputs
 from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
 
 _PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
@@ -66,70 +65,6 @@ def parse_structure_bars(text: str) -> tuple[int, ...]:
             f"{_PAPER_STRUCTURE_BARS}, not {text!r}."
         )
     return tuple(sorted({int(part) for part in parts}))
-
-
-@dataclass(frozen=True)
-class MuseformerInputs:
-    """``layout``: who attends to whom in a batch; ``positions`` NumPy [T].
-
-    ``features`` float32 [bars of all pieces, C]: what is said of each bar, to a model that is steerable.
-    """
-
-    layout: BarLayout
-    positions: Positions
-    features: np.ndarray | None = None
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each piece."""
-        return [piece.num_tokens for piece in self.layout.pieces]
-
-    def bars_of_tokens(self) -> np.ndarray:
-        """Rows of ``features``, from 1 up, int64 [T]; 0 for a prefix."""
-        found, before = [], 0
-        for piece in self.layout.pieces:
-            bars = np.arange(before + 1, before + 1 + len(piece.starts))
-            found += [[0], np.repeat(bars, np.diff(piece.starts, append=piece.num_tokens))]
-            before += len(piece.starts)
-        return np.concatenate(found)
-
-    def bars_back(self) -> np.ndarray:
-        """How many bars before its own is the one that a token's bar repeats, int64 [T], 0 where none is named."""
-        back = [repeat_distances(piece.bar_numbers, piece.repeated_bars) for piece in self.layout.pieces]
-        return np.concatenate([[0], *back])[self.bars_of_tokens()]
-
-    def bars_of_summaries(self) -> np.ndarray:
-        """The same of summaries, int64 [N]."""
-        found, before = [], 0
-        for piece in self.layout.pieces:
-            found.append(np.arange(before + 1, before + 1 + piece.num_complete))
-            before += len(piece.starts)
-        return np.concatenate(found)
-
-
-def make_inputs(
-    families: TokenFamilies,
-    pieces: Sequence[np.ndarray],
-    bars: Sequence[PieceBars],
-    structure_bars: Sequence[int],
-    coarse: bool,
-    for_gpu: bool,
-    num_features: int = 0,
-    features: Sequence[np.ndarray] | None = None,
-) -> MuseformerInputs:
-    """``MakeInputs`` between what is bound already; ``for_gpu`` makes the index lists of the kernels too.
-
-    ``num_features``: C where the model is steerable.
-    """
-    layout = BarLayout.build(bars, structure_bars, coarse)
-    if for_gpu:
-        prepare_for_kernels(layout.token_plan, layout.summary_plan)
-    positions = Positions.joined([families.positions(*piece) for piece in zip(pieces, bars)])
-    if not num_features:
-        return MuseformerInputs(layout, positions)
-    if features is None:
-        features = [np.zeros((len(piece.starts), num_features), dtype=np.float32) for piece in bars]
-    return MuseformerInputs(layout, positions, np.concatenate(list(features)))
 
 
 class Turns(NamedTuple):
@@ -223,18 +158,17 @@ class MuseformerDecoder(BarAwareDecoder):
 
     def run_layers(self, x: Tensor, inputs: MuseformerInputs, by: Turn | None, keep: Keep | None) -> Tensor:
         """See ``BarAwareDecoder``."""
-        s = by_summaries = None
-        said = None
+        fed = inputs.feed.on(x.device)
+        s = by_summaries = said = None
         if self.conditions is not None:
-            assert inputs.features is not None
-            said = self.said(inputs.features, x.device)
-            x = x + F.embedding(torch.from_numpy(inputs.bars_of_tokens()).to(x.device), said)
-            by = self.look_back(by, torch.from_numpy(inputs.bars_back()).to(x.device))
+            said = self.said(fed["features"])
+            x = x + F.embedding(fed["bars_of_tokens"], said)
+            by = self.look_back(by, fed["bars_back"])
         if self.coarse:
-            bars = torch.from_numpy(inputs.layout.summary_bar_ids).to(x.device, non_blocking=True)
+            bars = fed["summary_bars"]
             s = self.drop(self.embedding.summaries(bars))
             if said is not None:
-                s = s + F.embedding(torch.from_numpy(inputs.bars_of_summaries()).to(x.device), said)
+                s = s + F.embedding(fed["bars_of_summaries"], said)
             by_summaries = self.turn(Positions.of_bars(bars), x)
         for layer in self.layers:
             x, s = self.run_layer(layer, x, s, inputs.layout, Turns(by, by_summaries), keep)

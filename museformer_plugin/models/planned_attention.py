@@ -16,6 +16,7 @@ from ..fc_attention import AttentionPlan, PieceBars, Segment, UpcomingBar, atten
 from ..fc_attention.backends import prepare_for_kernels
 from ..fc_attention.gathering_cache import GatheringCache, SeenByHeads
 from ..fc_attention.layout import LONGEST_SEGMENT
+from ..feeding import FedInputs
 from ..layer import BarAwareLayer
 from ..positions import Positions
 from ..rotary import Turn
@@ -25,20 +26,32 @@ from .options import BarAwareConfig
 
 
 class HeadPlan(NamedTuple):
-    """Who sees whom in ``heads``; where there is an ``order``, int64 [T], the plan's rows are the tokens in it."""
+    """Who sees whom in ``heads``; where there is an ``order``, int64 [T], the plan's rows are the tokens in it.
+
+    It is NumPy's as it is made, and a tensor on the model's device in its layers.
+    """
 
     heads: slice
     plan: AttentionPlan
-    order: np.ndarray | None = None
+    order: np.ndarray | Tensor | None = None
 
 
 @dataclass(frozen=True)
-class PlannedInputs:
+class PlannedInputs(FedInputs):
     """``plans`` of the heads in their order; ``positions`` NumPy [T]; ``lengths`` of the pieces."""
 
     plans: tuple[HeadPlan, ...]
     positions: Positions
     lengths: list[int]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Also each ``order``, by the number of its heads among the plans."""
+        orders = {f"order {number}": plan.order for number, plan in enumerate(self.plans)}
+        return {**super().arrays(), **{name: order for name, order in orders.items() if order is not None}}
+
+    def attention_plans(self) -> Sequence[AttentionPlan]:
+        """See ``FedInputs``."""
+        return [of_heads.plan for of_heads in self.plans]
 
 
 # From the lengths of pieces laid end to end.
@@ -87,9 +100,8 @@ class PlannedLayer(BarAwareLayer):
             if order is None:
                 attended.append(attention(*rows, plan, dropout))
                 continue
-            index = torch.from_numpy(order).to(x.device)
-            found = attention(*(part[index] for part in rows), plan, dropout)
-            attended.append(torch.empty_like(found).index_copy(0, index, found))
+            found = attention(*(part[order] for part in rows), plan, dropout)
+            attended.append(torch.empty_like(found).index_copy(0, order, found))
         return self.finish(x, torch.cat(attended, dim=1))
 
 
@@ -112,8 +124,10 @@ class PlannedDecoder(BarAwareDecoder):
 
     def run_layers(self, x: Tensor, inputs: PlannedInputs, by: Turn | None, keep: Keep | None) -> Tensor:
         """See ``BarAwareDecoder``."""
+        fed = inputs.feed.on(x.device)
+        plans = tuple(plan._replace(order=fed.get(f"order {number}")) for number, plan in enumerate(inputs.plans))
         for layer in self.layers:
-            x = self.run_layer(layer, x, inputs.plans, by, keep)
+            x = self.run_layer(layer, x, plans, by, keep)
         return x
 
     def empty_cache(self, on_gpu: bool, expected: int) -> GatheringCache:

@@ -13,6 +13,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
+from ..feeding import Feed
 from ..positions import Positions
 from ..steering.guide import BarGuide
 from ..token_families import TokenFamilies
@@ -32,6 +33,11 @@ class BatchInputs(Protocol):
     @property
     def lengths(self) -> Sequence[int]:
         """Tokens of each piece."""
+        ...
+
+    @property
+    def feed(self) -> Feed:
+        """The arrays on the device of the model, ``positions`` and ``indices`` among them, as ``FedInputs`` says."""
         ...
 
 

@@ -8,7 +8,8 @@ from museformer_plugin.dataset import PieceDataset
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import PieceBars
 from museformer_plugin.fc_attention.triton.index_lists import IndexLists
-from museformer_plugin.models.museformer import MuseformerLanguageModel, make_inputs
+from museformer_plugin.models.museformer import MuseformerLanguageModel
+from museformer_plugin.models.museformer_inputs import make_inputs
 
 
 @pytest.fixture

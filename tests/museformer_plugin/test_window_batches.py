@@ -9,7 +9,8 @@ import torch
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import BarLayout
 from museformer_plugin.fc_attention.reference import dense_masks
-from museformer_plugin.models.museformer import MuseformerInputs, MuseformerLanguageModel, make_inputs
+from museformer_plugin.models.museformer import MuseformerLanguageModel
+from museformer_plugin.models.museformer_inputs import MuseformerInputs, make_inputs
 from museformer_plugin.positions import Positions
 from museformer_plugin.window_batches import WindowBatches, WindowDataset
 from museformer_plugin.windows import BatchLimits, Window, WindowSchedule

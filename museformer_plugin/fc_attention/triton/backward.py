@@ -13,9 +13,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .index_lists import KEY_BLOCK, QUERY_BLOCK, DeviceLists
+from .index_lists import QUERY_BLOCK, DeviceLists
 from .launching import NOT_SPECIALIZED, fitting_registers, kernel_arguments, tile_configs, tuned_for
 from .primitives import dot, edge_mask, is_kept, load_rows, rounded, store_rows, tiles_at_left
+from .segments import KEY_BLOCK
 
 _LN_2 = tl.constexpr(0.6931471805599453)  # scores carry log2(e), gradients do not
 

@@ -21,12 +21,14 @@ _MANY_PROGRAMS = 6  # powers of four: 4,096 programs and more are tuned alike
 def tile_configs(tile: str) -> list[triton.Config]:
     """The shapes a kernel may take that loops over tiles of ``tile`` rows; one under the interpreter.
 
-    Blocks of 64 rows fill the matrix instruction of one group of four warps. More stages hide the
-    gathering of rows, longer tiles the loop around them, shorter ones leave registers to more programs.
+    Blocks of 64 rows fill the matrix instruction of one group of four warps. Stages hide the gathering of
+    rows, in pairs: the indices of a tile come one stage before its rows. So three have two tiles of rows under
+    way, in as much memory as two, which would wait for indices; five have three tiles. Longer tiles hide the
+    loop around them, shorter ones leave registers to more programs.
     """
-    tiles = [(64, 4, 3), (64, 4, 2), (64, 8, 2), (32, 4, 3)]  # rows, warps, stages
+    tiles = [(64, 4, 3), (64, 4, 5), (64, 8, 3), (32, 4, 3)]  # rows, warps, stages
     if tile == "BN":  # one accumulator, where the loop over queries has two
-        tiles = [(64, 4, 3), (64, 4, 4), (128, 4, 2), (128, 8, 2)]
+        tiles = [(64, 4, 3), (64, 4, 5), (128, 4, 3), (128, 8, 3)]
     tiles += [(_FLOAT32_ROWS, 8, 2), (_FLOAT32_ROWS // 2, 8, 2)]
     if INTERPRETED:
         tiles = tiles[:1]

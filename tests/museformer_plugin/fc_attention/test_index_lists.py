@@ -1,6 +1,7 @@
 """The lists that kernels loop over, read back as a mask, against that of the plan."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,14 @@ import torch
 from museformer_plugin.fc_attention import AttentionPlan, BarLayout, Segment
 from museformer_plugin.fc_attention.backends import prepare_for_kernels
 from museformer_plugin.fc_attention.reference import mask_of
-from museformer_plugin.fc_attention.triton import index_lists
+from museformer_plugin.fc_attention.triton import index_lists, key_blocks, segments
 from museformer_plugin.fc_attention.triton.index_lists import IndexLists, lists_on
+
+
+def read(plan):
+    """The lists of a plan as NumPy arrays."""
+    on_cpu = IndexLists.of(plan).to(torch.device("cpu"))._asdict()
+    return SimpleNamespace(**{name: part.numpy() if torch.is_tensor(part) else part for name, part in on_cpu.items()})
 
 
 def seen_by_query_blocks(lists, shape):
@@ -27,7 +34,7 @@ def seen_by_query_blocks(lists, shape):
 def seen_by_key_blocks(lists, shape):
     seen = np.zeros(shape, dtype=int)
     for key_begin, size, begin, num, partly, masks, _ in lists.key_blocks:
-        assert 0 < size <= index_lists.KEY_BLOCK
+        assert 0 < size <= segments.KEY_BLOCK
         for index in range(num):
             mask = int(lists.masks[masks + index]) if index < partly else -1
             bits = [bool(mask >> bit & 1) for bit in range(size)]
@@ -36,7 +43,7 @@ def seen_by_key_blocks(lists, shape):
 
 
 def check(plan):
-    lists, expected = IndexLists.of(plan), mask_of(plan).numpy().astype(int)
+    lists, expected = read(plan), mask_of(plan).numpy().astype(int)
     np.testing.assert_array_equal(seen_by_query_blocks(lists, expected.shape), expected)
     if not lists.one_query_each:
         np.testing.assert_array_equal(seen_by_key_blocks(lists, expected.shape), expected)
@@ -60,15 +67,15 @@ def test_sliding_windows(window, prefix):
 
 
 def test_windows_of_split_blocks(mixed_plan, monkeypatch):
-    monkeypatch.setattr(index_lists, "LONGEST_LOOP", 50)
-    monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
+    monkeypatch.setattr(key_blocks, "LONGEST_LOOP", 50)
+    monkeypatch.setattr(key_blocks, "MOST_PARTS", 100)
     assert check(mixed_plan).num_partials
 
 
 def test_work_of_windows_is_close_to_the_live_pairs():
     """In whole tiles of 64 x 64, a tile more a block of queries or keys than full windows have."""
     plan = AttentionPlan.sliding([8192], 512)
-    lists, live = IndexLists.of(plan), int(mask_of(plan).sum())
+    lists, live = read(plan), int(mask_of(plan).sum())
     for keys_or_queries in (lists.query_blocks[:, 4], lists.key_blocks[:, 3]):
         assert (-(-keys_or_queries // 64) * 64 * 64).sum() < 1.3 * live
     assert lists.key_blocks[:, 4].sum() < 0.25 * lists.key_blocks[:, 3].sum()  # queries that need masks
@@ -93,8 +100,8 @@ def test_a_run_of_own_keys_may_be_cut_by_others():
 
 
 def test_blocks_that_many_queries_see_are_split(piece_of, monkeypatch):
-    monkeypatch.setattr(index_lists, "LONGEST_LOOP", 50)
-    monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
+    monkeypatch.setattr(key_blocks, "LONGEST_LOOP", 50)
+    monkeypatch.setattr(key_blocks, "MOST_PARTS", 100)
     layout = BarLayout.build([piece_of([9, 70, 3, 80, 20, 2, 30])], (1, 2))
     lists = check(layout.token_plan)
     assert not lists.windowed
@@ -111,7 +118,7 @@ def test_blocks_that_many_queries_see_are_split(piece_of, monkeypatch):
 def test_summaries_of_pieces_do_not_share_blocks(piece_of):
     """A shared block is walked by the queries that see any of its keys: those of one piece."""
     layout = BarLayout.build([piece_of([20] * 6), piece_of([20] * 6)], (1,))
-    lists = IndexLists.of(layout.token_plan)
+    lists = read(layout.token_plan)
     piece_of_key = np.concatenate([np.repeat([0, 1], 6), np.repeat([0, 1], 121)])
     for key_begin, size, *_ in lists.key_blocks:
         assert len(set(piece_of_key[lists.key_order[key_begin : key_begin + size]])) == 1
@@ -121,7 +128,7 @@ def test_work_is_close_to_the_live_pairs(piece_of):
     """Whole tiles of 64 x 64 that are walked, against the pairs that see each other, at the mean piece."""
     bars = np.maximum(1, np.random.default_rng(0).gamma(4, 158 / 4, 95)).astype(int).tolist()
     layout = BarLayout.build([piece_of(bars)], (1, 2, 4, 8, 12, 16, 24, 32))
-    lists = IndexLists.of(layout.token_plan)
+    lists = read(layout.token_plan)
     live = int(mask_of(layout.token_plan).sum())
     for keys_or_queries in (lists.query_blocks[:, 4], lists.key_blocks[:, 3]):
         assert (-(-keys_or_queries // 64) * 64 * 64).sum() < 1.35 * live
@@ -132,7 +139,7 @@ def test_lists_go_to_a_device_once(unequal_layout):
     on_device = lists_on(plan, device)
     assert lists_on(plan, device) is on_device
     for name in ("key_rows", "query_blocks", "key_order", "query_rows", "key_blocks", "partial_blocks", "masks"):
-        np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(plan.prepared(IndexLists.of), name))
+        np.testing.assert_array_equal(getattr(on_device, name).numpy(), getattr(read(plan), name))
         assert getattr(on_device, name).storage_offset() * getattr(on_device, name).element_size() % 16 == 0
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from museformer_plugin.fc_attention import BarLayout, PieceBars
-from museformer_plugin.fc_attention.plan import merge_ranges
 from museformer_plugin.fc_attention.reference import dense_masks
 
 MASKS = [
@@ -126,10 +125,6 @@ def test_adjacent_summaries_share_one_range(piece_of):
     """With the paper's structure bars 8 ranges of tokens and 8 of summaries at most, however long the piece."""
     layout = BarLayout.build([piece_of([1] * 100)], (1, 2, 4, 8, 12, 16, 24, 32))
     assert np.diff(layout.token_plan.first_key_range).max() <= 16
-
-
-def test_merge_ranges_joins_those_that_touch():
-    assert merge_ranges([(0, 2), (2, 3), (5, 6), (6, 9)]) == [(0, 3), (5, 9)]
 
 
 def key_rows(plan, segment):

@@ -53,7 +53,13 @@ def configs_of(kernel, dtype):
 
 def compiled(kernel, config, capability, dtype, width, dropout, windowed):
     function = kernel.fn if isinstance(kernel, Autotuner) else kernel
-    constants = {"D": width, "BD": triton.next_power_of_2(width), "DROPOUT": dropout, "WINDOWED": windowed}
+    constants = {
+        "D": width,
+        "BD": triton.next_power_of_2(width),
+        "DROPOUT": dropout,
+        "WINDOWED": windowed,
+        "SPLIT": True,
+    }
     constants |= {"TF32": dtype == "tf32", "BM": 64, "BN": 64} | config.kwargs
     if not dropout:
         constants["bits_ptr"] = None

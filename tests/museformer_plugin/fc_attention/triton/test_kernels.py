@@ -7,7 +7,7 @@ import torch
 from museformer_plugin.fc_attention import AttentionPlan, BarLayout, fc_attention
 from museformer_plugin.fc_attention.cpu import operator as cpu
 from museformer_plugin.fc_attention.reference import fc_attention_reference, mask_of, masked_attention
-from museformer_plugin.fc_attention.triton import index_lists
+from museformer_plugin.fc_attention.triton import index_lists, key_blocks
 
 PAPER = (1, 2, 4, 8, 12, 16, 24, 32)
 FORTY_BARS = np.random.default_rng(2).integers(1, 8, 42).tolist()
@@ -159,8 +159,8 @@ def test_left_edges_with_dropout(attend, device):
 
 
 def test_blocks_that_many_queries_see_are_summed_in_parts(attend, piece_of, device, monkeypatch):
-    monkeypatch.setattr(index_lists, "LONGEST_LOOP", 50)
-    monkeypatch.setattr(index_lists, "MOST_PARTS", 100)
+    monkeypatch.setattr(key_blocks, "LONGEST_LOOP", 50)
+    monkeypatch.setattr(key_blocks, "MOST_PARTS", 100)
     layout = BarLayout.build([piece_of([9, 70, 3, 2, 30])], (1, 2))
     plan = layout.token_plan
     assert plan.prepared(index_lists.IndexLists.of).num_partials > 4
