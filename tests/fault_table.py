@@ -208,7 +208,7 @@ FAULTS = (
         "museformer_plugin/test_decoder.py::test_a_prompt_read_at_once_equals_token_by_token[rotary_preset]",
     ),
     Fault(
-        "museformer_plugin/models/decoder.py",
+        "museformer_plugin/models/streams.py",
         "        self.latest[:, :, index] = entering.latest[:, :, 0]\n",
         "",
         "museformer_plugin/test_decoder.py::test_a_stream_takes_the_place_of_another",
@@ -257,13 +257,13 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/stream_positions.py",
-        "(np.where(ended, 0, rows) for rows",
-        "(rows for rows",
+        ".masked_fill(ends, 0)",
+        "",
         "museformer_plugin/test_token_families.py",
     ),
     Fault(
         "museformer_plugin/stream_positions.py",
-        "        self._upcoming[index] = entering._upcoming[0]\n",
+        "        self._numbers[index] = _continued(entering._numbers, length)[0]\n",
         "",
         "museformer_plugin/test_token_families.py",
     ),
