@@ -62,13 +62,13 @@ if [[ -f $shipped/model.pt ]]; then
     echo "Open $out/music/index.html in a browser to listen; pictures are in $out/pictures/music."
 
     step "A song to order: eight bars, four others, the eight again, an end; drums enter at bar 5"
-    MAX_LEN=20480 write "$out/ordered" --form A8B4A8o2 --tracks melody,bass,piano,5:+drums --tempo 96 --key "E minor"
+    MAX_LEN= write "$out/ordered" --form A8B4A8o2 --tracks melody,bass,piano,5:+drums --tempo 96 --key "E minor"
 
     step "Bars 9 to 12 of a song written anew, and all tracks to the melody of another"
     "$bin/python" -m examples.make_songs "$out/own" --count 2 --seed "$seed"
     own=("$out"/own/*.mid)
-    MAX_LEN=20480 write "$out/filled" --fill "${own[0]}" --fill-bars 9-12
-    MAX_LEN=20480 write "$out/accompanied" --accompany "${own[1]}"
+    MAX_LEN= write "$out/filled" --fill "${own[0]}" --fill-bars 9-12
+    MAX_LEN= write "$out/accompanied" --accompany "${own[1]}"
     echo "Each of $out/ordered, filled and accompanied has an index.html too."
 else
     echo "No weights are at $shipped/model.pt: the demo begins with training some."

@@ -196,7 +196,7 @@ if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive
     --family-temperatures "${FAMILY_TEMPERATURES:-}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
-    fail "nothing was produced: fairseq-interactive failed, see above." 1
+    fail "nothing was produced, see above (--max-len-b is MAX_LEN here)." 1
 fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
 mkdir -p "$out_dir"

@@ -16,6 +16,7 @@ from .errors import UserError
 from .models.protocol import BarAwareModel, DecodingState
 from .piece_rules import TOKENS_TO_CLOSE, PieceRules
 from .steering.bars_to_write import BarsToWrite
+from .steering.conditions import Role
 from .steering.request import Request
 from .token_families import TokenFamilies
 
@@ -94,14 +95,23 @@ def prompts_of(sample: dict[str, Any], prefix_tokens: Tensor | None, dictionary:
     return [row[:length] for row, length in zip(source, lengths.tolist())]
 
 
+_FEWER_BARS = " or give fewer bars with --prompt-bars"
+
+
+def _is_written_into(request: Request) -> bool:
+    """Whether bars are given that are not simply continued."""
+    return any(bar.role is not Role.WRITTEN for bar in request.given)
+
+
 def _check_room(
     prompts: Sequence[Tensor], requests: Sequence[Request] | None, rules: PieceRules, families: TokenFamilies
 ) -> None:
     longest = max(len(prompt) for prompt in prompts)
     if longest - 1 + TOKENS_TO_CLOSE > rules.max_len:
+        fewer = "" if requests is not None and any(map(_is_written_into, requests)) else _FEWER_BARS
         raise UserError(
             f"A prompt of {longest - 1} tokens leaves no room in pieces of at most {rules.max_len} tokens: "
-            f"raise --max-len-b or give fewer bars with --prompt-bars."
+            f"raise --max-len-b{fewer}."
         )
     for prompt, request in zip(prompts, requests or ()):
         needed = len(prompt) + BarsToWrite(request, families).tokens_left() + TOKENS_TO_CLOSE

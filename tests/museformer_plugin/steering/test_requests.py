@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from museformer_plugin.errors import UserError
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
@@ -219,3 +220,11 @@ def test_the_tempo_is_kept(decoder, empty, fulfil):
 def test_pieces_without_a_length_end_by_themselves(empty, fulfil):
     found = fulfil([(empty, None, {"tempo": "96"})] * 8, max_len=400)
     assert len(set(map(len, found))) > 1
+
+
+def test_given_bars_without_room_are_told(songs, fulfil):
+    """Bars around those that are filled in cannot be left out as those of a prompt can."""
+    with pytest.raises(UserError, match=r"in pieces of at most 12 tokens: raise --max-len-b\.$"):
+        fulfil([(songs[7], None, {"fill_bars": "2"})], max_len=12)
+    with pytest.raises(UserError, match="or give fewer bars with --prompt-bars"):
+        fulfil([(songs[7], 8, {"bars": 12})], max_len=12)
