@@ -48,24 +48,28 @@ class PieceUnderWay:
 
 
 class Progress:
-    """A bar that counts the tokens still to be written at most."""
+    """Counts the bars to be written where it is said how many, else the tokens still to be written at most."""
 
     def __init__(self, pieces: Sequence[PieceUnderWay], max_len: int, end_of_bar: int, shown: bool = True) -> None:
         self._max_len, self._end_of_bar = max_len, end_of_bar
-        self._bars = 0
-        most = sum(max_len - len(piece.tokens) for piece in pieces)
+        self._written = {"token": 0, "bar": 0}
+        asked = [0 if piece.order is None else piece.order.num_bars for piece in pieces]
+        self._unit, total = "bar", sum(asked)
+        if not all(asked):
+            self._unit, total = "token", sum(max_len - len(piece.tokens) for piece in pieces)
         self._shown = tqdm(
-            total=most, unit="token", desc="writing", mininterval=1.0, dynamic_ncols=True, disable=not shown
+            total=total, unit=self._unit, desc="writing", mininterval=1.0, dynamic_ncols=True, disable=not shown
         )
 
     def wrote(self, pieces: Sequence[PieceUnderWay], ended: Sequence[bool], streams: int) -> None:
         """Each of ``pieces``, which are among ``streams``, has got a token; which of them it ended."""
-        self._bars += sum(piece.tokens[-1] == self._end_of_bar for piece in pieces)
-        for piece, is_last in zip(pieces, ended):
-            if is_last:
-                self._shown.total -= self._max_len - len(piece.tokens)
-        self._shown.set_postfix(bars=self._bars, streams=streams, refresh=False)
-        self._shown.update(len(pieces))
+        now = {"token": len(pieces), "bar": sum(piece.tokens[-1] == self._end_of_bar for piece in pieces)}
+        self._written = {unit: self._written[unit] + now[unit] for unit in now}
+        if self._unit == "token":
+            self._shown.total -= sum(self._max_len - len(piece.tokens) for piece, last in zip(pieces, ended) if last)
+        other = {f"{unit}s": count for unit, count in self._written.items() if unit != self._unit}
+        self._shown.set_postfix(**other, streams=streams, refresh=False)
+        self._shown.update(now[self._unit])
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -45,6 +45,11 @@ class BarsToWrite:
             self.notes = GivenNotes(part, self.request.given_tracks, self._families, others)
 
     @property
+    def num_bars(self) -> int:
+        """How many there are to write, 0 where the piece may end before all are."""
+        return 0 if self.request.open_ended else len(self.request.written)
+
+    @property
     def has_given_notes(self) -> bool:
         """Whether there are tracks whose notes are given, so that ``advance`` must be told every token."""
         return bool(self.request.given_tracks)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from museformer_plugin import pieces_under_way
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.piece_rules import PieceRules
@@ -228,3 +229,12 @@ def test_given_bars_without_room_are_told(songs, fulfil):
         fulfil([(songs[7], None, {"fill_bars": "2"})], max_len=12)
     with pytest.raises(UserError, match="or give fewer bars with --prompt-bars"):
         fulfil([(songs[7], 8, {"bars": 12})], max_len=12)
+
+
+def test_the_progress_counts_bars_where_they_are_asked_for(empty, songs, fulfil, monkeypatch):
+    shown = []
+    bar = pieces_under_way.tqdm
+    monkeypatch.setattr(pieces_under_way, "tqdm", lambda **options: shown.append(bar(**options)) or shown[-1])
+    fulfil([(songs[7], None, {"fill_bars": "2-4"}), (empty, None, {"bars": 5})], at_once=1)
+    assert shown[0].unit == "bar"
+    assert shown[0].n == shown[0].total == 3 + 5
