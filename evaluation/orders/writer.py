@@ -17,7 +17,7 @@ from museformer_plugin.token_families import TokenFamilies
 
 from .pieces import Piece
 
-LONGEST = 20480  # tokens of a piece, given ones included
+LONGEST = 20480  # tokens that are written of a piece
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Writer:
 
     def write(self, requests: Sequence[Request]) -> list[Piece]:
         """The whole piece of each request, given bars at their places. Raises UserError for what cannot be written."""
-        rules = PieceRules(self.families, 0, LONGEST)
+        given = max(len(request.prompt()) for request in requests)
+        rules = PieceRules(self.families, 0, given + LONGEST)
         generator = MuseformerGenerator(self.decoder, self.sampling, rules, at_once=self.streams, seed=self.seed)
         begin = self.decoder.dictionary.eos()
         source = torch.full((len(requests), 1), begin, device=next(self.decoder.parameters()).device)
