@@ -123,7 +123,7 @@ class RandomRequests:
     def _with_more(self, wishes: Wishes, bars: int) -> Wishes:
         """And, each in a quarter of all cases, tracks, a tempo and a density."""
         if wishes.tracks is None and self._chance.random() < 0.25:
-            wishes = replace(wishes, tracks=self._plan(bars))
+            wishes = replace(wishes, tracks=self._plan(bars, wishes.given_tracks))
         if wishes.tempo is None and self._chance.random() < 0.25:
             wishes = replace(wishes, tempo=self._tempo_id())
         if self._chance.random() < 0.25:
@@ -133,12 +133,19 @@ class RandomRequests:
     def _tempo_id(self) -> int:
         return tempo_id(float(self._chance.uniform(50, 200)))
 
-    def _plan(self, bars: int) -> TrackPlan:
-        """Some tracks from the beginning, and in half of all plans one that enters or leaves."""
-        names = list(self._families.representation.track_names().values())
-        first = self._chance.choice(names, int(self._chance.integers(1, len(names))), replace=False).tolist()
+    def _plan(self, bars: int, given: frozenset[int] = frozenset()) -> TrackPlan:
+        """Some tracks from the beginning, and in half of all plans one that enters or leaves.
+
+        One that is not ``given`` plays all the time, so that there is something to write.
+        """
+        representation = self._families.representation
+        names = [representation.track_names()[instrument] for instrument in representation.instruments]
+        stays = str(self._chance.choice([name for rank, name in enumerate(names) if rank not in given]))
+        others = [name for name in names if name != stays]
+        more = self._chance.choice(others, int(self._chance.integers(len(others))), replace=False)
+        first = [stays, *more.tolist()]
         parts = list(first)
         if bars > 1 and self._chance.random() < 0.5:
-            changed = str(self._chance.choice(names))
+            changed = str(self._chance.choice(others))
             parts.append(f"{self._chance.integers(2, bars + 1)}:{'-' if changed in first else '+'}{changed}")
-        return TrackPlan.parse(",".join(parts), self._families.representation)
+        return TrackPlan.parse(",".join(parts), representation)
