@@ -18,7 +18,7 @@ class DefinedLayer(BarAwareLayer):
     def forward(self, x, lengths, by=None, keep=None):
         q, k, v = self.qkv(x, self.projections.token_bias, None)
         q, k = F.elu(q) + 1, F.elu(k) + 1
-        turned_q, turned_k = (q, k) if by is None else (turn(q, by), turn(k, by))
+        turned_q, turned_k = (q, k) if by is None else (turn(q, by.queries), turn(k, by.keys))
         rows, first = [], 0
         for length in lengths:
             for i in range(first, first + length):

@@ -43,7 +43,7 @@ class Defined:
     def parts(self, x, by):
         q, k, v = BarAwareLayer.qkv(self, x, self.projections.token_bias, None)
         u, w = getattr(self, "content_bias", 0), getattr(self, "distance_bias", 0)
-        return (q + u, q + w, k, v) if by is None else (turn(q + u, by), q + w, turn(k, by), v)
+        return (q + u, q + w, k, v) if by is None else (turn(q + u, by.queries), q + w, turn(k, by.keys), v)
 
     def forward(self, x, lengths, by=None, keep=None):
         piece = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))

@@ -1,14 +1,9 @@
 """Kernels run on the GPU where there is one, else under Triton's interpreter."""
 
-import os
-
 import pytest
 import torch
 
 ON_GPU = torch.cuda.is_available()
-if not ON_GPU:
-    # read when Triton is imported, which nothing before these tests does
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")
