@@ -38,7 +38,8 @@ Environment variables and their defaults:
   TOPK=8          sample among this many likeliest tokens
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
   FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7
-  MAX_LEN=        longest song, in tokens, what is given included; bars end early where it leaves little room
+  MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
+                  leaves little room
                   (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)
   MIN_LEN=0       shortest song, in tokens
   BATCH=32        songs written at a time; as one ends, the next begins (in lots of 4 x BATCH, each
@@ -196,7 +197,7 @@ if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive
     --family-temperatures "${FAMILY_TEMPERATURES:-}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
-    fail "nothing was produced, see above (--max-len-b is MAX_LEN here)." 1
+    fail "nothing was produced, see above." 1
 fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
 mkdir -p "$out_dir"
