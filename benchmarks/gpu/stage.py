@@ -74,7 +74,7 @@ def run_each(
 def _has_lost_its_device(device: torch.device) -> bool:
     try:
         torch.zeros(1, device=device).item()
-    except Exception:
+    except RuntimeError:
         return True
     return False
 

@@ -1,15 +1,9 @@
 """A song of yours: 8 bars are kept, and it goes on to bar 16."""
 
-import argparse
-
+from examples.python.arguments import song_arguments
 from museformer import Museformer
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("out", help="the MIDI file to write")
-parser.add_argument("song", help="a MIDI file")
-parser.add_argument("--model", help="a folder with model.pt and dict.txt (default: the weights that ship)")
-arguments = parser.parse_args()
-
+arguments = song_arguments(__doc__)
 model = Museformer.from_pretrained(arguments.model)
 song = model.continue_(arguments.song, prompt_bars=8, bars=16, seed=1)
 for sentence in song.sentences:

@@ -1,15 +1,9 @@
 """A song of yours with bars 3 and 4 written anew, to go with those before and after."""
 
-import argparse
-
+from examples.python.arguments import song_arguments
 from museformer import Museformer
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("out", help="the MIDI file to write")
-parser.add_argument("song", help="a MIDI file")
-parser.add_argument("--model", help="a folder with model.pt and dict.txt (default: the weights that ship)")
-arguments = parser.parse_args()
-
+arguments = song_arguments(__doc__)
 model = Museformer.from_pretrained(arguments.model)
 song = model.fill(arguments.song, bars="3-4", seed=1)
 for sentence in song.sentences:

@@ -9,17 +9,8 @@ from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer import Museformer
 from museformer_plugin.checkpoint_files import checkpoint_of, write_checkpoint
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
+from tests.tiny_model import TINY
 
-TINY = {
-    "decoder_layers": 2,
-    "decoder_embed_dim": 16,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_embed_dim": 32,
-    "token_embed_dim": 12,
-    "bar_embed_dim": 8,
-    "beat_embed_dim": 6,
-    "structure_bars": "1,2,4",
-}
 BAR = 4 * 384  # ticks of a bar in 4/4
 
 
@@ -33,7 +24,7 @@ def model_folder(tmp_path_factory):
         dictionary = Dictionary()
         for symbol in REPRESENTATIONS[representation].symbols():
             dictionary.add_symbol(symbol)
-        options = {**TINY, "steerable": steerable}
+        options = {**TINY, "structure_bars": "1,2,4", "steerable": steerable}
         decoder = MuseformerDecoder(MuseformerConfig(**options), dictionary)
         weights = {f"decoder.{name}": tensor.half() for name, tensor in decoder.state_dict().items()}
         write_checkpoint(checkpoint_of(weights, options), folder / "model.pt")

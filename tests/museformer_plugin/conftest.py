@@ -23,16 +23,8 @@ from museformer_plugin.models.options import BarAwareConfig
 from museformer_plugin.models.sparse_transformer import SparseTransformerConfig, SparseTransformerDecoder
 from museformer_plugin.models.transformer_xl import TransformerXLConfig, TransformerXLDecoder
 from museformer_plugin.token_families import TokenFamilies
+from tests.tiny_model import TINY
 
-TINY = {
-    "decoder_layers": 2,
-    "decoder_embed_dim": 16,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_embed_dim": 32,
-    "token_embed_dim": 12,
-    "bar_embed_dim": 8,
-    "beat_embed_dim": 6,
-}
 # By name: options, decoder, what is small enough for small pieces.
 ARCHITECTURES = {
     "museformer": (MuseformerConfig, MuseformerDecoder, {"structure_bars": "1,2,4"}),
