@@ -50,8 +50,9 @@ class MuseformerTaskConfig(FairseqDataclass):
         default="",
         metadata={
             "help": "shares of training windows in which a --steerable model writes bars between given ones (fill), "
-            "around given tracks (accompany) or over bars that are alike (vary), such as "
-            "fill=0.2,accompany=0.1,vary=0.1; in the others it writes as ever"
+            "around given tracks (accompany) or over bars that are alike (vary), or the piece without some of its "
+            "middle, told how long it is (shorten), such as fill=0.2,accompany=0.1,vary=0.1; in the others it writes "
+            "as ever"
         },
     )
     condition_share: float = field(

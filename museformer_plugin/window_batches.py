@@ -49,12 +49,12 @@ class WindowDataset(PieceDataset):
 
     def __getitem__(self, window: Window) -> dict[str, Any]:
         tokens = self.read(window.piece)
-        sample = {"id": window.piece, "first_bar": window.first_bar}
         if self._tasks is None:
-            return {**sample, "target": tokens[window.start : window.end]}
+            return {"id": window.piece, "first_bar": window.first_bar, "target": tokens[window.start : window.end]}
         span = window.start, window.end
-        target, guide = self._tasks(window.piece, tokens.numpy(), span, window.first_bar, self._epoch)
-        return {**sample, "target": torch.from_numpy(target), "guide": guide}
+        asked = self._tasks(window.piece, tokens.numpy(), span, window.first_bar, self._epoch)
+        target = torch.from_numpy(asked.target)
+        return {"id": window.piece, "first_bar": asked.first_bar, "target": target, "guide": asked.guide}
 
     def prefetch(self, indices: Sequence[Window]) -> None:
         """Read the windows' pieces ahead, where the underlying data can."""

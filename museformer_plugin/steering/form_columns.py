@@ -11,6 +11,19 @@ from data_prep.form.sections import PASSING, PASSING_MELODY, Section
 from .conditions import NEW, letter_class
 
 
+def bars_without_melody(sections: Sequence[Section]) -> frozenset[int]:
+    """The numbers, from 1, of the bars of sections under small letters, where the melody is silent.
+
+    But for the last of such a section, in which the melody of the next may begin: in a third of people's songs it does.
+    """
+    silent: set[int] = set()
+    for section, following in zip(sections, [*sections[1:], None]):
+        if section.letter.islower():
+            upbeat = following is not None and following.letter.isupper()
+            silent.update(range(section.first_bar + 1, section.first_bar + section.bars + 1 - upbeat))
+    return frozenset(silent)
+
+
 def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of each bar of a form the class of its letter, its place in the section, how many follow in it, and how far back
     lies the bar that it repeats: that of the same place in the latest section before of its letter; passing sections

@@ -1,9 +1,10 @@
-"""What a training window asks for: to be written from its beginning, or in part, between and over given bars."""
+"""What a training window asks for: to be written from its beginning, in part, or as a shorter piece."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,16 +13,17 @@ from data_prep.tokens.vocabulary import SIX_TRACK
 from ..errors import UserError
 from ..token_families import TokenFamilies
 from .conditions import KINDS, NEW, BarConditions, ConditionColumns, Role
-from .gap_repeats import told_distances
+from .gap_repeats import kin_of, told_distances
 from .guide import BarGuide
 from .heard_conditions import heard_conditions
 from .sequence_bars import INSTRUMENT, SequenceBar, cut_bars, guide_of, only_tracks
+from .shortened_pieces import shortened
+from .task_sequences import draw_holes, draw_span, filled, plain, varied
 
-_TASKS = ("fill", "accompany", "vary")
-_SPANS = (1, 2, 4, 4, 4, 8, 16)  # bars in a row that are written between given ones
+_SHORTEN = "shorten"
+_TASKS = ("fill", "accompany", "vary", _SHORTEN)
 _MELODY_ALONE = 0.6  # share of accompaniments whose given track is the melody, where there is one
 _GUESSED = 0.5  # share of fillings in which what is repeated is told as far as the bars around a hole tell it
-_BARS_A_HOLE = 12  # of a window, on average, so that long ones are not almost all given
 _KEPT = 0.6  # of each kind of conditions, in windows that have any
 _WITH_GAPS = 0.3  # share of those windows in which each bar has its conditions with a chance of one half
 
@@ -61,6 +63,14 @@ class TrainingShares:
         return TrainingShares(found, conditions)
 
 
+class AskedWindow(NamedTuple):
+    """The targets int64 [n], what is told of their bars, and the number of the first, from 1."""
+
+    target: np.ndarray
+    guide: BarGuide
+    first_bar: int
+
+
 class TrainingTasks:
     """Draws what each window asks for; a function of the seed, the epoch and the window.
 
@@ -79,8 +89,8 @@ class TrainingTasks:
 
     def __call__(
         self, piece: int, tokens: np.ndarray, span: tuple[int, int], first_bar: int, epoch: int
-    ) -> tuple[np.ndarray, BarGuide]:
-        """The targets of a window, and what is told of its bars.
+    ) -> AskedWindow:
+        """What is asked in a window.
 
         Args:
             piece: its index.
@@ -94,6 +104,11 @@ class TrainingTasks:
         bars = cut_bars(target, self._families.end_of_bar)
         conditions = self._conditions(piece, tokens)
         task = self._draw_task(chance) if len(bars) > 1 else ""
+        if task == _SHORTEN:
+            shorter = self._shortened(tokens, conditions, len(target), chance)
+            if shorter is not None:
+                return shorter
+            task = ""
         sequence = self._sequence(task, bars, first_bar, tokens, conditions, chance)
         given = [bar.number - 1 for bar in sequence if bar.role is Role.GIVEN]
         if given and chance.random() < _GUESSED:
@@ -101,9 +116,29 @@ class TrainingTasks:
         of_bars = conditions.at(np.array([bar.number - 1 for bar in sequence]))
         guide = guide_of(sequence, self._said(of_bars, sequence, chance), self._columns)
         if not any(bar.role for bar in sequence):
-            return target, guide
+            return AskedWindow(target, guide, first_bar)
         # a task is over when its bars are written: </s> would only follow by its count
-        return np.concatenate([bar.tokens for bar in sequence]), guide
+        return AskedWindow(np.concatenate([bar.tokens for bar in sequence]), guide, first_bar)
+
+    def _shortened(
+        self, tokens: np.ndarray, conditions: BarConditions, most: int, chance: np.random.Generator
+    ) -> AskedWindow | None:
+        """A piece of at most so many tokens out of the piece, told how many bars it has; None where none can be made.
+
+        It is always told, so that pieces of which nothing is said stay as long as they are.
+        """
+        bars = cut_bars(tokens, self._families.end_of_bar)
+        behind = tokens[sum(map(len, bars)) :]  # </s>
+        places = np.arange(len(bars))
+        repeats = np.where(conditions.distances > NEW, places - conditions.distances, -1)
+        kept = shortened(bars, kin_of(repeats), most - len(behind), chance)
+        if kept is None:
+            return None
+        target = np.concatenate([*kept, behind])
+        sequence = plain(kept, 1)
+        heard = heard_conditions(target, self._families)
+        said = self._said(heard, sequence, chance).told(left_in_piece=heard.left_in_piece)
+        return AskedWindow(target, guide_of(sequence, said, self._columns), 1)
 
     def _conditions(self, piece: int, tokens: np.ndarray) -> BarConditions:
         if piece not in self._heard:
@@ -134,15 +169,15 @@ class TrainingTasks:
             distances = conditions.distances[first_bar - 1 :][: len(bars)]
             models = [whole[first_bar - 1 + n - distance] for n, distance in enumerate(distances)]
             alike = [not np.array_equal(bar, model) for bar, model in zip(bars, models)]  # and not the same
-            varied = _draw_span(np.flatnonzero((distances > NEW) & alike), chance)
-            lengths = np.cumsum([len(bars[n]) + len(models[n]) for n in varied])
-            varied = varied[lengths <= sum(map(len, bars))]
-            if len(varied):
-                return _varied(bars, first_bar, varied, [models[n] for n in varied])
+            places = draw_span(np.flatnonzero((distances > NEW) & alike), chance)
+            lengths = np.cumsum([len(bars[n]) + len(models[n]) for n in places])
+            places = places[lengths <= sum(map(len, bars))]
+            if len(places):
+                return varied(bars, first_bar, places, [models[n] for n in places])
             task = "fill"  # there is nothing in the window that could stand for another
         if task == "fill":
-            return _filled(bars, first_bar, _draw_holes(len(bars), chance))
-        return _plain(bars, first_bar)
+            return filled(bars, first_bar, draw_holes(len(bars), chance))
+        return plain(bars, first_bar)
 
     def _accompanied(self, bars: list[np.ndarray], first_bar: int, chance: np.random.Generator) -> list[SequenceBar]:
         """The first bars, as many as fit with what is given of them into the window."""
@@ -151,7 +186,7 @@ class TrainingTasks:
         lengths = np.cumsum([len(bar) + len(part) for bar, part in zip(bars, parts)])
         count = int(np.searchsorted(lengths, sum(map(len, bars)), side="right"))
         if not count:
-            return _plain(bars, first_bar)
+            return plain(bars, first_bar)
         given = [SequenceBar(part, first_bar + n, Role.PART) for n, part in enumerate(parts[:count])]
         return given + [SequenceBar(bar, first_bar + n) for n, bar in enumerate(bars[:count])]
 
@@ -188,59 +223,5 @@ def _told_across_gaps(conditions: BarConditions, given: Sequence[int]) -> BarCon
     return conditions.told(distances=told_distances(repeats, ~np.isin(bars, given)))
 
 
-def _plain(bars: Sequence[np.ndarray], first_bar: int) -> list[SequenceBar]:
-    return [SequenceBar(bar, first_bar + n) for n, bar in enumerate(bars)]
-
-
-def _draw_span(bars: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Some of ``bars``, rising, that lie in a row."""
-    if not len(bars):
-        return bars
-    runs = np.split(bars, np.flatnonzero(np.diff(bars) > 1) + 1)
-    run = runs[int(chance.integers(len(runs)))]
-    length = min(int(chance.choice(_SPANS)), len(run))
-    start = int(chance.integers(len(run) - length + 1))
-    return run[start : start + length]
-
-
-def _draw_holes(count: int, chance: np.random.Generator) -> np.ndarray:
-    """Which of ``count`` bars are written, rising: one or more rows of them, not all."""
-    written = np.zeros(count, dtype=bool)
-    for _ in range(1 + int(chance.integers(max(2, 2 * count // _BARS_A_HOLE)))):
-        length = min(int(chance.choice(_SPANS)), count - 1)
-        start = int(chance.integers(count - length + 1))
-        written[start : start + length] = True
-    if written.all():
-        written[int(chance.integers(count))] = False
-    return np.flatnonzero(written)
-
-
-def _filled(bars: list[np.ndarray], first_bar: int, holes: np.ndarray) -> list[SequenceBar]:
-    """The bars around the ``holes``, then those in them."""
-    written = set(holes.tolist())
-    given = [SequenceBar(bar, first_bar + n, Role.GIVEN) for n, bar in enumerate(bars) if n not in written]
-    return given + [SequenceBar(bars[n], first_bar + n) for n in sorted(written)]
-
-
-def _varied(
-    bars: list[np.ndarray], first_bar: int, varied: np.ndarray, models: Sequence[np.ndarray]
-) -> list[SequenceBar]:
-    """The bars with ``models`` in place of those that are ``varied``, then these; bars far from them are left out.
-
-    Altogether they have no more tokens than the bars, so that a window stays as long as it is.
-    """
-    span = set(varied.tolist())
-    room = sum(map(len, bars)) - sum(map(len, models)) - sum(len(bars[n]) for n in span)
-    given = [SequenceBar(model, first_bar + int(n), Role.VARIED) for n, model in zip(varied, models)]
-    first, last = int(varied[0]), int(varied[-1])
-    for n in sorted(set(range(len(bars))) - span, key=lambda n: max(first - n, n - last)):
-        room -= len(bars[n])
-        if room < 0:
-            break
-        given.append(SequenceBar(bars[n], first_bar + n, Role.GIVEN))
-    given.sort(key=lambda bar: bar.number)
-    return given + [SequenceBar(bars[n], first_bar + n) for n in sorted(span)]
-
-
 # What a dataset asks; see ``TrainingTasks``.
-DrawTask = Callable[[int, np.ndarray, tuple[int, int], int, int], tuple[np.ndarray, BarGuide]]
+DrawTask = Callable[[int, np.ndarray, tuple[int, int], int, int], AskedWindow]

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
 from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
-from .form_columns import columns_of_form
+from .form_columns import bars_without_melody, columns_of_form
 from .heard_conditions import repeats_of_given
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
@@ -103,7 +103,8 @@ class Wishes:
         self._check_tracks(written, total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
-        limits = [self._limits(number, bars, families) for number in written]
+        playing = self._playing(written, families)
+        limits = [self._limits(number, instruments, bars, families) for number, instruments in zip(written, playing)]
         return Request(given, written, guide, limits, self.given_tracks, open_ended=not total)
 
     def _length(self) -> int:
@@ -177,8 +178,24 @@ class Wishes:
         beside = [bars[first - 2]] if first > 1 else []
         return np.concatenate([*beside, *bars[last : last + 1]])
 
-    def _limits(self, number: int, bars: Sequence[np.ndarray], families: TokenFamilies) -> BarLimits:
-        """``bars``: of the piece, in whose metre each is written anew."""
+    def _playing(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int] | None]:
+        """Which instruments may play in each bar to write, as ranks; None: all."""
+        representation = families.representation
+        everything = frozenset(range(len(representation.instruments)))
+        silent, melody = bars_without_melody(self.sections), frozenset[int]()
+        if representation.tracks:
+            melody = frozenset({representation.instruments.index(representation.instrument_of("melody"))})
+        allowed: list[frozenset[int] | None] = []
+        for number in written:
+            playing = everything if self.tracks is None else self.tracks.playing(number)
+            playing = (playing - melody if number in silent else playing) | self.given_tracks
+            allowed.append(None if playing == everything else playing)
+        return allowed
+
+    def _limits(
+        self, number: int, instruments: frozenset[int] | None, bars: Sequence[np.ndarray], families: TokenFamilies
+    ) -> BarLimits:
+        """``instruments``: that may play; ``bars``: of the piece, in whose metre each is written anew."""
 
         def allowed(letter: str, wished: int | None, song: np.ndarray) -> frozenset[int] | None:
             if wished is not None:
@@ -189,5 +206,4 @@ class Wishes:
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)
-        instruments = None if self.tracks is None else self.tracks.playing(number) | self.given_tracks
         return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own))

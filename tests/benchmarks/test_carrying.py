@@ -97,6 +97,8 @@ def test_data_come_packed_or_not(tmp_path):
     archive = tmp_path / "data.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:
         packed.add(data_bin, arcname="data-bin")
+        packed.add(data_bin / "dict.txt", arcname="../outside/dict.txt")
     found = unpacked(archive, tmp_path / "work")
+    assert not (tmp_path / "outside").exists()
     assert found == tmp_path / "work" / "data-bin"
     assert (found / "dict.txt").read_text() == "b-1 1\n"

@@ -1,4 +1,5 @@
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -153,13 +154,10 @@ def test_the_melody_of_the_example_songs(number, tmp_path):
 
 
 def unpacked(shared, name, tmp_path):
-    import tarfile
-
     archive = shared / "corpora" / f"{name}.tar.xz"
     if not archive.is_file():
         pytest.skip(f"{archive} is not there")
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(archive, tmp_path)
     return sorted(tmp_path.rglob("*.mid"))
 
 

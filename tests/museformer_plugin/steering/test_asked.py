@@ -177,10 +177,21 @@ def test_what_enters_later_does_not_play_before(families_of):
     families = families_of("six_track")
     request = ask(families, bars=6, tracks="3:+drums,5:-drums,4:-bass")
     names = list(families.representation.track_names().values())
-    playing = [{names[rank] for rank in limits.instruments} for limits in request.limits]
+    playing = [limits.instruments and {names[rank] for rank in limits.instruments} for limits in request.limits]
     others = {"melody", "guitar", "piano", "strings"}
-    with_bass, all_of_them = others | {"bass"}, others | {"bass", "drums"}
+    with_bass, all_of_them = others | {"bass"}, None
     assert playing == [with_bass, with_bass, all_of_them, others | {"drums"}, others, others]
+
+
+def test_no_melody_plays_in_sections_without_one(families_of):
+    families = families_of("six_track")
+    request = ask(families, form="i3A2b2x1X2o2", tracks="melody,bass,drums")
+    melody = families.representation.instruments.index(families.representation.instrument_of("melody"))
+    playing = [melody in limits.instruments for limits in request.limits]
+    #                  upbeat of A                      upbeat of X
+    assert playing == [0, 0, 1] + [1, 1] + [0, 0] + [1] + [1, 1] + [0, 0]
+    request = ask(families_of("general"), form="i3A2")
+    assert all(limits.instruments is None for limits in request.limits)
 
 
 def test_an_asked_form_says_how_many_bars_follow(families_of):

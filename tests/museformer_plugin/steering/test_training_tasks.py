@@ -6,7 +6,7 @@ import pytest
 from data_prep.tokens.vocabulary import LETTERS
 from museformer_plugin.errors import UserError
 from museformer_plugin.fc_attention import NO_BAR
-from museformer_plugin.steering.conditions import ConditionColumns, Role
+from museformer_plugin.steering.conditions import BarConditions, ConditionColumns, Role
 from museformer_plugin.steering.sequence_bars import cut_bars, only_tracks
 from museformer_plugin.steering.training_tasks import TrainingShares, TrainingTasks
 from museformer_plugin.windows import bar_edges, cut_piece
@@ -50,8 +50,8 @@ def drawn(families, pieces, shares=SHARES, conditions=0.5, seed=1, epoch=1):
         edges = bar_edges(tokens, families.end_of_bar)
         for length in (60, 150, 10_000):
             for window in cut_piece(number, edges, length, length // 3):
-                span = window.start, window.end
-                yield window, *tasks(number, tokens, span, window.first_bar, epoch)
+                asked = tasks(number, tokens, (window.start, window.end), window.first_bar, epoch)
+                yield window, asked.target, asked.guide
 
 
 def test_sequences_hold_bars_of_the_piece_in_no_more_tokens_than_the_window(families, pieces):
@@ -123,12 +123,37 @@ def test_shares_are_kept(families, pieces):
     span = 0, len(pieces[0])
     roles, said = [], 0
     for epoch in range(400):
-        _, guide = tasks(0, pieces[0], span, 1, epoch)
+        guide = tasks(0, pieces[0], span, 1, epoch).guide
         roles.append(frozenset(roles_of(guide).tolist()))
         said += guide.features[:, len(Role) - 1 :].any()
     assert 0.22 < sum(Role.GIVEN in found for found in roles) / 400 < 0.38
     assert 0.13 < sum(Role.PART in found for found in roles) / 400 < 0.27
     assert 0.28 < said / 400 < 0.45  # those of which every kind was dropped say nothing
+
+
+def test_shortened_pieces_begin_and_end_as_the_piece_and_are_told_their_length(families, pieces):
+    tasks = TrainingTasks(families, TrainingShares.parse("shorten=0.5", 0.5), 1)
+    columns, lengths = ConditionColumns.of(families), set()
+    for epoch in range(40):
+        for number, tokens in enumerate(pieces):
+            start, end = len(tokens) // 5, len(tokens)
+            asked = tasks(number, tokens, (start, end), 5, epoch)
+            if asked.first_bar == 5:
+                np.testing.assert_array_equal(asked.target, tokens[start:])
+                continue
+            bars, kept = (cut_bars(found, families.end_of_bar) for found in (tokens, asked.target))
+            assert asked.first_bar == 1
+            assert len(asked.target) <= end - start
+            assert len(kept) < len(bars)
+            np.testing.assert_array_equal(kept[0], bars[0])
+            np.testing.assert_array_equal(kept[-1], bars[-1])
+            assert asked.target[-1] == families.dictionary.eos()
+            np.testing.assert_array_equal(asked.guide.numbers, 1 + np.arange(len(kept)))
+            nothing = BarConditions.nothing(np.zeros(len(kept)), len(families.representation.instruments))
+            told = columns.features(nothing.told(left_in_piece=np.arange(len(kept))[::-1]))
+            assert (asked.guide.features[told == 1] == 1).all()
+            lengths.add(len(kept))
+    assert len(lengths) > 3
 
 
 def test_tracks_and_density_of_a_part_are_not_those_of_its_bar(families, pieces):
@@ -157,7 +182,7 @@ def test_only_tracks_keeps_their_notes_and_the_bars(families, pieces, name):
 @pytest.mark.parametrize(
     ("tasks", "conditions", "message"),
     [
-        ("dance=0.1", 0.0, "--task-shares takes fill, accompany, vary, once each"),
+        ("dance=0.1", 0.0, "--task-shares takes fill, accompany, vary, shorten, once each"),
         ("fill=0.1,fill=0.1", 0.0, "once each"),
         ("fill=much", 0.0, "the share of fill must be from 0 to 1, not 'much'"),
         ("fill=1.5", 0.0, "the share of fill must be from 0 to 1, not '1.5'"),
