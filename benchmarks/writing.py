@@ -53,6 +53,6 @@ def write_pieces(
     times = make_times(pieces, rules)
     options = SamplingOptions(sampling=True, topk=_TOPK, topp=0.0, temperature=1.0)
     random = torch.Generator(device).manual_seed(0)
-    for _ in Writing(decoder, rules, options, random, entrance, pieces, streams, times).pieces():
+    for _ in Writing(rules, options, random, entrance, pieces, streams, times).pieces():
         pass
     return pieces, times

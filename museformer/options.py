@@ -39,6 +39,7 @@ class WritingOptions(TypedDict, total=False):
     ``topk``: draw among so many likeliest tokens, 0 among all.
     ``temperature``: above 1 is wilder, below 1 tamer.
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``.
+    ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, above 1 overdone.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
     ``progress``: show a progress bar on standard error.
@@ -54,6 +55,7 @@ class WritingOptions(TypedDict, total=False):
     topk: int
     temperature: float
     family_temperatures: str
+    guidance: float
     max_tokens: int
     progress: bool
 
@@ -77,6 +79,7 @@ class Asked:
     topk: int = 8
     temperature: float = 1.0
     family_temperatures: str = ""
+    guidance: float = 1.0
     max_tokens: int | None = None
     progress: bool = False
 
@@ -102,7 +105,7 @@ class Asked:
         """How tokens are drawn. Raises UserError for family temperatures that are none."""
         temperatures = parse_temperatures(self.family_temperatures)
         reshape = FamilyTemperatures(families, temperatures) if temperatures else None
-        return SamplingOptions(True, self.topk, 0, self.temperature, reshape)
+        return SamplingOptions(True, self.topk, 0, self.temperature, reshape, self.guidance)
 
 
 def _read(name: str, parse: Any, text: str) -> Any:
@@ -143,9 +146,11 @@ def _checked(name: str, called: str, value: Any) -> Any:
         if name == "seed" and value > _LARGEST_SEED:
             raise RequestError(f"seed= takes a whole number up to {_LARGEST_SEED}, not {value}.")
         return value
-    if name in ("tempo", "temperature"):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
-            raise RequestError(f"{called}= takes a number above 0, not {value!r}.")
+    if name in ("tempo", "temperature", "guidance"):
+        or_zero = name == "guidance"
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not (0 < value < float("inf") or (or_zero and value == 0)):
+            raise RequestError(f"{called}= takes a number {'from 0 up' if or_zero else 'above 0'}, not {value!r}.")
         return float(value)
     if name == "progress":
         return bool(value)

@@ -13,7 +13,7 @@ from data_prep.tokens.grammar import GrammarState
 from data_prep.tokens.vocabulary import TokenError
 
 from .errors import UserError
-from .models.protocol import BarAwareModel, DecodingState
+from .models.protocol import DecodingState, WritingModel
 from .piece_rules import TOKENS_TO_CLOSE, PieceRules
 from .steering.bars_to_write import BarsToWrite
 from .steering.conditions import Role
@@ -35,12 +35,12 @@ class Entrance:
 
     def __init__(
         self,
-        decoder: BarAwareModel,
+        decoder: WritingModel,
         rules: PieceRules,
         prompts: Sequence[Tensor],
         requests: Sequence[Request] | None,
     ) -> None:
-        self._decoder = decoder
+        self.decoder = decoder
         self.requests = requests
         if requests:
             prompts = [torch.cat([p[:1], p.new_tensor(request.prompt())]) for p, request in zip(prompts, requests)]
@@ -54,11 +54,11 @@ class Entrance:
 
     def order(self, example: int) -> BarsToWrite | None:
         """What a piece of this example must write."""
-        return BarsToWrite(self.requests[example], self._decoder.families) if self.requests else None
+        return BarsToWrite(self.requests[example], self.decoder.families) if self.requests else None
 
     def _read(self, examples: Sequence[int]) -> tuple[list[Tensor], DecodingState]:
         guides = None if self.requests is None else [self.requests[example].guide for example in examples]
-        return self._decoder.read_prompts([self.prompts[example] for example in examples], guides)
+        return self.decoder.read_prompts([self.prompts[example] for example in examples], guides)
 
     def _key(self, example: int) -> tuple[int, ...]:
         """The same of examples that are continued alike, so that one reading will do."""

@@ -16,7 +16,8 @@ from fairseq.models import FairseqModel
 from torch import Tensor
 
 from .entrance import Entrance, prompts_of
-from .models.protocol import BarAwareModel
+from .guidance import GuidedModel
+from .models.protocol import BarAwareModel, WritingModel
 from .piece_rules import PieceRules
 from .pieces_under_way import PieceUnderWay, Progress
 from .sampling import SamplingOptions
@@ -105,13 +106,21 @@ class MuseformerGenerator:
 
     def _begin(self, sample: dict[str, Any], prefix_tokens: Tensor | None) -> tuple[list[PieceUnderWay], Entrance]:
         prompts = prompts_of(sample, prefix_tokens, self.dictionary)
-        entrance = Entrance(self.decoder, self.rules, prompts, self._requests(sample, prompts))
+        requests = self._requests(sample, prompts)
+        entrance = Entrance(self._guided(requests), self.rules, prompts, requests)
         pieces = [
             PieceUnderWay(example, prompt.tolist()[1:], entrance.order(example))
             for example, prompt in enumerate(entrance.prompts)
             for _ in range(self.pieces_per_prompt)
         ]
         return pieces, entrance
+
+    def _guided(self, requests: Sequence[Request] | None) -> WritingModel:
+        """The model, guided by what the requests tell, if they tell anything."""
+        if not self.options.guidance or not requests:
+            return self.decoder
+        guided = GuidedModel(self.decoder, self.options.guidance)
+        return guided if guided.needed_for([request.guide for request in requests]) else self.decoder
 
     def _requests(self, sample: dict[str, Any], prompts: Sequence[Tensor]) -> list[Request] | None:
         if self.ask is None:
@@ -125,7 +134,7 @@ class MuseformerGenerator:
         progress = Progress(pieces, self.rules.max_len, self.decoder.families.end_of_bar, self._shows_progress)
         at_once = min(self.at_once or len(pieces), len(pieces))
         try:
-            writing = Writing(self.decoder, self.rules, self.options, self.random, entrance, pieces, at_once, progress)
+            writing = Writing(self.rules, self.options, self.random, entrance, pieces, at_once, progress)
             yield from writing.pieces()
         finally:
             progress.close()

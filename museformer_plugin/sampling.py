@@ -17,7 +17,8 @@ class SamplingOptions:
 
     Without ``sampling`` the likeliest allowed token is taken; ``topk`` and ``topp`` are off below 1
     and at 0 or less. ``reshape`` takes the log-probabilities [B, V] of what these leave, at the temperature, minus
-    infinity elsewhere, and returns those to draw from.
+    infinity elsewhere, and returns those to draw from. ``guidance``: how far beyond what a model writes when it is told
+    something of bars, see ``guidance``; 0 leaves that as it is.
     """
 
     sampling: bool
@@ -25,6 +26,7 @@ class SamplingOptions:
     topp: float
     temperature: float
     reshape: Callable[[Tensor], Tensor] | None = None
+    guidance: float = 0.0
 
 
 def choose_tokens(

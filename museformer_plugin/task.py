@@ -27,6 +27,7 @@ from .errors import UserError
 from .family_temperatures import FamilyTemperatures, parse_temperatures
 from .generation_options import check_generation
 from .generator import MuseformerGenerator
+from .guidance import checked
 from .models.any_fairseq import writing_model
 from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
@@ -277,7 +278,9 @@ class MuseformerLanguageModelingTask(FairseqTask):
         ask = ask_of(self.cfg, self.families, steerable=self._steerable, grammar=not self.cfg.no_grammar)
         temperatures = parse_temperatures(self.cfg.family_temperatures)
         reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
-        options = SamplingOptions(args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape)
+        options = SamplingOptions(
+            args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape, checked(self.cfg.guidance)
+        )
         rules = PieceRules(self.families, args.min_len, args.max_len_b, not self.cfg.no_grammar)
         return MuseformerGenerator(
             writing_model(models[0], self.families),

@@ -97,6 +97,13 @@ class MuseformerTaskConfig(FairseqDataclass):
     accompany: str = field(
         default="", metadata={"help": "keep these tracks of each example, such as melody, and write the others"}
     )
+    guidance: float = field(
+        default=1.0,
+        metadata={
+            "help": "how far pieces go beyond what the model would write when told what is asked, away from what it "
+            "would write untold; 0 reads each piece once"
+        },
+    )
     streams: int = field(
         default=0,
         metadata={"help": "pieces of a batch written at the same time, others enter as they end; 0 for all at once"},

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .entrance import Entrance
 from .late_reading import LateReading
-from .models.protocol import BarAwareModel
 from .next_tokens import NextTokens
 from .piece_rules import PieceRules
 from .pieces_under_way import PieceUnderWay, Progress
@@ -31,10 +30,9 @@ class Writing:
     before it went on.
 
     Args:
-        decoder: the model.
         rules, options: what may be written, and how it is chosen.
         random: of the sampling.
-        entrance: the prompts.
+        entrance: the model, and the prompts that it reads.
         pieces: those to write, in their order.
         at_once: how many at a time.
         progress: told of every token.
@@ -42,7 +40,6 @@ class Writing:
 
     def __init__(
         self,
-        decoder: BarAwareModel,
         rules: PieceRules,
         options: SamplingOptions,
         random: torch.Generator,
@@ -51,9 +48,9 @@ class Writing:
         at_once: int,
         progress: Progress,
     ) -> None:
-        self._decoder, self._rules, self._options, self._random = decoder, rules, options, random
+        self._decoder, self._rules, self._options, self._random = entrance.decoder, rules, options, random
         self._entrance, self._progress = entrance, progress
-        self._end_of_bar = decoder.families.end_of_bar
+        self._end_of_bar = self._decoder.families.end_of_bar
         self._waiting = deque(pieces)
         self._writing = [self._waiting.popleft() for _ in range(at_once)]
         logits, self._streams = entrance.open([piece.example for piece in self._writing])

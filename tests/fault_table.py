@@ -731,8 +731,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/steering/training_tasks.py",
-        "varied = varied[lengths <= sum(map(len, bars))]",
-        "varied = varied[lengths <= 2 * sum(map(len, bars))]",
+        "places = places[lengths <= sum(map(len, bars))]",
+        "places = places[lengths <= 2 * sum(map(len, bars))]",
         "museformer_plugin/steering/test_training_tasks.py",
     ),
     Fault(
@@ -758,5 +758,35 @@ FAULTS = (
         "gains[1:, ~played] = gains[~possible] = -np.inf",
         "gains[~possible] = -np.inf",
         "data_prep/form",
+    ),
+    Fault(
+        "museformer_plugin/guidance.py",
+        "told + self._strength * (told - other)",
+        "told + self._strength * (other - told)",
+        "museformer_plugin/test_guidance.py",
+    ),
+    Fault(
+        "museformer_plugin/guidance.py",
+        "self._model.end_bars(streams.both, streams.twice(ended))",
+        "self._model.end_bars(streams.both, ended)",
+        "museformer_plugin/test_guidance.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/untold.py",
+        "BarGuide(guide.numbers[kept], nothing,",
+        "BarGuide(guide.numbers[kept], guide.repeats[kept],",
+        "museformer_plugin/test_guidance.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/shortened_pieces.py",
+        "[*bars[: first[cut]], *bars[next_bar[cut] :]]",
+        "[*bars[: first[cut]], *bars[next_bar[cut] + 1 :]]",
+        "museformer_plugin/steering/test_shortened_pieces.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/form_columns.py",
+        "section.bars + 1 - upbeat",
+        "section.bars + 1",
+        "museformer_plugin/steering/test_asked.py",
     ),
 )

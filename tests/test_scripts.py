@@ -284,8 +284,11 @@ def test_songs_in_bfloat16(converted, tmp_path):
     assert written["half"] == written["again"] != written["whole"]
 
 
-def test_temperatures_of_families_are_handed_on(converted, tmp_path):
+def test_guidance_and_temperatures_of_families_are_handed_on(converted, tmp_path):
     out = tmp_path / "out"
+    done = run("generate.sh", converted / "checkpoint.pt", converted, out, GUIDANCE="-1")
+    assert done.returncode == 1
+    assert "--guidance must be a number from 0 up, not -1.0." in done.stderr
     done = run("generate.sh", converted / "checkpoint.pt", converted, out, FAMILY_TEMPERATURES="pich=0.7")
     assert done.returncode == 1
     assert "--family-temperatures: there is no family 'pich'" in done.stderr

@@ -21,6 +21,7 @@ from evaluation.data_bin import Split
 from evaluation.perplexity import load_model
 from museformer_plugin.errors import UserError
 from museformer_plugin.family_temperatures import FamilyTemperatures, parse_temperatures
+from museformer_plugin.guidance import checked
 from museformer_plugin.sampling import SamplingOptions
 from museformer_plugin.token_families import TokenFamilies
 
@@ -75,7 +76,7 @@ def _names(text: str) -> list[str]:
 def _sampling(args: argparse.Namespace, families: TokenFamilies) -> SamplingOptions:
     temperatures = parse_temperatures(args.family_temperatures)
     reshape = FamilyTemperatures(families, temperatures) if temperatures else None
-    return SamplingOptions(True, args.topk, 0, args.temperature, reshape)
+    return SamplingOptions(True, args.topk, 0, args.temperature, reshape, checked(args.guidance))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -120,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--topk", type=int, default=8, help="draw among so many likeliest tokens (default: 8)")
     add("--temperature", type=float, default=1.0, help="above 1 is wilder (default: 1)")
     add("--family-temperatures", default="", help="inside kinds of tokens, such as pitch=0.7,duration=0.7")
+    add("--guidance", type=float, default=1.0, help="how far beyond what is written when told (default: 1)")
     args = parser.parse_args(arguments)
     if (args.labels is None) != (args.midi is None):
         parser.error("--labels and --midi go together")

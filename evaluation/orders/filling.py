@@ -2,8 +2,8 @@
 
 Four bars of a song are written at a random place, with at least four bars before and one after them:
 
-- **filled in** between the bars before and after them;
-- **continued** behind the bars before them alone;
+- **filled in** between the bars before and after them, told what these tell of repeats, as in a request;
+- **continued** behind the bars before them alone, told nothing;
 - **copied**: the four bars before them once more.
 
 *Note overlap* is the F1 of their notes and the true ones, notes being equal in bar, track, onset and pitch. The *joint*
@@ -26,6 +26,7 @@ from data_prep.tokens.vocabulary import SIX_TRACK
 from evaluation.bootstrap import Bootstrap
 from evaluation.steering import SPAN, random_places
 from museformer_plugin.steering.conditions import BarConditions, ConditionColumns, Role
+from museformer_plugin.steering.heard_conditions import repeats_of_given
 from museformer_plugin.steering.request import BarLimits, Request
 from museformer_plugin.steering.sequence_bars import SequenceBar, guide_of
 from museformer_plugin.token_families import TokenFamilies
@@ -71,22 +72,25 @@ def _moves(before: np.ndarray, after: np.ndarray, instrument: int) -> float:
 def requests_for(song: Piece, first: int, around: int, families: TokenFamilies) -> tuple[Request, Request]:
     """To fill SPAN bars of a song from ``first`` (from 0) on in, and to write them behind what is before them.
 
-    ``around``: how many bars before and after are read at most.
+    ``around``: how many bars before and after are read at most. The tempo may be any.
     """
     numbered = [SequenceBar(bar, number) for number, bar in enumerate(song.bars, start=1)]
     before = numbered[max(0, first - around) : first]
     after = numbered[first + SPAN : first + SPAN + around]
     given = [SequenceBar(bar.tokens, bar.number, Role.GIVEN) for bar in (*before, *after)]
     written = [bar.number for bar in numbered[first : first + SPAN]]
-    return _untold(given, written, families), _untold(before, written, families)
+    to_write = [SequenceBar(np.empty(0, dtype=np.int64), number) for number in written]
+    limits, columns = [BarLimits()] * len(written), ConditionColumns.of(families)
 
+    def nothing(sequence: list[SequenceBar]) -> BarConditions:
+        return BarConditions.nothing(np.zeros(len(sequence)), len(families.representation.instruments))
 
-def _untold(given: list[SequenceBar], written: list[int], families: TokenFamilies) -> Request:
-    """Nothing is said of the bars but their parts in the request, and the tempo may be any."""
-    sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
-    said = BarConditions.nothing(np.zeros(len(sequence)), len(families.representation.instruments))
-    guide = guide_of(sequence, said, ConditionColumns.of(families))
-    return Request(given, written, guide, [BarLimits()] * len(written))
+    filling, continuing = [*given, *to_write], [*before, *to_write]
+    told = nothing(filling).told(distances=repeats_of_given(filling, families))
+    return (
+        Request(given, written, guide_of(filling, told, columns), limits),
+        Request(before, written, guide_of(continuing, nothing(continuing), columns), limits),
+    )
 
 
 def figures_of(written: np.ndarray, true: np.ndarray, after: np.ndarray) -> list[float]:

@@ -120,11 +120,33 @@ class DecodingState(Protocol):
         ...
 
 
-class BarAwareModel(Protocol):
-    """The decoder of an architecture."""
+class WritingModel(Protocol):
+    """What pieces are written with."""
 
     dictionary: Dictionary
     families: TokenFamilies
+
+    def read_prompts(
+        self, prompts: Sequence[Tensor], guides: Sequence[BarGuide] | None = None
+    ) -> tuple[list[Tensor], DecodingState]:
+        """Read prompts, int64 [n] each, begin token first: the logits [n, V] of each, and the streams that go on."""
+        ...
+
+    def advance(self, tokens: Tensor, streams: DecodingState) -> Tensor:
+        """Inside of ``streams.run``: read one token of every stream, int64 [B]; the logits [B, V] of what follows.
+
+        Before the next, ``end_bars`` must be told of the tokens that ended bars.
+        """
+        ...
+
+    def end_bars(self, streams: DecodingState, ended: Sequence[int]) -> None:
+        """The latest token read of each of these streams ended a bar."""
+        ...
+
+
+class BarAwareModel(WritingModel, Protocol):
+    """The decoder of an architecture."""
+
     inputs: MakeInputs
 
     def forward(
@@ -137,28 +159,11 @@ class BarAwareModel(Protocol):
         """Logits [B, L, V] of padded int64 ``prev_output_tokens`` [B, L]; ``inputs`` of them, else made here."""
         ...
 
-    def read_prompts(
-        self, prompts: Sequence[Tensor], guides: Sequence[BarGuide] | None = None
-    ) -> tuple[list[Tensor], DecodingState]:
-        """Read prompts, int64 [n] each, begin token first: the logits [n, V] of each, and the streams that go on."""
-        ...
-
     def step(self, tokens: Tensor, streams: DecodingState) -> Tensor:
         """Read one token of every stream, int64 [B]; the logits [B, V] of what follows.
 
         It is ``advance`` and ``end_bars`` at once, for which the host reads the tokens.
         """
-        ...
-
-    def advance(self, tokens: Tensor, streams: DecodingState) -> Tensor:
-        """Inside of ``streams.run``: read one token of every stream, int64 [B]; the logits [B, V] of what follows.
-
-        Before the next, ``end_bars`` must be told of the tokens that ended bars.
-        """
-        ...
-
-    def end_bars(self, streams: DecodingState, ended: Sequence[int]) -> None:
-        """The latest token read of each of these streams ended a bar."""
         ...
 
     def facts(self) -> dict[str, str]:

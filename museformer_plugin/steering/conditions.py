@@ -125,6 +125,11 @@ class ConditionColumns:
         }
         self.width = sum(self._classes.values()) + 2 + 2 * _REPEAT_ANGLES + 1 + num_instruments
 
+    def roles(self, features: np.ndarray) -> np.ndarray:
+        """Of features [n, width] the roles, int64 [n]."""
+        of_roles = features[:, : self._classes["roles"]]
+        return np.where(of_roles.any(axis=1), of_roles.argmax(axis=1) + 1, Role.WRITTEN)
+
     def features(self, conditions: BarConditions) -> np.ndarray:
         """float32 [n, width]."""
         classes = {

@@ -48,6 +48,7 @@ WITHOUT_SONG = [
     ("seed=", {"seed": 2**70}),
     ("topk=", {"topk": -1}),
     ("temperature=", {"temperature": 0}),
+    ("guidance= takes a number from 0 up", {"guidance": -1}),
     ("family_temperatures:", {"family_temperatures": "pitches=1"}),
     ("max_tokens=", {"max_tokens": 2}),
     ("max_tokens=", {"max_tokens": 40, "bars": 64}),
