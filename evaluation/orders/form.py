@@ -33,7 +33,14 @@ from .pieces import Piece
 from .tables import figure, markdown
 from .writer import Writer
 
-FORMS = ("A4B4A4B4", "i4A8A8B8A8o2", "A8B8A8C8", "A4A4B4A4o2", "i2A8B8A8B8o2")
+# As people write down the forms of songs: 96 of 100 begin with an intro, and sections of 4 or 8 bars come in pairs.
+FORMS = (
+    "i4A8A8B8A8o2",
+    "i4A4A4B8x4A4A4B8o3",
+    "i4A8B8x4A8B8o2",
+    "i8A8A8B8b8B8o4",
+    "i4A8B4B4x4A8B4B4o2",
+)
 MELODY = SIX_TRACK.instrument_of("melody")
 _COMPARED = ("boundary F1", "pair F1")
 _MELODIC = [index for index, letter in enumerate(SECTION_LETTERS) if letter.isupper() and letter != PASSING_MELODY]
