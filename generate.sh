@@ -37,7 +37,8 @@ Environment variables and their defaults:
   SEED=1          the same seed gives the same songs
   TOPK=8          sample among this many likeliest tokens
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
-  FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7
+  FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7 (default: pitch=0.6 with
+                  --fill, --vary and --accompany, whose notes are to go with those that are there)
   GUIDANCE=1      how far songs go beyond what the model would write when told what is asked, away from what it would
                   write untold; 0 writes faster and keeps to it less
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
@@ -185,6 +186,10 @@ if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
     for number in ${bars//[!0-9]/ }; do room=$((room + 640 * 10#${number::5})); done # of sections, or of all bars
     MAX_LEN=$(($(wc -w <<<"$tokens") + (room > 20480 ? room : 20480)))
 fi
+case $kind in
+    '' | --prompt) temperatures=${FAMILY_TEMPERATURES-} ;;
+    *) temperatures=${FAMILY_TEMPERATURES-pitch=0.6} ;; # as in museformer/options.py
+esac
 for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
 wishes=()
 for option in "${!asked[@]}"; do wishes+=("$option=${asked[$option]}"); done
@@ -196,7 +201,7 @@ if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
     --input "$work/prompts.txt" --buffer-size "$((4 * BATCH))" --batch-size "$((4 * BATCH))" --streams "$BATCH" \
     --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" \
-    --family-temperatures "${FAMILY_TEMPERATURES:-}" --guidance="${GUIDANCE:-1}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
+    --family-temperatures "$temperatures" --guidance="${GUIDANCE:-1}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
     fail "nothing was produced, see above." 1

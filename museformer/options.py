@@ -24,6 +24,8 @@ from .errors import RequestError
 # How many tokens are written at most, where that is not said: room for more than songs have, as in generate.sh.
 LONGEST = 20480  # of songs that may end anywhere
 LONGEST_BAR = 640  # on average, of bars that were asked for
+# Pitches of what is written into a song, as in generate.sh: they are to go with those that are there.
+INTO_SONGS = "pitch=0.6"
 
 
 class WritingOptions(TypedDict, total=False):
@@ -38,7 +40,8 @@ class WritingOptions(TypedDict, total=False):
     ``seed``: the same one gives the same song; without it another each time.
     ``topk``: draw among so many likeliest tokens, 0 among all.
     ``temperature``: above 1 is wilder, below 1 tamer.
-    ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``.
+    ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``; without it ``"pitch=0.6"``
+    where bars are written into a song.
     ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, above 1 overdone.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
@@ -78,7 +81,7 @@ class Asked:
     seed: int | None = None
     topk: int = 8
     temperature: float = 1.0
-    family_temperatures: str = ""
+    family_temperatures: str | None = None
     guidance: float = 1.0
     max_tokens: int | None = None
     progress: bool = False
@@ -103,7 +106,8 @@ class Asked:
 
     def sampling(self, families: TokenFamilies) -> SamplingOptions:
         """How tokens are drawn. Raises UserError for family temperatures that are none."""
-        temperatures = parse_temperatures(self.family_temperatures)
+        asked = self.family_temperatures
+        temperatures = parse_temperatures((INTO_SONGS if self.writes_into_song else "") if asked is None else asked)
         reshape = FamilyTemperatures(families, temperatures) if temperatures else None
         return SamplingOptions(True, self.topk, 0, self.temperature, reshape, self.guidance)
 

@@ -116,8 +116,8 @@ class MuseformerGenerator:
         return pieces, entrance
 
     def _guided(self, requests: Sequence[Request] | None) -> WritingModel:
-        """The model, guided by what the requests tell, if they tell anything."""
-        if not self.options.guidance or not requests:
+        """The model, guided by what the requests tell, if they tell anything that it can hear."""
+        if not (self.options.guidance and requests and getattr(self.decoder, "condition_columns", None)):
             return self.decoder
         guided = GuidedModel(self.decoder, self.options.guidance)
         return guided if guided.needed_for([request.guide for request in requests]) else self.decoder
