@@ -772,6 +772,12 @@ FAULTS = (
         "museformer_plugin/test_guidance.py",
     ),
     Fault(
+        "museformer_plugin/models/decoder.py",
+        "x + streams.said.before_logits().to(x.dtype)",
+        "x + streams.said.at_embedding().to(x.dtype)",
+        "museformer_plugin/steering/test_guided_decoder.py",
+    ),
+    Fault(
         "museformer_plugin/steering/untold.py",
         "BarGuide(guide.numbers[kept], nothing,",
         "BarGuide(guide.numbers[kept], guide.repeats[kept],",

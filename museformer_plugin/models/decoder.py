@@ -98,7 +98,10 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             self.repeat_heads = heads // 2
             # in the weights, so that those which have learnt to be told without it are refused and do not go on worse
             self.register_buffer("looks_back", torch.ones(()))
-        self.conditions = None if columns is None else nn.Parameter(torch.zeros(columns.width, width))
+        self.conditions = self.late_conditions = None
+        if columns is not None:
+            self.conditions = nn.Parameter(torch.zeros(columns.width, width))
+            self.late_conditions = nn.Parameter(torch.zeros(columns.width, width))
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = LogitsProjection(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
@@ -178,7 +181,10 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         x = self.embedding(tokens, positions.bars, positions.beats, highest_bar, highest_beat)
         if self.previous is not None:
             x = self.previous(x, fed["indices"])
-        return self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
+        rows = self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
+        if self.late_conditions is not None:
+            rows = rows + F.embedding(fed["bars_of_tokens"], self.said_late(fed["features"]))
+        return rows
 
     def run_layers(self, x: Tensor, inputs: BatchInputs, by: Turn | None, keep: Keep | None) -> Tensor:
         """Embedded tokens [T, D], turned ``by`` their positions in attention -> [T, D].
@@ -214,6 +220,15 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         scale = math.sqrt(self.conditions.shape[1])
         rows = scale * (features.to(self.conditions.dtype) @ self.conditions)
         return F.pad(rows, (0, 0, 1, 0))
+
+    def said_late(self, features: Tensor) -> Tensor:
+        """What the normalised rows before the logits get on top, as of ``said``.
+
+        So what is said of a bar moves the logits of its tokens at once, whatever else is in them: told at the bottom
+        alone, it is lost among embeddings whose projection has grown in training.
+        """
+        assert self.late_conditions is not None
+        return F.pad(features.to(self.late_conditions.dtype) @ self.late_conditions, (0, 0, 1, 0))
 
     def drop(self, rows: Tensor) -> Tensor:
         """Dropout of embedded rows."""
@@ -255,8 +270,9 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         return SaidOfStreams([self._told(features[n:], back[n:], device) for features, back, n in told])
 
     def _told(self, features: np.ndarray, bars_back: np.ndarray, device: torch.device) -> Tensor:
-        """``said`` of bars and, last, how far back they look, float32 [1 + bars, D + 1]; row 0 is 0."""
-        said = self.said(torch.from_numpy(features).to(device))
+        """``said`` of bars, ``said_late``, and how far back they look, float32 [1 + bars, 2 D + 1]; row 0 is 0."""
+        rows = torch.from_numpy(features).to(device)
+        said = torch.cat([self.said(rows), self.said_late(rows)], dim=1)
         said = said.to(torch.promote_types(said.dtype, torch.float32))
         return torch.cat([said, F.pad(torch.from_numpy(bars_back).to(said), (1, 0))[:, None]], dim=1)
 
@@ -314,20 +330,21 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         x = x[0] if self.previous is None else self.previous.step(x, rows[0] != self.dictionary.pad())
         by = self.turn(positions, x)
         if streams.said is not None:
-            told, bars_back = streams.said.rows[:, :-1], streams.said.rows[:, -1]
-            x, by = x + told.to(x.dtype), self.look_back(by, bars_back)
+            x, by = x + streams.said.at_embedding().to(x.dtype), self.look_back(by, streams.said.bars_back())
         visible = cache.visible()
         with lasting_plans(tokens.device):
             for number, layer in enumerate(self.layers):
                 x = layer.step(x, cache, number, visible, by)
         cache.advance()
-        return self.output_projection(self.final_norm(x))
+        x = self.final_norm(x)
+        return self.output_projection(x if streams.said is None else x + streams.said.before_logits().to(x.dtype))
 
     def end_bars(self, streams: Streams, ended: Sequence[int]) -> None:
         """See ``BarAwareModel``."""
         with lasting_plans(streams.latest.device):
             for stream in ended:
-                self.end_bar(streams.cache, stream, None if streams.said is None else streams.said.rows[stream, :-1])
+                said = None if streams.said is None else streams.said.at_embedding()[stream]
+                self.end_bar(streams.cache, stream, said)
                 if streams.said is not None:
                     streams.said.end_bar(stream)
 
@@ -359,6 +376,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
                 own["looks_back"] = self.looks_back
             if f"{name}.conditions" not in state_dict:
                 state_dict.update({f"{name}.{key}": value for key, value in own.items()})
+            # weights from before it was there are what they were
+            state_dict.setdefault(f"{name}.late_conditions", torch.zeros_like(self.late_conditions))
         return super().upgrade_state_dict_named(state_dict, name)
 
     def max_positions(self) -> int:

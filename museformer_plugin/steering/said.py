@@ -11,11 +11,11 @@ from torch import Tensor
 class SaidOfStreams:
     """Of the bar under way of each of B streams, and of those behind it.
 
-    ``rows`` [B, D + 1], what is said and how many bars before its own lies the bar that is repeated; changed in place
-    as bars end, so that a recorded step reads the new ones.
+    ``rows`` [B, 2 D + 1], what is said, at the embedding and before the logits, and how many bars before its own lies
+    the bar that is repeated; changed in place as bars end, so that a recorded step reads the new ones.
 
     Args:
-        told: of each stream rows [1 + bars, D + 1] from the bar under way on, behind a row of 0, which stands for all
+        told: of each stream rows [1 + bars, 2 D + 1] from the bar under way on, behind a row of 0, which stands for all
             bars of which nothing is said.
     """
 
@@ -27,6 +27,18 @@ class SaidOfStreams:
     def _row(self, stream: int) -> Tensor:
         told, place = self._told[stream], self._under_way[stream]
         return told[place if place < len(told) else 0]
+
+    def at_embedding(self) -> Tensor:
+        """[B, D]."""
+        return self.rows[:, : self.rows.shape[1] // 2]
+
+    def before_logits(self) -> Tensor:
+        """[B, D]."""
+        return self.rows[:, self.rows.shape[1] // 2 : -1]
+
+    def bars_back(self) -> Tensor:
+        """[B]."""
+        return self.rows[:, -1]
 
     def end_bar(self, stream: int) -> None:
         """The next bar of a stream is under way."""

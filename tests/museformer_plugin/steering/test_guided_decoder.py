@@ -99,23 +99,41 @@ def test_a_plain_guide_changes_nothing(build_decoder, read_piece, options):
     assert torch.equal(logits_of(before, tokens, guide), expected)
 
 
-def test_gradients_of_what_is_said(decoder, read_piece, draw_guide):
+@pytest.mark.parametrize("matrix", ["conditions", "late_conditions"])
+def test_gradients_of_what_is_said(decoder, read_piece, draw_guide, matrix):
     """Against differences, for a few numbers of the matrix."""
+    parameter = getattr(decoder, matrix)
     tokens, guide = read_piece("six_track", bars=4, seed=3), draw_guide(decoder.families, 4, seed=3)
 
     def loss():
         return decoder(tokens[None], inputs=decoder.inputs_of([tokens], [guide]))[0].square().mean()
 
     loss().backward()
-    gradient = decoder.conditions.grad
+    gradient = parameter.grad
     for row, column in ((0, 0), (7, 3), (len(gradient) - 1, 15)):
         with torch.no_grad():
             values = []
             for step in (1e-6, -2e-6):
-                decoder.conditions[row, column] += step
+                parameter[row, column] += step
                 values.append(loss().item())
-            decoder.conditions[row, column] += 1e-6
+            parameter[row, column] += 1e-6
         assert gradient[row, column].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+@torch.no_grad()
+def test_weights_from_before_something_was_said_late_are_what_they_were(decoder, read_piece, draw_guide):
+    tokens, guide = read_piece("six_track", bars=4, seed=3), draw_guide(decoder.families, 4, seed=3)
+    state = {
+        f"decoder.{name}": rows.clone() for name, rows in decoder.state_dict().items() if name != "late_conditions"
+    }
+    later = logits_of(decoder, tokens, guide)
+    decoder.late_conditions.zero_()
+    without = logits_of(decoder, tokens, guide)
+    assert not torch.equal(later, without)
+    decoder.late_conditions.fill_(9.0)
+    decoder.upgrade_state_dict_named(state, "decoder")
+    decoder.load_state_dict({name.removeprefix("decoder."): rows for name, rows in state.items()})
+    assert torch.equal(logits_of(decoder, tokens, guide), without)
 
 
 @torch.no_grad()
