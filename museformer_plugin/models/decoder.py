@@ -34,6 +34,7 @@ from .protocol import AttentionCache, BatchInputs, MakeInputs
 from .streams import Streams
 
 _STATE = "museformer_streams"
+_LATE_SCALE = 4.0
 _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
 
 # receives, of each layer, the rows that incremental decoding needs
@@ -225,10 +226,12 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         """What the normalised rows before the logits get on top, as of ``said``.
 
         So what is said of a bar moves the logits of its tokens at once, whatever else is in them: told at the bottom
-        alone, it is lost among embeddings whose projection has grown in training.
+        alone, it is lost among embeddings whose projection has grown in training. Four times the matrix, so that it is
+        learnt as fast as the rest.
         """
         assert self.late_conditions is not None
-        return F.pad(features.to(self.late_conditions.dtype) @ self.late_conditions, (0, 0, 1, 0))
+        rows = _LATE_SCALE * (features.to(self.late_conditions.dtype) @ self.late_conditions)
+        return F.pad(rows, (0, 0, 1, 0))
 
     def drop(self, rows: Tensor) -> Tensor:
         """Dropout of embedded rows."""
