@@ -60,6 +60,8 @@ class NextTokens:
         See ``choose_tokens``. Nothing is read by the host.
         """
         allowed = self._rules.allowed(self._lengths, self._grammar, logits, self._orders)
+        if self._orders is not None:
+            logits = self._orders.lean(logits)
         tokens, scores = choose_tokens(logits, allowed, self._options, self.random)
         known = tokens.clamp(min=0)
         if self._rules.grammar:

@@ -778,6 +778,12 @@ FAULTS = (
         "museformer_plugin/steering/test_guided_decoder.py",
     ),
     Fault(
+        "museformer_plugin/steering/stream_orders.py",
+        "self._has_entered &= ~ends",
+        "pass",
+        "museformer_plugin/test_writing.py",
+    ),
+    Fault(
         "museformer_plugin/steering/untold.py",
         "BarGuide(guide.numbers[kept], nothing,",
         "BarGuide(guide.numbers[kept], guide.repeats[kept],",

@@ -69,6 +69,13 @@ class BarsToWrite:
         elif self.notes is not None:
             self.notes.advance(token)
 
+    def entering(self) -> list[int]:
+        """Of each bar the token of the instrument that is to enter in it, -1 for none."""
+        representation = self._families.representation
+        names = {None: ""} | {rank: f"i-{name}" for rank, name in enumerate(representation.instruments)}
+        index = self._families.dictionary.index
+        return [index(names[limits.enters]) if names[limits.enters] else -1 for limits in self.request.limits]
+
     def masks(self) -> list[np.ndarray]:
         """bool [V] of each bar: what it may hold, and ``</s>`` where the piece may end before it.
 

@@ -24,6 +24,12 @@ def bars_without_melody(sections: Sequence[Section]) -> frozenset[int]:
     return frozenset(silent)
 
 
+def bars_where_melody_enters(sections: Sequence[Section]) -> frozenset[int]:
+    """The numbers, from 1, of the first bars of sections with a melody that may come again: A to H, not X."""
+    melodic = [section for section in sections if section.letter.isupper() and section.letter != PASSING_MELODY]
+    return frozenset(section.first_bar + 1 for section in melodic)
+
+
 def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of each bar of a form the class of its letter, its place in the section, how many follow in it, and how far back
     lies the bar that it repeats: that of the same place in the latest section before of its letter; passing sections

@@ -16,12 +16,14 @@ from .sequence_bars import SequenceBar, cut_bars
 class BarLimits:
     """What may stand in a bar that is written; None is anything.
 
-    ``instruments``: which play, as ranks in the representation. ``tempos`` and ``metres``: ids.
+    ``instruments``: which play, as ranks in the representation. ``tempos`` and ``metres``: ids. ``enters``: an
+    instrument, as rank, that is to be heard in the bar if it can.
     """
 
     instruments: frozenset[int] | None = None
     tempos: frozenset[int] | None = None
     metres: frozenset[int] | None = None
+    enters: int | None = None
 
 
 @dataclass(frozen=True)

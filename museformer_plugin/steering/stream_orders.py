@@ -12,6 +12,8 @@ from ..fc_attention.kept_memory import reordered
 from ..token_families import TokenFamilies
 from .bars_to_write import BarsToWrite
 
+ENTERS = 4.0  # how far the logit of an instrument is raised that is to enter
+
 
 class StreamOrders:
     """Of B streams the bars to write and where each stands, changed in place.
@@ -33,11 +35,15 @@ class StreamOrders:
         rows = [[self._place(mask.tobytes()) for mask in order.masks()] for order in orders]
         self._masks = _stacked(self._places).to(device)  # bool [M, V]
         self._mask_of_bar = torch.tensor(_of_one_length(rows, longest + 1), device=device)  # [B, bars + 1]
+        # of each bar the token of an instrument that is to enter, plus 1, or 0, [B, bars + 1]; whether it has, [B]
+        entering = [[token + 1 for token in order.entering()] for order in orders]
+        self._entering = torch.tensor(_of_one_length(entering, longest + 1), device=device)
         behind = [order.least_behind for order in orders]
         self._least_behind = torch.tensor(_of_one_length(behind, longest + 1), device=device)
         self._bars = torch.tensor([len(order.request.written) for order in orders], device=device)  # [B]
         self.may_end_early = torch.tensor([order.request.open_ended for order in orders], device=device)  # [B]
         self._under_way = torch.zeros_like(self._bars)
+        self._has_entered = torch.zeros_like(self.may_end_early)
         self._refused = torch.zeros(len(orders), self._masks.shape[1], dtype=torch.bool, device=device)
         self._notes_left = torch.zeros_like(self._bars)
         self.in_given_track = torch.zeros_like(self.may_end_early)  # whether the latest instrument's notes are given
@@ -59,6 +65,21 @@ class StreamOrders:
         allowed = self._masks[rows]
         return allowed & ~self._refused if self.has_given_notes else allowed
 
+    def _enters(self) -> Tensor:
+        """Of each stream the token of the instrument that is to enter in the bar under way, plus 1, int64 [B]."""
+        return self._entering.gather(1, self._under_way[:, None])[:, 0]
+
+    def lean(self, logits: Tensor) -> Tensor:
+        """Logits [B, V], raised for an instrument that is to enter, as long as it has not.
+
+        A melody enters once in some hundred bars, too seldom for a model to have learnt it from being told: it would
+        leave sections without the melody that their letters ask for.
+        """
+        enters = self._enters()
+        waiting = (enters > 0) & ~self._has_entered
+        raised = (waiting * ENTERS).to(logits.dtype)[:, None]
+        return logits.scatter_add(1, (enters - 1).clamp(min=0)[:, None], raised)
+
     def hold(self, orders: Sequence[BarsToWrite], closing: Sequence[bool]) -> None:
         """What given notes refuse of the next token, where ``orders`` stand now.
 
@@ -77,7 +98,10 @@ class StreamOrders:
 
     def advance(self, tokens: Tensor) -> None:
         """The streams have written these tokens, int64 [B]."""
-        self._under_way += tokens == self._end_of_bar
+        ends = tokens == self._end_of_bar
+        self._has_entered |= tokens == self._enters() - 1
+        self._has_entered &= ~ends
+        self._under_way += ends
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams, in this order."""
@@ -92,15 +116,17 @@ class StreamOrders:
         length = max(self._mask_of_bar.shape[1], entering._mask_of_bar.shape[1])
         self._mask_of_bar = _longer(self._mask_of_bar, length)
         self._least_behind = _longer(self._least_behind, length)
+        self._entering = _longer(self._entering, length)
+        self._entering[index] = _longer(entering._entering, length)[0]
         self._mask_of_bar[index] = _longer(places[entering._mask_of_bar], length)[0]
         self._least_behind[index] = _longer(entering._least_behind, length)[0]
-        for name in _OF_STREAMS[2:]:
+        for name in _OF_STREAMS[3:]:
             getattr(self, name)[index] = getattr(entering, name)[0]
         self.has_given_notes = self.has_given_notes or entering.has_given_notes
 
     def changed(self) -> list[Tensor]:
         """What ``advance`` changes, in place."""
-        return [self._under_way]
+        return [self._under_way, self._has_entered]
 
     def read(self) -> list[Tensor]:
         """What is read besides."""
@@ -110,9 +136,11 @@ class StreamOrders:
 _OF_STREAMS = (
     "_mask_of_bar",
     "_least_behind",
+    "_entering",
     "_bars",
     "may_end_early",
     "_under_way",
+    "_has_entered",
     "_refused",
     "_notes_left",
     "in_given_track",

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
 from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
-from .form_columns import bars_without_melody, columns_of_form
+from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form
 from .heard_conditions import repeats_of_given
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
@@ -180,11 +180,8 @@ class Wishes:
 
     def _playing(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int] | None]:
         """Which instruments may play in each bar to write, as ranks; None: all."""
-        representation = families.representation
-        everything = frozenset(range(len(representation.instruments)))
-        silent, melody = bars_without_melody(self.sections), frozenset[int]()
-        if representation.tracks:
-            melody = frozenset({representation.instruments.index(representation.instrument_of("melody"))})
+        everything = frozenset(range(len(families.representation.instruments)))
+        silent, melody = bars_without_melody(self.sections), frozenset(_melody(families))
         allowed: list[frozenset[int] | None] = []
         for number in written:
             playing = everything if self.tracks is None else self.tracks.playing(number)
@@ -203,7 +200,16 @@ class Wishes:
             of_letter = families.family_of_token[song] == LETTERS.index(letter)
             return frozenset(families.value_of_token[song][of_letter].tolist()) or None
 
+        enters = None
+        if number in bars_where_melody_enters(self.sections):
+            enters = next((rank for rank in _melody(families) if instruments is None or rank in instruments), None)
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)
-        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own))
+        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), enters)
+
+
+def _melody(families: TokenFamilies) -> list[int]:
+    """The rank of the melody, where the representation has one."""
+    representation = families.representation
+    return [representation.instruments.index(representation.instrument_of("melody"))] if representation.tracks else []

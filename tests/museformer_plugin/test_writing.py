@@ -97,6 +97,7 @@ def requests_of(read_piece):
             {"bars": 6},
             {"tempo": "96"},
             {"tracks": tracks, "bars": 4},
+            {"form": "i1A2B1A2"},
         ]
         found = []
         for number, options in enumerate(asked):
@@ -116,7 +117,7 @@ def test_requests_are_kept_as_by_such_a_host(build_decoder, requests_of, name, a
     requests = requests_of(decoder)
     begin = torch.tensor([decoder.dictionary.eos()])
     rules = PieceRules(decoder.families, 0, max_len)
-    found = write(decoder, [begin] * 5, OPTIONS["any"], rules, pieces=2, at_once=at_once, requests=requests)
+    found = write(decoder, [begin] * 6, OPTIONS["any"], rules, pieces=2, at_once=at_once, requests=requests)
     prompts = [torch.cat([begin, torch.from_numpy(request.prompt())]) for request in requests]
     expected = write_by_host(decoder, prompts, OPTIONS["any"], 0, max_len, 2, at_once, 7, requests)
     assert_same(found, expected)
@@ -139,7 +140,7 @@ def test_requests_are_kept_by_recorded_steps(build_decoder, requests_of, on_padd
     requests = requests_of(decoder)
     begin = torch.tensor([decoder.dictionary.eos()])
     rules = PieceRules(decoder.families, 0, 240)
-    found = write(decoder, [begin] * 5, OPTIONS["any"], rules, at_once=3, requests=requests)
+    found = write(decoder, [begin] * 6, OPTIONS["any"], rules, at_once=3, requests=requests)
     assert on_padded.played > 20
     prompts = [torch.cat([begin, torch.from_numpy(request.prompt())]) for request in requests]
     assert_same(found, write_by_host(decoder, prompts, OPTIONS["any"], 0, 240, 1, 3, 7, requests))

@@ -194,6 +194,15 @@ def test_no_melody_plays_in_sections_without_one(families_of):
     assert all(limits.instruments is None for limits in request.limits)
 
 
+def test_a_melody_enters_with_the_sections_that_have_one(families_of):
+    families = families_of("six_track")
+    melody = families.representation.instruments.index(families.representation.instrument_of("melody"))
+    request = ask(families, form="i1A2b1X1A1o1")
+    assert [limits.enters for limits in request.limits] == [None, melody, None, None, None, melody, None]
+    for asked in (ask(families, form="A2", tracks="bass"), ask(families_of("general"), form="A2")):
+        assert [limits.enters for limits in asked.limits] == [None, None]
+
+
 def test_an_asked_form_says_how_many_bars_follow(families_of):
     families = families_of("six_track")
     request = ask(families, form="A4A4")

@@ -197,7 +197,7 @@ def test_tracks_enter_and_leave_where_they_should(decoder, empty, fulfil):
     first, second, third = ("melody", "drums", "bass") if six_track else ("0", "drums", "127")
     heard = {"early": set(), "late": set()}
     tracks = f"{first},{second},4:+{third},7:-{first}"
-    for found in fulfil([(empty, None, {"bars": 10, "tracks": tracks})] * 8):
+    for found in fulfil([(empty, None, {"bars": 10, "tracks": tracks})] * 24):
         early, middle, late = (tracks_of(decoder, part) for part in (found[:3], found[3:6], found[6:]))
         assert early <= {first, second}
         assert middle <= {first, second, third}
