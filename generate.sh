@@ -39,8 +39,8 @@ Environment variables and their defaults:
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
   FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7 (default: pitch=0.6 with
                   --fill, --vary and --accompany, whose notes are to go with those that are there)
-  GUIDANCE=1      how far songs go beyond what the model would write when told what is asked, away from what it would
-                  write untold; 0 writes faster and keeps to it less
+  GUIDANCE=0.5    how far songs go beyond what the model would write when told what is asked, away from what it would
+                  write untold; 0 writes faster and keeps to it less, 1 overdoes it
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
                   leaves little room
                   (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)
@@ -201,7 +201,7 @@ if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
     --input "$work/prompts.txt" --buffer-size "$((4 * BATCH))" --batch-size "$((4 * BATCH))" --streams "$BATCH" \
     --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" \
-    --family-temperatures "$temperatures" --guidance="${GUIDANCE:-1}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
+    --family-temperatures "$temperatures" --guidance="${GUIDANCE:-0.5}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
     fail "nothing was produced, see above." 1

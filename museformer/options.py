@@ -42,7 +42,7 @@ class WritingOptions(TypedDict, total=False):
     ``temperature``: above 1 is wilder, below 1 tamer.
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``; without it ``"pitch=0.6"``
     where bars are written into a song.
-    ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, above 1 overdone.
+    ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, 1 overdoes it.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
     ``progress``: show a progress bar on standard error.
@@ -82,7 +82,7 @@ class Asked:
     topk: int = 8
     temperature: float = 1.0
     family_temperatures: str | None = None
-    guidance: float = 1.0
+    guidance: float = 0.5
     max_tokens: int | None = None
     progress: bool = False
 

@@ -98,7 +98,7 @@ class MuseformerTaskConfig(FairseqDataclass):
         default="", metadata={"help": "keep these tracks of each example, such as melody, and write the others"}
     )
     guidance: float = field(
-        default=1.0,
+        default=0.5,
         metadata={
             "help": "how far pieces go beyond what the model would write when told what is asked, away from what it "
             "would write untold; 0 reads each piece once"
