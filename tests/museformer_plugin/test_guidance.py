@@ -17,7 +17,7 @@ from museformer_plugin.task_options import MuseformerTaskConfig
 
 STRENGTH = 0.75
 ASKED = [
-    {"form": "i1A2A2"},
+    {"form": "i1b2b2"},  # nothing enters, whose logit would be raised
     {"bars": 3, "density": 20},
     {"accompany": "melody"},
     {"fill_bars": "2-3"},
