@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .models.protocol import DecodingState, Step, WritingModel
+from .models.protocol import DecodingState, WritingModel
 from .steering.conditions import ConditionColumns
 from .steering.guide import BarGuide
 from .steering.untold import tells, untold
 
 
-def checked(strength: float) -> float:
+def guidance_strength(strength: float) -> float:
     """``--guidance``. Raises UserError where it is no number from 0 up."""
     if not 0 <= strength < math.inf:
         raise UserError(f"--guidance must be a number from 0 up, not {strength}.")
@@ -30,24 +30,14 @@ def checked(strength: float) -> float:
 
 
 class GuidedStreams:
-    """B pieces being written, in 2 B streams of a model: as they are told, then untold."""
+    """B pieces being written, in 2 B streams of a model: as they are told, then untold. A ``DecodingState``."""
 
     def __init__(self, both: DecodingState) -> None:
         self.both = both
+        self.run = both.run  # a step of the pieces is one of all streams
 
     def __len__(self) -> int:
         return len(self.both) // 2
-
-    def run(
-        self,
-        step: Step,
-        tokens: Tensor,
-        changed: Sequence[Tensor] = (),
-        read: Sequence[Tensor] = (),
-        random: torch.Generator | None = None,
-    ) -> tuple[Tensor, ...]:
-        """See ``DecodingState``."""
-        return self.both.run(step, tokens, changed, read, random)
 
     def twice(self, indices: Sequence[int]) -> list[int]:
         """Of pieces the streams that are told, then those that are not."""

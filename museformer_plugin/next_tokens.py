@@ -57,7 +57,7 @@ class NextTokens:
     def choose(self, logits: Tensor) -> Tensor:
         """The next tokens from logits [B, V]: int64 [B, 2], tokens and, as bits of float32, their scores.
 
-        See ``choose_tokens``. Nothing is read by the host.
+        See ``choose_tokens``; what is asked for may raise logits before. Nothing is read by the host.
         """
         allowed = self._rules.allowed(self._lengths, self._grammar, logits, self._orders)
         if self._orders is not None:

@@ -27,7 +27,7 @@ from .errors import UserError
 from .family_temperatures import FamilyTemperatures, parse_temperatures
 from .generation_options import check_generation
 from .generator import MuseformerGenerator
-from .guidance import checked
+from .guidance import guidance_strength
 from .models.any_fairseq import writing_model
 from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
@@ -279,7 +279,12 @@ class MuseformerLanguageModelingTask(FairseqTask):
         temperatures = parse_temperatures(self.cfg.family_temperatures)
         reshape = FamilyTemperatures(self.families, temperatures) if temperatures else None
         options = SamplingOptions(
-            args.sampling, args.sampling_topk, args.sampling_topp, args.temperature, reshape, checked(self.cfg.guidance)
+            args.sampling,
+            args.sampling_topk,
+            args.sampling_topp,
+            args.temperature,
+            reshape,
+            guidance_strength(self.cfg.guidance),
         )
         rules = PieceRules(self.families, args.min_len, args.max_len_b, not self.cfg.no_grammar)
         return MuseformerGenerator(

@@ -21,7 +21,7 @@ from evaluation.data_bin import Split
 from evaluation.perplexity import load_model
 from museformer_plugin.errors import UserError
 from museformer_plugin.family_temperatures import FamilyTemperatures, parse_temperatures
-from museformer_plugin.guidance import checked
+from museformer_plugin.guidance import guidance_strength
 from museformer_plugin.sampling import SamplingOptions
 from museformer_plugin.token_families import TokenFamilies
 
@@ -76,7 +76,7 @@ def _names(text: str) -> list[str]:
 def _sampling(args: argparse.Namespace, families: TokenFamilies) -> SamplingOptions:
     temperatures = parse_temperatures(args.family_temperatures)
     reshape = FamilyTemperatures(families, temperatures) if temperatures else None
-    return SamplingOptions(True, args.topk, 0, args.temperature, reshape, checked(args.guidance))
+    return SamplingOptions(True, args.topk, 0, args.temperature, reshape, guidance_strength(args.guidance))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -105,7 +105,7 @@ class StreamOrders:
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams, in this order."""
-        for name in _OF_STREAMS:
+        for name in (*_OF_BARS, *_OF_STREAMS):
             setattr(self, name, reordered(getattr(self, name), indices, 0))
 
     def put(self, index: int, entering: StreamOrders) -> None:
@@ -114,13 +114,11 @@ class StreamOrders:
         if len(self._places) > len(self._masks):
             self._masks = _stacked(self._places).to(places.device)
         length = max(self._mask_of_bar.shape[1], entering._mask_of_bar.shape[1])
-        self._mask_of_bar = _longer(self._mask_of_bar, length)
-        self._least_behind = _longer(self._least_behind, length)
-        self._entering = _longer(self._entering, length)
-        self._entering[index] = _longer(entering._entering, length)[0]
-        self._mask_of_bar[index] = _longer(places[entering._mask_of_bar], length)[0]
-        self._least_behind[index] = _longer(entering._least_behind, length)[0]
-        for name in _OF_STREAMS[3:]:
+        for name in _OF_BARS:
+            rows, entered = getattr(self, name), getattr(entering, name)
+            setattr(self, name, rows := _longer(rows, length))
+            rows[index] = _longer(places[entered] if name == "_mask_of_bar" else entered, length)[0]
+        for name in _OF_STREAMS:
             getattr(self, name)[index] = getattr(entering, name)[0]
         self.has_given_notes = self.has_given_notes or entering.has_given_notes
 
@@ -130,13 +128,11 @@ class StreamOrders:
 
     def read(self) -> list[Tensor]:
         """What is read besides."""
-        return [self._masks, *(getattr(self, name) for name in _OF_STREAMS)]
+        return [self._masks, *(getattr(self, name) for name in (*_OF_BARS, *_OF_STREAMS))]
 
 
-_OF_STREAMS = (
-    "_mask_of_bar",
-    "_least_behind",
-    "_entering",
+_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering")  # [B, bars + 1]
+_OF_STREAMS = (  # [B, ...]
     "_bars",
     "may_end_early",
     "_under_way",

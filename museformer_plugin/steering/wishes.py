@@ -100,10 +100,10 @@ class Wishes:
         total = len(bars) if self.needs_piece else self._length()
         if self.sections and sum(section.bars for section in self.sections) != total:
             raise UserError(f"--form has {self._length()} bars, and the song {total}.")
-        self._check_tracks(written, total)
+        playing = self._playing(written, families)
+        self._check_tracks(playing, total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
-        playing = self._playing(written, families)
         limits = [self._limits(number, instruments, bars, families) for number, instruments in zip(written, playing)]
         return Request(given, written, guide, limits, self.given_tracks, open_ended=not total)
 
@@ -111,16 +111,17 @@ class Wishes:
         """Bars of the whole piece where they are told, else 0."""
         return self.bars or sum(section.bars for section in self.sections)
 
-    def _check_tracks(self, written: Sequence[int], total: int) -> None:
-        """Raises UserError where the tracks leave nothing to write, or change behind the end of a piece of ``total``
-        bars; 0 is an open one."""
+    def _check_tracks(self, playing: Sequence[frozenset[int] | None], total: int) -> None:
+        """Raises UserError where the tracks, of the bars to write as ``_playing`` has them, leave nothing to write, or
+        change behind the end of a piece of ``total`` bars; 0 is an open one."""
         if self.tracks is None:
             return
         if total and self.tracks.last_change > total:
             raise UserError(f"--tracks changes at bar {self.tracks.last_change}, and the piece has {total} bars.")
-        if not any(self.tracks.playing(number) - self.given_tracks for number in written):
+        if not any(ranks is None or ranks - self.given_tracks for ranks in playing):
+            options = "--tracks and --form let" if self.sections else "--tracks lets"
             kept = "none but those that are given" if self.given_tracks else "none"
-            raise UserError(f"--tracks lets {kept} play in the bars to write: name others, or leave it out.")
+            raise UserError(f"{options} {kept} play in the bars to write: name others, or leave it out.")
 
     def _between(self, bars: Sequence[np.ndarray]) -> tuple[list[SequenceBar], list[int]]:
         """The given bars and the numbers of those to write, of ``--fill-bars`` and ``--vary-bars``."""
@@ -202,7 +203,8 @@ class Wishes:
 
         enters = None
         if number in bars_where_melody_enters(self.sections):
-            enters = next((rank for rank in _melody(families) if instruments is None or rank in instruments), None)
+            playing = frozenset(_melody(families)) - self.given_tracks
+            enters = next((rank for rank in playing if instruments is None or rank in instruments), None)
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)

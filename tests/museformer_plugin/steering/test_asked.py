@@ -37,6 +37,7 @@ SIX_TRACK = [
     ({"tracks": "melody,9:+drums,17:-drums", "bars": 16}, "--tracks changes at bar 17, and the piece has 16 bars"),
     ({"tracks": "drums,9:+bass", "form": "A4B4"}, "--tracks changes at bar 9, and the piece has 8 bars"),
     ({"tracks": "drums,1:-drums", "bars": 4}, "--tracks lets none play in the bars to write"),
+    ({"tracks": "melody", "form": "i8"}, "--tracks and --form let none play in the bars to write"),
     ({"tracks": "melody;bass"}, "--tracks takes tracks"),
     ({"accompany": "banjo"}, "--accompany: there is no track 'banjo'"),
     (
