@@ -202,7 +202,7 @@ FAULTS = (
         "data_prep/test_tokens_to_midi.py",
     ),
     Fault(
-        "museformer_plugin/models/decoder.py",
+        "museformer_plugin/models/streams.py",
         "[:, ::-1][:, :count] for piece",
         "[:, -count:] for piece",
         "museformer_plugin/test_decoder.py::test_a_prompt_read_at_once_equals_token_by_token[rotary_preset]",

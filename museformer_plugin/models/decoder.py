@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,17 +23,16 @@ from ..layer import BarAwareLayer
 from ..logits import LogitsProjection
 from ..positions import Positions
 from ..rotary import RotaryPositions, Turn
+from ..steering.condition_embedding import ConditionEmbedding
 from ..steering.conditions import ConditionColumns
 from ..steering.guide import BarGuide
-from ..steering.said import SaidOfStreams
 from ..stream_positions import StreamPositions
 from ..token_families import TokenFamilies
 from .options import BarAwareConfig, check_options
 from .protocol import AttentionCache, BatchInputs, MakeInputs
-from .streams import Streams
+from .streams import Streams, latest_tokens
 
 _STATE = "museformer_streams"
-_LATE_SCALE = 4.0
 _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
 
 # receives, of each layer, the rows that incremental decoding needs
@@ -99,10 +97,7 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             self.repeat_heads = heads // 2
             # in the weights, so that those which have learnt to be told without it are refused and do not go on worse
             self.register_buffer("looks_back", torch.ones(()))
-        self.conditions = self.late_conditions = None
-        if columns is not None:
-            self.conditions = nn.Parameter(torch.zeros(columns.width, width))
-            self.late_conditions = nn.Parameter(torch.zeros(columns.width, width))
+        self.conditions = None if columns is None else ConditionEmbedding(columns.width, width)
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = LogitsProjection(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
@@ -183,8 +178,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         if self.previous is not None:
             x = self.previous(x, fed["indices"])
         rows = self.final_norm(self.run_layers(self.drop(x), inputs, self.turn(positions, x), keep))
-        if self.late_conditions is not None:
-            rows = rows + F.embedding(fed["bars_of_tokens"], self.said_late(fed["features"]))
+        if self.conditions is not None:
+            rows = rows + F.embedding(fed["bars_of_tokens"], self.conditions.before_logits(fed["features"]))
         return rows
 
     def run_layers(self, x: Tensor, inputs: BatchInputs, by: Turn | None, keep: Keep | None) -> Tensor:
@@ -212,27 +207,6 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             return by
         return self.rotary.looking_back(by, bars, self.layers[0].heads, self.repeat_heads)
 
-    def said(self, features: Tensor) -> Tensor:
-        """What the embeddings of a bar's tokens and summary get on top, [1 + bars, D] of [bars, C]; row 0 is 0.
-
-        sqrt(D) times the matrix, as tokens are embedded, or what is said would be lost among them.
-        """
-        assert self.conditions is not None
-        scale = math.sqrt(self.conditions.shape[1])
-        rows = scale * (features.to(self.conditions.dtype) @ self.conditions)
-        return F.pad(rows, (0, 0, 1, 0))
-
-    def said_late(self, features: Tensor) -> Tensor:
-        """What the normalised rows before the logits get on top, as of ``said``.
-
-        So what is said of a bar moves the logits of its tokens at once, whatever else is in them: told at the bottom
-        alone, it is lost among embeddings whose projection has grown in training. Four times the matrix, so that it is
-        learnt as fast as the rest.
-        """
-        assert self.late_conditions is not None
-        rows = _LATE_SCALE * (features.to(self.late_conditions.dtype) @ self.late_conditions)
-        return F.pad(rows, (0, 0, 1, 0))
-
     def drop(self, rows: Tensor) -> Tensor:
         """Dropout of embedded rows."""
         return F.dropout(rows, self.dropout, self.training)
@@ -259,25 +233,11 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         numbers = [[bar.number for bar in of_stream] for of_stream in upcoming] if upcoming else None
         positions = StreamPositions(self.families, read, bars, numbers, features.device)
         lengths = list(inputs.lengths)
-        latest = torch.from_numpy(self._latest(read, inputs.positions)).to(features.device)
-        streams = Streams(cache, positions, latest, self._said_of(bars, guides))
+        count = 0 if self.previous is None else len(self.previous.weight)
+        latest = torch.from_numpy(latest_tokens(read, inputs.positions, count, self.dictionary.pad()))
+        said = None if self.conditions is None else self.conditions.of_streams(bars, guides)
+        streams = Streams(cache, positions, latest.to(features.device), said)
         return list(self.output_projection(features).split(lengths)), streams
-
-    def _said_of(self, bars: Sequence[PieceBars], guides: Sequence[BarGuide] | None) -> SaidOfStreams | None:
-        if self.conditions is None:
-            return None
-        device, nothing = self.conditions.device, np.zeros((0, len(self.conditions)), dtype=np.float32)
-        if guides is None:
-            return SaidOfStreams([self._told(nothing, nothing[:, 0], device)] * len(bars))
-        told = [(guide.features, guide.bars_back(), piece.num_complete) for guide, piece in zip(guides, bars)]
-        return SaidOfStreams([self._told(features[n:], back[n:], device) for features, back, n in told])
-
-    def _told(self, features: np.ndarray, bars_back: np.ndarray, device: torch.device) -> Tensor:
-        """``said`` of bars, ``said_late``, and how far back they look, float32 [1 + bars, 2 D + 1]; row 0 is 0."""
-        rows = torch.from_numpy(features).to(device)
-        said = torch.cat([self.said(rows), self.said_late(rows)], dim=1)
-        said = said.to(torch.promote_types(said.dtype, torch.float32))
-        return torch.cat([said, F.pad(torch.from_numpy(bars_back).to(said), (1, 0))[:, None]], dim=1)
 
     @staticmethod
     def _by_piece(rows: Sequence[Tensor | None], counts: Sequence[int]) -> Sequence[Tensor | None]:
@@ -304,16 +264,6 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         ``token_rows`` and ``summary_rows`` [L, 2, H, n, Dh] of its tokens and, where there are any, complete bars;
         ``upcoming``: the bars to be written, as the guides of ``read_prompts`` have them.
         """
-
-    def _latest(self, prompts: Sequence[np.ndarray], positions: Positions) -> np.ndarray:
-        """What ``Streams`` keeps of the last tokens of the prompts, int64 [3, K, B]."""
-        count = 0 if self.previous is None else len(self.previous.weight)
-        rows = np.stack([np.concatenate(prompts), positions.bars, positions.beats])
-        nothing = np.tile([[self.dictionary.pad()], [0], [0]], count)
-        ends = np.cumsum([len(prompt) for prompt in prompts])
-        of_piece = [rows[:, end - len(prompt) : end] for prompt, end in zip(prompts, ends)]
-        padded = [np.concatenate([nothing, piece], axis=1)[:, ::-1][:, :count] for piece in of_piece]
-        return np.stack(padded, axis=2)
 
     def step(self, tokens: Tensor, streams: Streams) -> Tensor:
         """Read one token of every stream, int64 [B]; returns the logits [B, V] of what follows."""
@@ -373,14 +323,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         """As fairseq asks of weights that it loads: a model that could not be told anything learns it from 0 on."""
-        if self.conditions is not None:
-            own = {"conditions": torch.zeros_like(self.conditions)}
-            if self.repeat_heads:
-                own["looks_back"] = self.looks_back
-            if f"{name}.conditions" not in state_dict:
-                state_dict.update({f"{name}.{key}": value for key, value in own.items()})
-            # weights from before it was there are what they were
-            state_dict.setdefault(f"{name}.late_conditions", torch.zeros_like(self.late_conditions))
+        if self.repeat_heads and not any(key.startswith(f"{name}.conditions") for key in state_dict):
+            state_dict[f"{name}.looks_back"] = self.looks_back
         return super().upgrade_state_dict_named(state_dict, name)
 
     def max_positions(self) -> int:

@@ -161,7 +161,7 @@ class MuseformerDecoder(BarAwareDecoder):
         fed = inputs.feed.on(x.device)
         s = by_summaries = said = None
         if self.conditions is not None:
-            said = self.said(fed["features"])
+            said = self.conditions.at_embedding(fed["features"])
             x = x + F.embedding(fed["bars_of_tokens"], said)
             by = self.look_back(by, fed["bars_back"])
         if self.coarse:

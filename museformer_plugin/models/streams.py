@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..fc_attention.kept_memory import reordered
+from ..positions import Positions
 from ..recorded_steps import Changed, RecordedSteps
 from ..steering.said import SaidOfStreams
 from ..stream_positions import StreamPositions
@@ -74,3 +76,16 @@ class Streams:
         self.latest[:, :, index] = entering.latest[:, :, 0]
         if self.said is not None and entering.said is not None:
             self.said.put(index, entering.said)
+
+
+def latest_tokens(prompts: Sequence[np.ndarray], positions: Positions, count: int, padding: int) -> np.ndarray:
+    """``latest`` of ``Streams``, int64 [3, K, B], the ``count`` last tokens of prompts, int64 [n] each.
+
+    ``positions`` of all tokens, end to end; ``padding``: the token where a prompt has fewer.
+    """
+    rows = np.stack([np.concatenate(prompts), positions.bars, positions.beats])
+    nothing = np.tile([[padding], [0], [0]], count)
+    ends = np.cumsum([len(prompt) for prompt in prompts])
+    of_piece = [rows[:, end - len(prompt) : end] for prompt, end in zip(prompts, ends)]
+    padded = [np.concatenate([nothing, piece], axis=1)[:, ::-1][:, :count] for piece in of_piece]
+    return np.stack(padded, axis=2)

@@ -28,7 +28,7 @@ def decoder():
     torch.manual_seed(0)
     sizes = {"decoder_layers": 1, "decoder_embed_dim": 16, "decoder_attention_heads": 2, "decoder_ffn_embed_dim": 16}
     decoder = MuseformerDecoder(MuseformerConfig(**sizes, steerable=True), dictionary)
-    torch.nn.init.normal_(decoder.conditions)
+    torch.nn.init.normal_(decoder.conditions.embedding)
     return decoder.eval()
 
 

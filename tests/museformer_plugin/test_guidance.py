@@ -30,7 +30,7 @@ ASKED = [
 def decoder(request, build_decoder):
     model = build_decoder("six_track", steerable=True, seed=3, **request.param)
     torch.manual_seed(4)
-    torch.nn.init.normal_(model.conditions, std=0.5)  # so that it matters what is told
+    torch.nn.init.normal_(model.conditions.embedding, std=0.5)  # so that it matters what is told
     return model
 
 

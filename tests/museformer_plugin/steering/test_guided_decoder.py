@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fairseq.models import FairseqLanguageModel
 
 from museformer_plugin.steering.guide import BarGuide
 
@@ -23,6 +24,11 @@ def decoder(request, build_decoder):
 def logits_of(decoder, tokens, guide):
     with torch.no_grad():
         return decoder(tokens[None], inputs=decoder.inputs_of([tokens], [guide]))[0][0]
+
+
+def load(decoder, state):
+    """As fairseq loads the weights of a model."""
+    FairseqLanguageModel(decoder).load_state_dict({f"decoder.{name}": rows for name, rows in state.items()})
 
 
 @torch.no_grad()
@@ -88,9 +94,7 @@ def test_a_plain_guide_changes_nothing(build_decoder, read_piece, options):
     """A steerable model that is told nothing computes what it computed before it could be told anything."""
     before = build_decoder(structure_bars="1,3", **options)
     steerable = build_decoder(structure_bars="1,3", steerable=True, **options)
-    state = before.state_dict()
-    steerable.upgrade_state_dict_named(state_dict := {f"decoder.{name}": row for name, row in state.items()}, "decoder")
-    steerable.load_state_dict({name.removeprefix("decoder."): row for name, row in state_dict.items()})
+    load(steerable, before.state_dict())
     tokens = read_piece("six_track", bars=9, seed=1)
     guide = BarGuide.plain(range(1, 10), steerable.condition_columns.width)
     expected = before(tokens[None])[0][0]
@@ -99,10 +103,10 @@ def test_a_plain_guide_changes_nothing(build_decoder, read_piece, options):
     assert torch.equal(logits_of(before, tokens, guide), expected)
 
 
-@pytest.mark.parametrize("matrix", ["conditions", "late_conditions"])
+@pytest.mark.parametrize("matrix", ["embedding", "late"])
 def test_gradients_of_what_is_said(decoder, read_piece, draw_guide, matrix):
     """Against differences, for a few numbers of the matrix."""
-    parameter = getattr(decoder, matrix)
+    parameter = getattr(decoder.conditions, matrix)
     tokens, guide = read_piece("six_track", bars=4, seed=3), draw_guide(decoder.families, 4, seed=3)
 
     def loss():
@@ -123,16 +127,19 @@ def test_gradients_of_what_is_said(decoder, read_piece, draw_guide, matrix):
 @torch.no_grad()
 def test_weights_from_before_something_was_said_late_are_what_they_were(decoder, read_piece, draw_guide):
     tokens, guide = read_piece("six_track", bars=4, seed=3), draw_guide(decoder.families, 4, seed=3)
-    state = {
-        f"decoder.{name}": rows.clone() for name, rows in decoder.state_dict().items() if name != "late_conditions"
-    }
+    state = {name: rows.clone() for name, rows in decoder.state_dict().items()}
+    state["conditions"] = state.pop("conditions.embedding")
+    state["late_conditions"] = late = state.pop("conditions.late")
     later = logits_of(decoder, tokens, guide)
-    decoder.late_conditions.zero_()
+    decoder.conditions.late.zero_()
     without = logits_of(decoder, tokens, guide)
     assert not torch.equal(later, without)
-    decoder.late_conditions.fill_(9.0)
-    decoder.upgrade_state_dict_named(state, "decoder")
-    decoder.load_state_dict({name.removeprefix("decoder."): rows for name, rows in state.items()})
+
+    load(decoder, state)
+    assert torch.equal(decoder.conditions.late, late)
+    assert torch.equal(logits_of(decoder, tokens, guide), later)
+    del state["late_conditions"]
+    load(decoder, state)
     assert torch.equal(logits_of(decoder, tokens, guide), without)
 
 
@@ -152,7 +159,6 @@ def test_a_bar_that_repeats_another_looks_for_it(build_decoder, read_piece):
 
 def test_weights_that_were_told_without_looking_are_refused(build_decoder):
     decoder = build_decoder(structure_bars="1,3", steerable=True, **VARIANTS["rotary"])
-    state = {f"decoder.{name}": rows for name, rows in decoder.state_dict().items() if name != "looks_back"}
-    decoder.upgrade_state_dict_named(state, "decoder")
+    state = {name: rows for name, rows in decoder.state_dict().items() if name != "looks_back"}
     with pytest.raises(RuntimeError, match="looks_back"):
-        decoder.load_state_dict({name.removeprefix("decoder."): rows for name, rows in state.items()})
+        load(decoder, state)
