@@ -11,7 +11,7 @@ from museformer_plugin.task_options import MuseformerTaskConfig
 
 
 def ask(families, tokens=(), prompt_length=None, **options):
-    piece = np.array(tokens, dtype=np.int64)
+    piece = np.asarray(tokens, dtype=np.int64)
     wishes = wishes_of(MuseformerTaskConfig(**options), families.representation)
     return Ask(wishes, families)(piece, len(piece) if prompt_length is None else prompt_length)
 
