@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.form.sections import PASSING, PASSING_MELODY, Section
+from data_prep.form.sections import (
+    LEFT_IN_SECTION,
+    LETTER,
+    PASSING,
+    PASSING_MELODY,
+    PLACE,
+    SECTION_LETTERS,
+    Section,
+    bar_columns,
+)
 
 from .conditions import NEW, letter_class
 
@@ -34,12 +43,9 @@ def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray
     """Of each bar of a form the class of its letter, its place in the section, how many follow in it, and how far back
     lies the bar that it repeats: that of the same place in the latest section before of its letter; passing sections
     repeat none."""
-    lengths = [section.bars for section in sections]
-    bars = np.arange(sum(lengths))
-    starts = np.repeat([section.first_bar for section in sections], lengths)
-    letters = np.repeat([letter_class(section.letter) for section in sections], lengths)
-    places = bars - starts
-    distances = np.full(len(bars), NEW)
+    columns = bar_columns(sections)
+    classes = np.array([letter_class(letter) for letter in SECTION_LETTERS])
+    distances = np.full(len(columns), NEW)
     latest: dict[tuple[str, int], int] = {}
     for section in sections:
         if section.letter in (PASSING, PASSING_MELODY):
@@ -48,4 +54,4 @@ def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray
             bar = section.first_bar + place
             distances[bar] = bar - latest.get((section.letter, place), bar)
             latest[section.letter, place] = bar
-    return letters, places, starts + np.repeat(lengths, lengths) - 1 - bars, distances
+    return classes[columns[:, LETTER]], columns[:, PLACE], columns[:, LEFT_IN_SECTION], distances

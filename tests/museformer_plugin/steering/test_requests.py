@@ -219,7 +219,7 @@ def test_the_tempo_is_kept(decoder, empty, fulfil):
 
 
 def test_pieces_without_a_length_end_by_themselves(empty, fulfil):
-    found = fulfil([(empty, None, {"tempo": "96"})] * 8, max_len=400)
+    found = fulfil([(empty, None, {"tempo": "96"})] * 40, max_len=400)
     assert len(set(map(len, found))) > 1
 
 
