@@ -12,8 +12,10 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
 from evaluation import steering
@@ -33,6 +35,11 @@ _logger = logging.getLogger("evaluation.orders")
 _logger.setLevel(logging.INFO)
 
 
+def _pieces_of(split: Split, families: TokenFamilies) -> Iterator[Piece]:
+    pieces = tqdm(range(len(split)), desc=f"{split.name} songs", unit="song", leave=False)
+    return (Piece.of(split.indices(index), families) for index in pieces)
+
+
 def _form(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:
     return form.report(writer, songs, args.pieces, args.labels, args.midi)
 
@@ -48,7 +55,8 @@ def _bars(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> s
 
 
 def _accompany(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:
-    return accompaniment.report(writer, songs, args.pieces, args.seed)
+    learnt_from = _pieces_of(Split(args.data_bin, "train"), writer.decoder.families)
+    return accompaniment.report(writer, songs, learnt_from, args.pieces, args.seed)
 
 
 def _exactness(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:

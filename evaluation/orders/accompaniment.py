@@ -5,12 +5,13 @@ they sound, of the notes of the accompaniment (neither melody nor drums) that ar
 these are heard from the song's own accompaniment, half bar by half bar (``chords``). A note of the song's own is one of
 those that its chord is heard from; so the same is measured with each track under the chords of the song's other tracks.
 A melody can bear other chords: *melody in the chords* is the share of the melody that are tones of the chords of the
-accompaniment that is measured. Beside what is written stand the song's own accompaniment, and that of another song.
+accompaniment that is measured. Beside what is written stand the song's own accompaniment, that of another song, and
+all tones of the likeliest chords of the melody (``melody_harmony``), which is what the melody alone tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from data_prep.tokens.vocabulary import DRUMS, SIX_TRACK
 from evaluation.bootstrap import Bootstrap, ratio_of_sums
 from museformer_plugin.steering.wishes import Wishes
 
-from .chords import HALF_BAR, agreement, chord_tones, chroma
+from .chords import HALF_BAR, TEMPLATES, agreement, chord_indices, chord_tones, chroma
+from .melody_harmony import MelodyHarmony
 from .pieces import Piece, excerpts
 from .tables import figure, markdown
 from .writer import Writer
@@ -53,8 +55,22 @@ def agreements(song: Piece, accompanied: Piece) -> list[float]:
     return [*agreement(written, chords), *by_others.tolist(), *melody]
 
 
-def report(writer: Writer, songs: Sequence[Piece], count: int, seed: int) -> str:
-    """The table of ``count`` excerpts, and whether their melodies came back."""
+def harmony_of(songs: Iterable[Piece]) -> MelodyHarmony:
+    """What is learnt from songs of the chords of a melody."""
+    return MelodyHarmony.learn((chord_indices(sounding(song, TRACKS)), sounding(song, [MELODY])) for song in songs)
+
+
+def agreements_of_melody(song: Piece, harmony: MelodyHarmony) -> list[float]:
+    """``agreements`` of the likeliest chords of the melody, whose tones sound throughout; of tracks there are none."""
+    melody = sounding(song, [MELODY])
+    tones = TEMPLATES[harmony.likeliest(melody)]
+    written = agreement(tones * HALF_BAR, chord_tones(sounding(song, TRACKS)))
+    return [*written, np.nan, np.nan, *agreement(melody, tones)]
+
+
+def report(writer: Writer, songs: Sequence[Piece], learnt_from: Iterable[Piece], count: int, seed: int) -> str:
+    """The table of ``count`` excerpts, and whether their melodies came back; the chords of melodies are learnt from
+    other songs."""
     families = writer.families
     given = frozenset({families.representation.instruments.index(MELODY)})
     true = excerpts(songs, count, BARS, families, np.random.default_rng(seed))
@@ -66,6 +82,8 @@ def report(writer: Writer, songs: Sequence[Piece], count: int, seed: int) -> str
         for name, others in groups.items()
     }
     own = found["the song's own"]
+    harmony = harmony_of(learnt_from)
+    found["the melody's likeliest chords"] = np.array([agreements_of_melody(song, harmony) for song in true])
     rows = [_row(name, sums) for name, sums in found.items()]
     rows += [_below(name, sums, own) for name, sums in found.items() if sums is not own]
     head = ["accompaniment", "chord agreement (%)", "by the chords of other tracks (%)", "melody in the chords (%)"]

@@ -28,6 +28,7 @@ def _templates() -> np.ndarray:
 
 
 TEMPLATES = _templates()
+SILENT = -1  # instead of a chord
 
 
 def chroma(notes: np.ndarray, bars: int) -> np.ndarray:
@@ -45,14 +46,19 @@ def chroma(notes: np.ndarray, bars: int) -> np.ndarray:
     return found
 
 
-def chord_tones(sounding: np.ndarray) -> np.ndarray:
-    """bool [n, 12]: the pitch classes of the chord of each half bar, none where it is silent.
+def chord_indices(sounding: np.ndarray) -> np.ndarray:
+    """int64 [n]: the chord of each half bar, its place in TEMPLATES, or SILENT.
 
     ``sounding``: float64 [n, 12], as ``chroma`` gives it.
     """
     unit = TEMPLATES / np.sqrt(TEMPLATES.sum(axis=1, keepdims=True))
-    chosen = TEMPLATES[np.round(sounding @ unit.T, 9).argmax(axis=1)]
-    return chosen & (sounding.sum(axis=1) > 0)[:, None]
+    return np.where(sounding.any(axis=1), np.round(sounding @ unit.T, 9).argmax(axis=1), SILENT)
+
+
+def chord_tones(sounding: np.ndarray) -> np.ndarray:
+    """bool [n, 12]: the pitch classes of the same chords, none where it is silent."""
+    chords = chord_indices(sounding)
+    return TEMPLATES[chords] & (chords != SILENT)[:, None]
 
 
 def agreement(sounding: np.ndarray, tones: np.ndarray) -> tuple[float, float]:

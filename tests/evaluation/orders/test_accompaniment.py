@@ -49,7 +49,8 @@ def test_the_melody_is_held_against_the_chords_that_are_measured(piece_of):
 def test_the_report_asks_for_all_but_the_melody(known_writer, piece_of, families):
     songs = [song(piece_of, [C] * BARS), song(piece_of, [G] * BARS)]
     writer = known_writer([songs[0], song(piece_of, [C] * BARS, melody=61)])
-    table = report(writer, songs, 2, seed=1)
+    learnt_from = [song(piece_of, [C, G] * 4), song(piece_of, [C] * 8)]
+    table = report(writer, songs, learnt_from, 2, seed=1)
     assert [request.given_tracks for request in writer.asked[0]] == [{0}, {0}]
     assert all(len(request.written) == BARS for request in writer.asked[0])
     assert table.startswith("1 of 2 melodies")
@@ -57,3 +58,5 @@ def test_the_report_asks_for_all_but_the_melody(known_writer, piece_of, families
     assert "| 66.7 " in lines["| written"]  # C under C, C under G
     assert "| 100.0 " in lines["| the song's own"]
     assert "| 33.3 " in lines["| another song's"]
+    # C behind C is likelier than G under the same melody: right in one of two songs, and G is in both
+    assert "| 66.7 " in lines["| the melody's likeliest chords"]
