@@ -47,7 +47,7 @@ Environment variables and their defaults:
   MIN_LEN=0       shortest song, in tokens
   BATCH=32        songs written at a time; as one ends, the next begins (in lots of 4 x BATCH, each
                   kept as it is done)
-  OMP_NUM_THREADS=   threads on a CPU (default: 1 for a checkpoint below 30 MB, which is fastest so; else all cores)
+  OMP_NUM_THREADS=   threads on a CPU (default: 1 for a checkpoint below 25 MB, for which more help little; else all cores)
   PRECISION=fp32  fp16 or bf16 for GPUs, bf16 for CPUs with instructions for it (avx512_bf16 in /proc/cpuinfo)
 EOF
 }
@@ -196,7 +196,7 @@ wishes=()
 for option in "${!asked[@]}"; do wishes+=("$option=${asked[$option]}"); done
 
 # a step of a small model is too short to be divided: its threads only wait for each other, long where others run
-(($(wc -c <"$checkpoint") > 30000000)) || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+(($(wc -c <"$checkpoint") > 25000000)) || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # on a CPU keys and values are read faster from large pages
 export THP_MEM_ALLOC_ENABLE=${THP_MEM_ALLOC_ENABLE:-1}
 # the log is shown only when something went wrong; progress and sentences come through standard error

@@ -31,13 +31,15 @@ from . import accompaniment, endings, exactness, filling, form
 from .pieces import Piece
 from .writer import Writer
 
+LEARNT_FROM = "train"  # the split in which the chords of melodies are counted
+
 _logger = logging.getLogger("evaluation.orders")
 _logger.setLevel(logging.INFO)
 
 
 def _pieces_of(split: Split, families: TokenFamilies) -> Iterator[Piece]:
-    pieces = tqdm(range(len(split)), desc=f"{split.name} songs", unit="song", leave=False)
-    return (Piece.of(split.indices(index), families) for index in pieces)
+    for index in tqdm(range(len(split)), desc=f"{split.name} songs", unit="song", leave=False):
+        yield Piece.of(split.indices(index), families)
 
 
 def _form(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:
@@ -55,7 +57,7 @@ def _bars(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> s
 
 
 def _accompany(writer: Writer, songs: Sequence[Piece], args: argparse.Namespace) -> str:
-    learnt_from = _pieces_of(Split(args.data_bin, "train"), writer.decoder.families)
+    learnt_from = _pieces_of(Split(args.data_bin, LEARNT_FROM), writer.decoder.families)
     return accompaniment.report(writer, songs, learnt_from, args.pieces, args.seed)
 
 
@@ -95,6 +97,8 @@ def _run(args: argparse.Namespace) -> int:
     if not families.representation.tracks:
         raise CommandError(f"{args.data_bin} holds general tokens; what is measured here needs six tracks.")
     split = Split(args.data_bin, args.subset)
+    if "accompany" in args.what:
+        Split(args.data_bin, LEARNT_FROM)  # refused before anything is written
     count = min(len(split), args.songs or len(split))
     songs = [Piece.of(split.indices(index), families) for index in range(count)]
     try:

@@ -6,7 +6,7 @@ these are heard from the song's own accompaniment, half bar by half bar (``chord
 those that its chord is heard from; so the same is measured with each track under the chords of the song's other tracks.
 A melody can bear other chords: *melody in the chords* is the share of the melody that are tones of the chords of the
 accompaniment that is measured. Beside what is written stand the song's own accompaniment, that of another song, and
-all tones of the likeliest chords of the melody (``melody_harmony``), which is what the melody alone tells.
+all tones of the likeliest chords of the melody (``melody_harmony``): as much, at least, can be heard in it alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a melody alone tells of a song's chords: the likeliest ones by a hidden Markov model.
+"""What can be heard of a song's chords in its melody alone: the likeliest ones by a hidden Markov model.
 
 As in MySong (Simon, Morris and Basu, 2008): a chord, of ``chords``, in each half bar, which depends on the one before,
 and on whether it begins a bar; what sounds of the melody depends on its chord alone:
@@ -26,8 +26,8 @@ _UNSOUNDED = 0.5  # quarters of a pitch class under a chord
 
 @dataclass(frozen=True)
 class MelodyHarmony:
-    """Logarithms of probabilities, float64: ``first`` [K] of chords, ``follows`` [2, K, K] of the second behind the
-    first in the first and second half of a bar, ``sounds`` [K, 12] of pitch classes of the melody."""
+    """Logarithms of probabilities, float64: ``first`` [K] of chords, counted everywhere, ``follows`` [2, K, K] of the
+    second behind the first in the first and second half of a bar, ``sounds`` [K, 12] of pitch classes of the melody."""
 
     first: np.ndarray
     follows: np.ndarray

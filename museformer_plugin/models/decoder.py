@@ -74,6 +74,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         self.dropout = cfg.dropout
         self.checkpoint_activations = cfg.checkpoint_activations
         width, heads = cfg.decoder_embed_dim, cfg.decoder_attention_heads
+        # first of all, where its parameters always were: optimizers keep their state in the order of parameters
+        self.conditions = None if columns is None else ConditionEmbedding(columns.width, width)
         self.embedding = BarAwareEmbedding(
             len(dictionary),
             dictionary.pad(),
@@ -97,7 +99,6 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             self.repeat_heads = heads // 2
             # in the weights, so that those which have learnt to be told without it are refused and do not go on worse
             self.register_buffer("looks_back", torch.ones(()))
-        self.conditions = None if columns is None else ConditionEmbedding(columns.width, width)
         self.final_norm = nn.LayerNorm(width)
         self.output_projection = LogitsProjection(width, len(dictionary), bias=False)
         nn.init.normal_(self.output_projection.weight, std=width**-0.5)
@@ -322,7 +323,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             incremental_state[_STATE].select(new_order.tolist())
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-        """As fairseq asks of weights that it loads: a model that could not be told anything learns it from 0 on."""
+        """As fairseq asks of weights that it loads, before it asks the parts of the decoder: those of a model that
+        could not be told anything do not look back yet."""
         if self.repeat_heads and not any(key.startswith(f"{name}.conditions") for key in state_dict):
             state_dict[f"{name}.looks_back"] = self.looks_back
         return super().upgrade_state_dict_named(state_dict, name)

@@ -1,4 +1,4 @@
-"""What is said of bars, as rows of the model."""
+"""Learned matrices of what is said of bars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..fc_attention import PieceBars
 from .guide import BarGuide
 from .said import SaidOfStreams
 
-_LATE_SCALE = 4.0
+_LATE_SCALE = 4.0  # so that the late matrix is learnt as fast as the rest
 
 
 class ConditionEmbedding(nn.Module):
@@ -40,8 +40,7 @@ class ConditionEmbedding(nn.Module):
         """What the normalised rows before the logits get on top, as of ``at_embedding``.
 
         So what is said of a bar moves the logits of its tokens at once, whatever else is in them: told at the bottom
-        alone, it is lost among embeddings whose projection has grown in training. Four times the matrix, so that it is
-        learnt as fast as the rest.
+        alone, it is lost among embeddings whose projection has grown in training.
         """
         return _behind_nothing(_LATE_SCALE * (features.to(self.late) @ self.late))
 
@@ -61,12 +60,18 @@ class ConditionEmbedding(nn.Module):
         return torch.cat([said, _behind_nothing(torch.from_numpy(bars_back).to(said)[:, None])], dim=1)
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-        """As fairseq asks of weights that it loads: those of earlier names get theirs, and what they do not have is 0,
-        so that they are what they were."""
+        """As fairseq asks of weights that it loads.
+
+        Those from before commit f886ed0 have the matrices as ``conditions`` and ``late_conditions`` of the decoder,
+        those from before 55dd0bc only the first, those of a model that could not be told anything neither: what is
+        missing is 0, with which the model computes what it did.
+        """
+        if f"{name}.embedding" in state_dict:
+            return state_dict
         earlier = {"embedding": name, "late": f"{name.removesuffix('conditions')}late_conditions"}
         for key, rows in self.named_parameters():
             of_earlier = state_dict.pop(earlier[key], None)
-            state_dict.setdefault(f"{name}.{key}", torch.zeros_like(rows) if of_earlier is None else of_earlier)
+            state_dict[f"{name}.{key}"] = torch.zeros_like(rows) if of_earlier is None else of_earlier
         return state_dict
 
 

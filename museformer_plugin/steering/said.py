@@ -1,4 +1,4 @@
-"""What is said of the bars of streams, as rows of the model."""
+"""What is said of the bars that streams are writing: their state, made of ``ConditionEmbedding``."""
 
 from __future__ import annotations
 

@@ -114,14 +114,13 @@ class Wishes:
     def _check_tracks(self, playing: Sequence[frozenset[int] | None], total: int) -> None:
         """Raises UserError where the tracks, of the bars to write as ``_playing`` has them, leave nothing to write, or
         change behind the end of a piece of ``total`` bars; 0 is an open one."""
-        if self.tracks is None:
-            return
-        if total and self.tracks.last_change > total:
+        if self.tracks is not None and total and self.tracks.last_change > total:
             raise UserError(f"--tracks changes at bar {self.tracks.last_change}, and the piece has {total} bars.")
         if not any(ranks is None or ranks - self.given_tracks for ranks in playing):
-            options = "--tracks and --form let" if self.sections else "--tracks lets"
+            options = [*(["--tracks"] if self.tracks else []), *(["--form"] if self.sections else [])]
+            let = "let" if len(options) > 1 else "lets"
             kept = "none but those that are given" if self.given_tracks else "none"
-            raise UserError(f"{options} {kept} play in the bars to write: name others, or leave it out.")
+            raise UserError(f"{' and '.join(options)} {let} {kept} play in the bars to write: ask for others.")
 
     def _between(self, bars: Sequence[np.ndarray]) -> tuple[list[SequenceBar], list[int]]:
         """The given bars and the numbers of those to write, of ``--fill-bars`` and ``--vary-bars``."""
@@ -203,8 +202,8 @@ class Wishes:
 
         enters = None
         if number in bars_where_melody_enters(self.sections):
-            playing = frozenset(_melody(families)) - self.given_tracks
-            enters = next((rank for rank in playing if instruments is None or rank in instruments), None)
+            entering = frozenset(_melody(families)) - self.given_tracks  # what is given plays without help
+            enters = next((rank for rank in entering if instruments is None or rank in instruments), None)
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)

@@ -67,6 +67,10 @@ OF_A_PIECE = [  # of 5 bars
     ({"fill_bars": "2", "form": "A4A4"}, "--form has 8 bars, and the song 5"),
     ({"fill_bars": "2", "tracks": "melody,6:+drums"}, "--tracks changes at bar 6, and the piece has 5 bars"),
     ({"fill_bars": "3-4", "tracks": "melody,3:-melody"}, "--tracks lets none play in the bars to write"),
+    (
+        {"accompany": "drums,bass,guitar,piano,strings", "form": "i5"},
+        "--form lets none but those that are given play in the bars to write",
+    ),
     ({"accompany": "melody,bass", "tracks": "bass"}, "--tracks lets none but those that are given play in the bars"),
 ]
 

@@ -143,6 +143,11 @@ def test_weights_from_before_something_was_said_late_are_what_they_were(decoder,
     assert torch.equal(logits_of(decoder, tokens, guide), without)
 
 
+def test_the_state_of_optimizers_stays_in_its_order(decoder):
+    """They keep it by the places of parameters; trainings from before the matrices had a module go on."""
+    assert [name for name, _ in decoder.named_parameters()][:2] == ["conditions.embedding", "conditions.late"]
+
+
 @torch.no_grad()
 def test_a_bar_that_repeats_another_looks_for_it(build_decoder, read_piece):
     """Half of the heads of a rotary model; where no bar is named nothing moves."""

@@ -221,6 +221,7 @@ def test_the_tempo_is_kept(decoder, empty, fulfil):
 def test_pieces_without_a_length_end_by_themselves(empty, fulfil):
     found = fulfil([(empty, None, {"tempo": "96"})] * 40, max_len=400)
     assert len(set(map(len, found))) > 1
+    assert min(sum(map(len, bars)) for bars in found) < 200  # not for want of room
 
 
 def test_given_bars_without_room_are_told(songs, fulfil):
