@@ -4,7 +4,7 @@
 
 Of every piece four bars are scored, in its middle or, with ``--places``, at random places: continued after the bars
 before them; the same with all that is heard of them told (form, repeats, tracks, density, bars left); filled in between
-the bars before and after them, told of repeats what these tell, as in a request. Prints bits a token with 95 %
+the bars before and after them, told nothing else, as in a request. Prints bits a token with 95 %
 intervals over pieces, and how much lower the losses are than where the bars are continued.
 """
 
@@ -25,7 +25,7 @@ from evaluation.bootstrap import Bootstrap, ratio_of_sums
 from evaluation.data_bin import Split
 from evaluation.perplexity import load_model
 from museformer_plugin.steering.conditions import KINDS, BarConditions, ConditionColumns, Role
-from museformer_plugin.steering.heard_conditions import heard_conditions, repeats_of_given
+from museformer_plugin.steering.heard_conditions import heard_conditions
 from museformer_plugin.steering.sequence_bars import SequenceBar, cut_bars, guide_of
 
 SPAN = 4  # bars that are scored
@@ -103,9 +103,6 @@ def _losses(
         said = heard.at(np.array([bar.number - 1 for bar in sequence]))
         if name != "continued, told":
             said = said.without(list(KINDS), np.ones(len(sequence), dtype=bool))
-        if name == "filled in":
-            to_write = [SequenceBar(np.empty(0, dtype=np.int64), bar.number) for bar in sequence[-SPAN:]]
-            said = said.told(distances=repeats_of_given([*sequence[:-SPAN], *to_write], decoder.families))
         found[name] = span_bits(decoder, sequence, said)
     return found
 

@@ -2,7 +2,7 @@
 
 Four bars of a song are written at a random place, with at least four bars before and one after them:
 
-- **filled in** between the bars before and after them, told what these tell of repeats, as in a request;
+- **filled in** between the bars before and after them, told nothing else, as in a request;
 - **continued** behind the bars before them alone, told nothing;
 - **copied**: the four bars before them once more.
 
@@ -26,7 +26,6 @@ from data_prep.tokens.vocabulary import SIX_TRACK
 from evaluation.bootstrap import Bootstrap
 from evaluation.steering import SPAN, random_places
 from museformer_plugin.steering.conditions import BarConditions, ConditionColumns, Role
-from museformer_plugin.steering.heard_conditions import repeats_of_given
 from museformer_plugin.steering.request import BarLimits, Request
 from museformer_plugin.steering.sequence_bars import SequenceBar, guide_of
 from museformer_plugin.token_families import TokenFamilies
@@ -82,15 +81,12 @@ def requests_for(song: Piece, first: int, around: int, families: TokenFamilies) 
     to_write = [SequenceBar(np.empty(0, dtype=np.int64), number) for number in written]
     limits, columns = [BarLimits()] * len(written), ConditionColumns.of(families)
 
-    def nothing(sequence: list[SequenceBar]) -> BarConditions:
-        return BarConditions.nothing(np.zeros(len(sequence)), len(families.representation.instruments))
+    def request(given: list[SequenceBar]) -> Request:
+        sequence = [*given, *to_write]
+        nothing = BarConditions.nothing(np.zeros(len(sequence)), len(families.representation.instruments))
+        return Request(given, written, guide_of(sequence, nothing, columns), limits)
 
-    filling, continuing = [*given, *to_write], [*before, *to_write]
-    told = nothing(filling).told(distances=repeats_of_given(filling, families))
-    return (
-        Request(given, written, guide_of(filling, told, columns), limits),
-        Request(before, written, guide_of(continuing, nothing(continuing), columns), limits),
-    )
+    return request(given), request(before)
 
 
 def figures_of(written: np.ndarray, true: np.ndarray, after: np.ndarray) -> list[float]:

@@ -141,7 +141,7 @@ class Wishes:
         instruments = len(families.representation.instruments)
         said = BarConditions.nothing(np.zeros(len(sequence), dtype=np.int64), instruments)
         numbers = np.array([bar.number for bar in sequence], dtype=np.int64)
-        if self.fill_bars or self.given_tracks:
+        if self.given_tracks:  # its whole form is heard; a guess of what bars in gaps repeat costs more than it helps
             said = said.told(distances=repeats_of_given(sequence, families))
         if self._length():
             said = said.told(left_in_piece=total - numbers)

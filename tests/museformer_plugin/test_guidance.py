@@ -20,7 +20,7 @@ ASKED = [
     {"form": "i1b2b2"},  # nothing enters, whose logit would be raised
     {"bars": 3, "density": 20},
     {"accompany": "melody"},
-    {"fill_bars": "2-3"},
+    {"fill_bars": "2-3", "density": 20},
     {"vary_bars": "1-2"},
     {"tracks": "melody,bass"},
 ]
