@@ -706,16 +706,10 @@ FAULTS = (
         "museformer_plugin/steering/test_asked.py museformer_plugin/steering/test_training_tasks.py",
     ),
     Fault(
-        "museformer_plugin/steering/gap_repeats.py",
-        "if agreeing and min(agreeing):",
-        "if sum(agreeing):",
-        "museformer_plugin/steering/test_gap_repeats.py",
-    ),
-    Fault(
-        "museformer_plugin/steering/gap_repeats.py",
+        "museformer_plugin/steering/shortened_pieces.py",
         "            kin[bar] = kin[repeated]",
         "            kin[bar] = repeated",
-        "museformer_plugin/steering/test_gap_repeats.py",
+        "museformer_plugin/steering/test_shortened_pieces.py",
     ),
     Fault(
         "museformer_plugin/steering/form_columns.py",

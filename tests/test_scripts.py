@@ -180,6 +180,34 @@ def pretended_demo(tmp_path):
     return folder, weights
 
 
+@pytest.fixture
+def pretended_writer(tmp_path):
+    """generate.sh in a folder whose fairseq-interactive only says, in the file "threads", how many it may use."""
+    folder = tmp_path / "a clone"
+    (folder / ".venv/bin").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "generate.sh", folder)
+    (folder / "dict.txt").touch()
+    for name, text in {
+        "setup.sh": "exit 0",
+        ".venv/bin/fairseq-interactive": f'echo "${{OMP_NUM_THREADS:-all}}" >"{folder}/threads"; exit 1',
+    }.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "given", "threads"), [(4, "", "1"), (30, "", "all"), (4, "2", "2"), (30, "2", "2")]
+)
+def test_small_models_write_with_one_thread_unless_told_otherwise(pretended_writer, megabytes, given, threads):
+    checkpoint = pretended_writer / "model.pt"
+    with checkpoint.open("wb") as file:
+        file.truncate(megabytes * 1_000_000)
+    done = run("generate.sh", checkpoint, pretended_writer, "songs", folder=pretended_writer, OMP_NUM_THREADS=given)
+    assert "nothing was produced" in done.stderr
+    assert (pretended_writer / "threads").read_text() == f"{threads}\n"
+
+
 def run_demo(folder, *arguments, **environment):
     """The finished demo.sh and what it called, a line each."""
     calls = folder / "calls"

@@ -20,7 +20,7 @@ NEW = 0  # as what a bar repeats: nothing
 UNTOLD = -(1 << 20)  # as the distance of what it repeats, which may lie behind it: not said
 
 # Sections as people write them down: an intro, an outro, passing ones, those with a melody, those without.
-SECTION_LETTERS = "ioxXABCDEFGHabcdefgh"
+LETTER_CLASSES = "ioxXABCDEFGHabcdefgh"
 
 _LONGEST_COUNTED = 16  # bars of a section that are told apart one by one, and last bars of a piece
 _BARS_LEFT = (16, 24, 32, 48, 64, 96, 128)  # lower edges of the classes behind those
@@ -41,7 +41,7 @@ class Role(IntEnum):
 class BarConditions:
     """What is said of n bars, int64 [n] each, ``UNKNOWN`` where nothing is, of distances ``UNTOLD``.
 
-    ``roles`` are known. ``letters``: indices in ``SECTION_LETTERS``. ``places``: how many bars of the section came
+    ``roles`` are known. ``letters``: indices in ``LETTER_CLASSES``. ``places``: how many bars of the section came
     before; ``left_in_section`` and ``left_in_piece``: how many follow. ``distances``: how many bars before lies the one
     that is repeated, negative where it lies behind, or ``NEW``. ``notes``: how many the bar has. ``tracks`` bool [n,
     I]: which instruments play, in the order of the representation, where ``tracks_known`` bool [n].
@@ -99,10 +99,10 @@ KINDS = {
 
 
 def letter_class(letter: str) -> int:
-    """The index of a section's letter in ``SECTION_LETTERS``; letters behind H count as H, small or capital."""
-    if letter in SECTION_LETTERS:
-        return SECTION_LETTERS.index(letter)
-    return SECTION_LETTERS.index("H" if letter.isupper() else "h")
+    """The index of a section's letter in ``LETTER_CLASSES``; letters behind H count as H, small or capital."""
+    if letter in LETTER_CLASSES:
+        return LETTER_CLASSES.index(letter)
+    return LETTER_CLASSES.index("H" if letter.isupper() else "h")
 
 
 class ConditionColumns:
@@ -117,7 +117,7 @@ class ConditionColumns:
         self.num_instruments = num_instruments
         self._classes = {  # by field: how many classes it has
             "roles": len(Role) - 1,  # a bar that is written is the plain case
-            "letters": len(SECTION_LETTERS),
+            "letters": len(LETTER_CLASSES),
             "places": _LONGEST_COUNTED + 1,
             "left_in_section": _LONGEST_COUNTED + 1,
             "left_in_piece": _LONGEST_COUNTED + len(_BARS_LEFT),

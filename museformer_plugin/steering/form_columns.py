@@ -34,7 +34,7 @@ def bars_without_melody(sections: Sequence[Section]) -> frozenset[int]:
 
 
 def bars_where_melody_enters(sections: Sequence[Section]) -> frozenset[int]:
-    """The numbers, from 1, of the first bars of sections with a melody that may come again: A to H, not X."""
+    """The numbers, from 1, of the first bars of sections with a melody that may come again: capital letters but X."""
     melodic = [section for section in sections if section.letter.isupper() and section.letter != PASSING_MELODY]
     return frozenset(section.first_bar + 1 for section in melodic)
 

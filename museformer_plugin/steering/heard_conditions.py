@@ -13,7 +13,6 @@ from data_prep.tokens.vocabulary import DRUMS
 from ..token_families import TokenFamilies
 from .conditions import NEW, BarConditions, Role
 from .form_columns import columns_of_form
-from .gap_repeats import told_distances
 from .sequence_bars import SequenceBar
 
 
@@ -33,24 +32,23 @@ def heard_conditions(tokens: np.ndarray, families: TokenFamilies) -> BarConditio
         places=places,
         left_in_section=left_in_section,
         left_in_piece=num_bars - 1 - bars,
-        distances=np.where(form.repeats < 0, NEW, bars - form.repeats),
+        distances=_distances(form),
         notes=np.bincount(notes[:, BAR], minlength=num_bars),
         tracks=tracks,
         tracks_known=np.ones(num_bars, dtype=bool),
     )
 
 
-def repeats_of_given(sequence: Sequence[SequenceBar], families: TokenFamilies) -> np.ndarray:
-    """``BarConditions.distances`` of a sequence, as its bars that are given, or in part, tell.
+def repeats_of_parts(sequence: Sequence[SequenceBar], families: TokenFamilies) -> np.ndarray:
+    """``BarConditions.distances`` of a sequence, int64 [n], as the parts of bars that it has of bars 1, 2, … tell."""
+    parts = {bar.number: bar.tokens for bar in sequence if bar.role is Role.PART}
+    _, form = _heard(np.concatenate([parts[number] for number in sorted(parts)]), families)
+    return _distances(form)[np.array([bar.number for bar in sequence]) - 1]
 
-    A bar of which nothing is given repeats what those around it say.
-    """
-    numbers = np.array([bar.number for bar in sequence])
-    given = {bar.number - 1: bar.tokens for bar in sequence if bar.role in (Role.GIVEN, Role.PART)}
-    empty = np.array([families.end_of_bar])
-    _, form = _heard(np.concatenate([given.get(bar, empty) for bar in range(numbers.max())]), families)
-    gap = ~np.isin(np.arange(numbers.max()), list(given))
-    return told_distances(form.repeats, gap)[numbers - 1]
+
+def _distances(form: Form) -> np.ndarray:
+    """How many bars before each of n bars lies the one that it repeats, int64 [n], or ``NEW``."""
+    return np.where(form.repeats < 0, NEW, np.arange(len(form.repeats)) - form.repeats)
 
 
 def _heard(tokens: np.ndarray, families: TokenFamilies) -> tuple[np.ndarray, Form]:

@@ -13,17 +13,15 @@ from data_prep.tokens.vocabulary import SIX_TRACK
 from ..errors import UserError
 from ..token_families import TokenFamilies
 from .conditions import KINDS, NEW, BarConditions, ConditionColumns, Role
-from .gap_repeats import kin_of, told_distances
 from .guide import BarGuide
 from .heard_conditions import heard_conditions
 from .sequence_bars import INSTRUMENT, SequenceBar, cut_bars, guide_of, only_tracks
-from .shortened_pieces import shortened
+from .shortened_pieces import kin_of, shortened
 from .task_sequences import draw_holes, draw_span, filled, plain, varied
 
 _SHORTEN = "shorten"
 _TASKS = ("fill", "accompany", "vary", _SHORTEN)
 _MELODY_ALONE = 0.6  # share of accompaniments whose given track is the melody, where there is one
-_GUESSED = 0.5  # share of fillings in which what is repeated is told as far as the bars around a hole tell it
 _KEPT = 0.6  # of each kind of conditions, in windows that have any
 _WITH_GAPS = 0.3  # share of those windows in which each bar has its conditions with a chance of one half
 
@@ -110,9 +108,6 @@ class TrainingTasks:
                 return shorter
             task = ""
         sequence = self._sequence(task, bars, first_bar, tokens, conditions, chance)
-        given = [bar.number - 1 for bar in sequence if bar.role is Role.GIVEN]
-        if given and chance.random() < _GUESSED:
-            conditions = _told_across_gaps(conditions, given)
         of_bars = conditions.at(np.array([bar.number - 1 for bar in sequence]))
         guide = guide_of(sequence, self._said(of_bars, sequence, chance), self._columns)
         if not any(bar.role for bar in sequence):
@@ -214,13 +209,6 @@ class TrainingTasks:
         # what plays in the whole bar does not play in a part of it, nor in the bar that it is like
         apart = np.array([bar.role in (Role.PART, Role.VARIED) for bar in sequence])
         return conditions.without(["tracks", "density"], apart)
-
-
-def _told_across_gaps(conditions: BarConditions, given: Sequence[int]) -> BarConditions:
-    """What bars repeat, as the ``given`` ones, counted from 0, tell."""
-    bars = np.arange(len(conditions))
-    repeats = np.where(conditions.distances > NEW, bars - conditions.distances, -1)
-    return conditions.told(distances=told_distances(repeats, ~np.isin(bars, given)))
 
 
 # What a dataset asks; see ``TrainingTasks``.

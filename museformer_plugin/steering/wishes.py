@@ -15,7 +15,7 @@ from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
 from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
 from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form
-from .heard_conditions import repeats_of_given
+from .heard_conditions import repeats_of_parts
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
 from .track_plan import TrackPlan
@@ -141,8 +141,8 @@ class Wishes:
         instruments = len(families.representation.instruments)
         said = BarConditions.nothing(np.zeros(len(sequence), dtype=np.int64), instruments)
         numbers = np.array([bar.number for bar in sequence], dtype=np.int64)
-        if self.given_tracks:  # its whole form is heard; a guess of what bars in gaps repeat costs more than it helps
-            said = said.told(distances=repeats_of_given(sequence, families))
+        if self.given_tracks:  # in other requests what bars around tell of those to write costs more than it helps
+            said = said.told(distances=repeats_of_parts(sequence, families))
         if self._length():
             said = said.told(left_in_piece=total - numbers)
         if self.sections:

@@ -1,5 +1,7 @@
 """The command: what it refuses, and all of it on small data with the weights that ship."""
 
+import shutil
+
 import pytest
 
 from evaluation.orders.__main__ import MEASURES, main
@@ -27,6 +29,13 @@ def test_songs_that_are_too_short_are_told(repository, data_bin, caplog):
     weights = repository / "pretrained" / "six_track" / "model.pt"
     assert main([str(weights), str(data_bin), "--what", "accompany", "--pieces", "1"]) == 1
     assert "No song has 16 bars." in caplog.text
+
+
+def test_accompaniments_without_songs_to_learn_chords_from_are_refused_at_once(repository, data_bin, tmp_path, caplog):
+    weights = repository / "pretrained" / "six_track" / "model.pt"
+    shutil.copytree(data_bin, tmp_path / "bin", ignore=shutil.ignore_patterns("train.*"))
+    assert main([str(weights), str(tmp_path / "bin"), "--what", "form,accompany", "--pieces", "1"]) == 1
+    assert "holds no 'train' pieces: run fairseq-preprocess with --trainpref." in caplog.text
 
 
 @pytest.mark.slow

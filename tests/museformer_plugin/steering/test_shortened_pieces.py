@@ -2,9 +2,14 @@
 
 import numpy as np
 
-from museformer_plugin.steering.shortened_pieces import shortened
+from museformer_plugin.steering.shortened_pieces import kin_of, shortened
 
 KIN = np.array([0, 1, 2, 3, 4, 5, 6, 7, 2, 3, 10, 11])  # bars 8 and 9 are like 2 and 3
+
+
+def test_kin_are_found_through_others():
+    repeats = np.array([-1] * 4 + list(range(4)) + [-1] * 4 + list(range(4, 8)))  # A A B A, of four bars each
+    assert kin_of(repeats).tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3]
 
 
 def bars_of(count=12, tokens=10):
