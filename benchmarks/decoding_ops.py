@@ -3,15 +3,17 @@
     python -m benchmarks.decoding_ops --streams 1 64
 
 The step is the one that is recorded as a CUDA graph: the model, what is allowed, the choice, and where it leaves each
-stream. Every operator that makes or changes numbers counts as one kernel; some, such as ``topk``, are more.
+stream. Where bars end, what the model makes of them is recorded, of all together; the host launches what files them,
+each by itself. Every operator that makes or changes numbers counts as one kernel; some, such as ``topk``, are more.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.pieces import six_track_dictionary
 from museformer_plugin.entrance import Entrance
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
+from museformer_plugin.models.protocol import DecodingState
 from museformer_plugin.next_tokens import NextTokens
 from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.pieces_under_way import PieceUnderWay
@@ -48,15 +51,7 @@ class _Kernels(TorchDispatchMode):
 @torch.no_grad()
 def count(decoder: MuseformerDecoder, streams: int) -> tuple[Counter[str], Counter[str]]:
     """Operators, by name, of the model's part of a step and of the choice."""
-    rules = PieceRules(decoder.families, 1, 10_000)
-    entrance = Entrance(decoder, rules, [torch.tensor([decoder.dictionary.eos()])], None)
-    pieces = [PieceUnderWay(0, []) for _ in range(streams)]
-    logits, under_way = entrance.open([0] * streams)
-    options = SamplingOptions(sampling=True, topk=8, topp=0.0, temperature=1.0)
-    following = NextTokens(
-        rules, options, torch.Generator(), decoder.families, pieces, entrance.states * streams, logits.device
-    )
-    tokens = following.choose(logits)[:, 0]
+    under_way, following, tokens = _begin(decoder, streams)
     reading, choosing = _Kernels(), _Kernels()
 
     def step(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,6 +62,35 @@ def count(decoder: MuseformerDecoder, streams: int) -> tuple[Counter[str], Count
 
     step(tokens)
     return reading.names, choosing.names
+
+
+@torch.no_grad()
+def count_bar_ends(decoder: MuseformerDecoder, ended: int) -> tuple[int, int]:
+    """Where so many bars end at once: operators that are recorded, and those that the host launches."""
+    streams, _, tokens = _begin(decoder, ended)
+    decoder.step(tokens, streams)
+    whole, recorded = _Kernels(), _Kernels()
+
+    def end(summarise: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        with recorded:
+            return summarise(*inputs)
+
+    with patch.object(streams, "run_bar_ends", end), whole:
+        decoder.end_bars(streams, range(ended))
+    return recorded.names.total(), whole.names.total() - recorded.names.total()
+
+
+def _begin(decoder: MuseformerDecoder, streams: int) -> tuple[DecodingState, NextTokens, torch.Tensor]:
+    """Streams behind the begin token, what they are given next, and the first of it."""
+    rules = PieceRules(decoder.families, 1, 10_000)
+    entrance = Entrance(decoder, rules, [torch.tensor([decoder.dictionary.eos()])], None)
+    pieces = [PieceUnderWay(0, []) for _ in range(streams)]
+    logits, under_way = entrance.open([0] * streams)
+    options = SamplingOptions(sampling=True, topk=8, topp=0.0, temperature=1.0)
+    following = NextTokens(
+        rules, options, torch.Generator(), decoder.families, pieces, entrance.states * streams, logits.device
+    )
+    return under_way, following, following.choose(logits)[:, 0]
 
 
 class _OnGpu(MuseformerDecoder):
@@ -83,17 +107,21 @@ def main() -> None:
     parser.add_argument("--names", action="store_true", help="print how often each operator comes, too")
     args = parser.parse_args()
     rotary = MuseformerConfig(positions="rotary", rotary_index="onset", qk_norm=True, previous_tokens=3)
-    print("| model | streams | kernels of the model | of the choice | host reads | weights, MB | H200, ms |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| model | streams | kernels of the model | of the choice | host reads | weights, MB | H200, ms "
+        "| a bar's end: recorded | launched | four at once: recorded | launched |"
+    )
+    print("|---|" + "---|" * 10)
     for name, config in (("paper", MuseformerConfig()), ("rotary", rotary)):
         decoder = _OnGpu(config, six_track_dictionary()).eval()
         weights = 2 * sum(weight.numel() for weight in decoder.parameters())
+        ends = " | ".join(f"{inside} | {whole}" for inside, whole in (count_bar_ends(decoder, n) for n in (1, 4)))
         for streams in args.streams:
             reading, choosing = count(decoder, streams)
             kernels = reading.total() + choosing.total()
             least, most = (1e-3 * kernels * each + 1e3 * weights / _BYTES_A_SECOND for each in _KERNEL_MICROSECONDS)
             figures = f"{reading.total()} | {choosing.total()} | 1 | {weights / 1e6:.0f} | {least:.2f} to {most:.2f}"
-            print(f"| {name} | {streams} | {figures} |", flush=True)
+            print(f"| {name} | {streams} | {figures} | {ends} |", flush=True)
             if args.names:
                 print(dict(reading.most_common()), dict(choosing.most_common()), sep="\n")
 

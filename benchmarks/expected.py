@@ -31,7 +31,6 @@ from museformer_plugin.fc_attention import BarCache, BarLayout, fc_attention
 from museformer_plugin.fc_attention.backends import prepare_for_kernels
 from museformer_plugin.fc_attention.triton.index_lists import lists_on
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
-from museformer_plugin.recorded_steps import RecordedSteps
 
 BYTES_A_SECOND, OPERATIONS_A_SECOND = 4.8e12, 990e12  # NVIDIA's data sheet: HBM3e, dense bfloat16
 LAUNCH = 4e-6  # seconds from one kernel to the next
@@ -121,7 +120,6 @@ def count_step(streams: int) -> tuple[Counted, MuseformerDecoder]:
     prompts = [random_piece(400, model.dictionary, seed) for seed in range(streams)]
     with torch.no_grad(), patch.object(model, "empty_cache", lambda on_gpu, expected: model_cache(model, expected)):
         _, state = model.read_prompts(prompts)
-        state.recorded = RecordedSteps(lambda step, inputs: step)
         token = torch.full((streams,), model.dictionary.index("o-0"))
         with counting(torch.device("cpu")) as counted:
             model.step(token, state)

@@ -60,7 +60,7 @@ class _PlannedBars(PieceRules):
         may_end = allowed[:, self.end_of_bar].clone()
         waits = may_end & is_too_short & (allowed.sum(dim=1) > 1)
         allowed[:, self.end_of_bar] &= ~waits
-        return torch.where((may_end & ~waits)[:, None], self.only(self.end_of_bar, allowed), allowed)
+        return torch.where((may_end & ~waits)[:, None], grammar.end_of_bar_alone, allowed)
 
 
 class _TimesAndMemory(StepTimes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -92,12 +93,9 @@ class BarAwareLayer(nn.Module):
     def qkv(self, rows: Tensor, bias: Tensor, by: Turn | None) -> tuple[Tensor, Tensor, Tensor]:
         """Rows [n, D] -> queries and keys, placed, and values, [n, H, Dh] each."""
         qkv = self.projections.product(self.attention_norm(rows), bias)
-        q, k, v = qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads).unbind(1)
-        if not self.places(by):
-            return q, k, v
-        queries, keys = (None, None) if by is None else by
-        q = self.place(q, queries)
-        return q if self.gain is None else q * self.gain, self.place(k, keys), v
+        qkv = qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads)
+        q, k = self._place_both(qkv[:, :2], by)
+        return q if self.gain is None else q * self.gain, k, qkv[:, 2]
 
     def places(self, by: Turn | None) -> bool:
         """Whether ``place`` does anything."""
@@ -108,6 +106,16 @@ class BarAwareLayer(nn.Module):
         if self.gain is not None:
             rows = normalise(rows)
         return rows if by is None else turn(rows, by)
+
+    def _place_both(self, rows: Tensor, by: Turn | None) -> Sequence[Tensor]:
+        """``place`` for queries and keys, [n, 2, H, Dh] -> [n, H, Dh] each; together as far as they go alike."""
+        if self.gain is not None:
+            rows = normalise(rows)
+        if by is None:
+            return rows.unbind(1)
+        if by.queries is by.keys:
+            return turn(rows, by.keys.unsqueeze(1)).unbind(1)
+        return [turn(one, of_one) for one, of_one in zip(rows.unbind(1), by)]
 
     def finish(self, residual: Tensor, attended: Tensor) -> Tensor:
         """What the rows [n, D] become that attended to values [n, H, Dh]: [n, D]."""

@@ -56,16 +56,17 @@ class PieceRules:
         ``orders``: what is to be written, where something is. All is done where the tensors are, and nothing read.
         """
         if not self.grammar:
-            return self._of_length(lengths, logits)
-        by_grammar = grammar.allowed()
-        repeats = grammar.repeats_pitch()
+            return self._of_length(lengths, grammar, logits)
+        once = grammar.has_note()
         if orders is not None and orders.has_given_notes:  # notes of others come as they are
-            repeats &= ~orders.in_given_track[:, None]
-        by_grammar &= ~repeats
+            once &= ~orders.in_given_track
+        by_grammar = grammar.allowed(once)
         allowed = self._closing(lengths, grammar, by_grammar)
-        return allowed if orders is None else self._ordered(lengths, by_grammar, allowed, orders)
+        return allowed if orders is None else self._ordered(lengths, grammar, by_grammar, allowed, orders)
 
-    def _ordered(self, lengths: Tensor, by_grammar: Tensor, allowed: Tensor, orders: StreamOrders) -> Tensor:
+    def _ordered(
+        self, lengths: Tensor, grammar: StreamGrammar, by_grammar: Tensor, allowed: Tensor, orders: StreamOrders
+    ) -> Tensor:
         """bool [B, V]: what requests leave of what the grammar allows: all their bars, no others.
 
         ``allowed``: where a piece may end before all bars are written.
@@ -74,11 +75,11 @@ class PieceRules:
         ordered = by_grammar & wanted
         closing = self.is_closing(lengths, orders.tokens_left())
         end_bar = closing & ordered[:, self.end_of_bar]
-        ordered = torch.where(end_bar[:, None], self.only(self.end_of_bar, ordered), ordered)
+        ordered = torch.where(end_bar[:, None], grammar.end_of_bar_alone, ordered)
         ordered = torch.where(orders.may_end_early[:, None], allowed & wanted, ordered)
-        return torch.where(orders.are_written()[:, None], self.only(self.dictionary.eos(), ordered), ordered)
+        return torch.where(orders.are_written()[:, None], grammar.end_alone, ordered)
 
-    def _of_length(self, lengths: Tensor, logits: Tensor) -> Tensor:
+    def _of_length(self, lengths: Tensor, grammar: StreamGrammar, logits: Tensor) -> Tensor:
         """bool [B, V] without the grammar: the bounds of the length alone."""
         eos = self.dictionary.eos()
         allowed = torch.ones_like(logits, dtype=torch.bool)
@@ -86,25 +87,18 @@ class PieceRules:
             allowed[:, never].fill_(False)
         allowed[:, eos] = lengths + 1 >= self.min_len
         last = lengths + 1 >= self.max_len
-        return torch.where(last[:, None], self.only(eos, allowed), allowed)
+        return torch.where(last[:, None], grammar.end_alone, allowed)
 
     def _closing(self, lengths: Tensor, grammar: StreamGrammar, by_grammar: Tensor) -> Tensor:
         """bool [B, V]: of what the grammar allows, what leaves room to close each piece."""
         eos = self.dictionary.eos()
         allowed = by_grammar.clone()
         # an empty piece has no bar and does not decode
-        allowed[:, eos] &= (lengths > 0) & (lengths + 1 >= self.min_len)
-        closing = lengths + TOKENS_TO_CLOSE >= self.max_len
-        end_bar = closing & grammar.may_end_bar()
-        allowed = torch.where(end_bar[:, None], self.only(self.end_of_bar, allowed), allowed)
+        allowed[:, eos] &= lengths >= max(1, self.min_len - 1)
+        begins_to_close = self.max_len - TOKENS_TO_CLOSE
+        end_bar = (lengths >= begins_to_close) & grammar.may_end_bar()
+        allowed = torch.where(end_bar[:, None], grammar.end_of_bar_alone, allowed)
         # a piece that would be too short takes an empty bar more, where there is room for one and </s>
-        long_enough = (lengths + 1 >= self.min_len) | (lengths + 3 > self.max_len)
-        end_piece = closing & grammar.at_bar_end() & (lengths > 0) & long_enough
-        return torch.where(end_piece[:, None], self.only(eos, allowed), allowed)
-
-    @staticmethod
-    def only(token: int, like: Tensor) -> Tensor:
-        """One token alone: bool, of the shape of ``like``."""
-        only = torch.zeros_like(like)
-        only[:, token].fill_(True)
-        return only
+        long_enough = max(1, min(self.min_len - 1, self.max_len - 2))
+        end_piece = (lengths >= max(begins_to_close, long_enough)) & grammar.at_bar_end()
+        return torch.where(end_piece[:, None], grammar.end_alone, allowed)

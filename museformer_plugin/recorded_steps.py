@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 
 _SEEN_BEFORE = 8  # steps of the same shape before one is recorded: a recording takes as long as some steps
 
-_Step = Callable[[Tensor], tuple[Tensor, ...]]
+_Step = Callable[..., tuple[Tensor, ...]]
+_Inputs = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,20 @@ class Changed:
         return put_back
 
 
-def cuda_graph(step: _Step, inputs: Tensor, changed: Changed) -> _Step:
-    """``step``, recorded on inputs of this shape: it may read and write no memory that moves between calls.
+def cuda_graph(step: _Step, inputs: _Inputs, changed: Changed) -> _Step:
+    """``step``, recorded on inputs of these shapes: it may read and write no memory that moves between calls.
 
     It is called a few times, what it changes being put back, so that all is as before. What the recording returns is
     overwritten when it is played again; it draws on from wherever the random numbers stand. Raises RuntimeError where
     it does something that a graph cannot hold.
     """
-    own_inputs, put_back = inputs.clone(), changed.keep()
-    with torch.cuda.device(inputs.device):
+    own_inputs, put_back = [rows.clone() for rows in inputs], changed.keep()
+    with torch.cuda.device(inputs[0].device):
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):  # libraries make ready what they may not while recording
             for _ in range(3):
-                step(own_inputs)
+                step(*own_inputs)
                 put_back()
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
@@ -60,13 +61,14 @@ def cuda_graph(step: _Step, inputs: Tensor, changed: Changed) -> _Step:
         try:
             # other threads, which pin batches, may go on with what they do
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                outputs = step(own_inputs)
+                outputs = step(*own_inputs)
         except RuntimeError:
             _stop_recording(changed.random)
             raise
 
-    def play(inputs: Tensor) -> tuple[Tensor, ...]:
-        own_inputs.copy_(inputs)
+    def play(*inputs: Tensor) -> tuple[Tensor, ...]:
+        for own, rows in zip(own_inputs, inputs):
+            own.copy_(rows)
         graph.replay()
         return outputs
 
@@ -94,7 +96,7 @@ class RecordedSteps:
     holds by mistake shows. If it differs, or if recording fails, no step is recorded any more, and the log says so.
     """
 
-    def __init__(self, record: Callable[[_Step, Tensor, Changed], _Step] = cuda_graph) -> None:
+    def __init__(self, record: Callable[[_Step, _Inputs, Changed], _Step] = cuda_graph) -> None:
         self._record = record
         self._works = True
         self._memory: Hashable = None
@@ -102,9 +104,9 @@ class RecordedSteps:
         self._recordings: dict[Hashable, _Recording] = {}
 
     def run(
-        self, step: _Step, inputs: Tensor, memory: Hashable, shape: Hashable, changed: Changed = Changed()
+        self, step: _Step, inputs: _Inputs, memory: Hashable, shape: Hashable, changed: Changed = Changed()
     ) -> tuple[Tensor, ...]:
-        """``step(inputs)``, rows [B, ...] each; they are overwritten by a later step of the same shape.
+        """``step(*inputs)``, rows [B, ...] each; they are overwritten by a later step of the same shape.
 
         Steps of one ``shape`` in the same ``memory`` differ only in what inputs and memory hold. Recordings are
         forgotten when the memory changes. A step that changes what it goes on from says so by ``changed``.
@@ -114,26 +116,26 @@ class RecordedSteps:
             self._memory = memory
         recording = self._recordings.get(shape)
         if recording is not None and recording.compared:
-            return recording.play(inputs)
+            return recording.play(*inputs)
         if recording is not None:
             return self._compare(recording, step, inputs, changed)
         if self._works:
             self._seen[shape] += 1
             if self._seen[shape] > _SEEN_BEFORE:
                 self._try(step, inputs, shape, changed)
-        return step(inputs)
+        return step(*inputs)
 
-    def _try(self, step: _Step, inputs: Tensor, shape: Hashable, changed: Changed) -> None:
+    def _try(self, step: _Step, inputs: _Inputs, shape: Hashable, changed: Changed) -> None:
         try:
             self._recordings[shape] = _Recording(self._record(step, inputs, changed))
         except RuntimeError as error:
             self._give_up(str(error).partition("\n")[0])
 
-    def _compare(self, recording: _Recording, step: _Step, inputs: Tensor, changed: Changed) -> tuple[Tensor, ...]:
+    def _compare(self, recording: _Recording, step: _Step, inputs: _Inputs, changed: Changed) -> tuple[Tensor, ...]:
         put_back = changed.keep()
-        found = [output.clone() for output in recording.play(inputs)]
+        found = [output.clone() for output in recording.play(*inputs)]
         put_back()
-        expected = step(inputs)
+        expected = step(*inputs)
         recording.compared = _are_alike(found, expected)
         if not recording.compared:
             self._give_up("a recorded step computed other logits, or chose other tokens from the same")

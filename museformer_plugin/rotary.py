@@ -110,12 +110,12 @@ class _Turned(torch.autograd.Function):
 
 def _times(rows: Tensor, by: Tensor) -> Tensor:
     """Half precision is rounded once, at the end."""
-    pairs = rows.to(by.real.dtype).contiguous().unflatten(-1, (-1, 2))
+    pairs = rows.to(by.real.dtype).unflatten(-1, (-1, 2))
     return torch.view_as_real(torch.view_as_complex(pairs) * by).flatten(-2).to(rows.dtype)
 
 
 def turn(rows: Tensor, by: Tensor) -> Tensor:
-    """Rows [n, H, Dh], each pair (a, b) as the complex number a + i b, times ``by`` [n, 1 or H, Dh / 2]."""
+    """Rows [n, ..., Dh], each pair (a, b) as the complex number a + i b, times ``by`` [n, ..., Dh / 2]."""
     return _Turned.apply(rows, by)
 
 
@@ -140,5 +140,5 @@ class _Normalised(torch.autograd.Function):
 
 
 def normalise(rows: Tensor) -> Tensor:
-    """Rows [n, H, Dh] brought to the length sqrt(Dh); rows near 0 stay near 0."""
+    """Rows [..., Dh] brought to the length sqrt(Dh); rows near 0 stay near 0."""
     return _Normalised.apply(rows)

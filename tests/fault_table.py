@@ -341,8 +341,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/piece_rules.py",
-        "closing = lengths + TOKENS_TO_CLOSE >= self.max_len",
-        "closing = lengths + TOKENS_TO_CLOSE > self.max_len",
+        "begins_to_close = self.max_len - TOKENS_TO_CLOSE",
+        "begins_to_close = self.max_len - TOKENS_TO_CLOSE + 1",
         "museformer_plugin/test_generator.py::test_prompts_that_leave_just_enough_room_are_closed",
     ),
     Fault(
@@ -647,8 +647,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/piece_rules.py",
-        "(lengths + 3 > self.max_len)",
-        "(lengths + 2 > self.max_len)",
+        "max(1, min(self.min_len - 1, self.max_len - 2))",
+        "max(1, min(self.min_len - 1, self.max_len - 1))",
         "museformer_plugin/test_generator.py::test_a_piece_without_room_for_a_bar_more_ends_though_it_is_too_short",
     ),
     Fault(
@@ -737,9 +737,21 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/grammar.py",
-        "        return again & (self.family == last)[:, None]",
-        "        return again & (self.family == pitch)[:, None]",
+        "high[:, self._table.falling[0]].add_(",
+        "high[:, self._table.falling[1]].add_(",
         "museformer_plugin/test_generator.py::test_an_instrument_has_a_pitch_once_at_an_onset",
+    ),
+    Fault(
+        "museformer_plugin/grammar.py",
+        "found[family, table.falling[:place]] = True",
+        "found[family, table.falling[: place + 1]] = True",
+        "museformer_plugin/test_grammar.py",
+    ),
+    Fault(
+        "museformer_plugin/fc_attention/cache.py",
+        "for index in indices], counts]",
+        "for index in indices], [max(counts)] * len(counts)]",
+        "museformer_plugin/test_writing.py museformer_plugin/test_recorded_steps.py",
     ),
     Fault(
         "data_prep/form/repeats.py",

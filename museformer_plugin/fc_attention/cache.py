@@ -16,10 +16,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .cache_buffers import PaddedBuffer, StreamBuffers
 from .piece_bars import PieceBars, UpcomingBar
+
+_MULTIPLE = 64  # of bars that end together where shapes should be few, as steps recorded for them are
 
 
 class _Filed(NamedTuple):
@@ -139,10 +142,6 @@ class BarCache:
             stream.length += own.shape[3]
         self._buffers.begin(index, parts)
 
-    def bar_number(self, index: int) -> int:
-        """The number of the bar under way of stream ``index``."""
-        return self._streams[index].number
-
     @property
     def bar_numbers(self) -> np.ndarray:
         """The numbers of the bars under way, int64 [B]."""
@@ -186,16 +185,33 @@ class BarCache:
         for stream in self._streams:
             stream.length += 1
 
-    def own_bar(self, index: int) -> Tensor:
+    def _own_bar(self, index: int) -> Tensor:
         """Keys and values [L, 2, H, n, Dh] of stream ``index``'s own bar so far."""
         stream = self._streams[index]
         return self._buffers.rows_of(index)[:, :, :, stream.own_start : stream.length]
+
+    def own_bars(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The bars under way of these streams, E at least one, beside each other.
+
+        Returns keys and values [L, 2, E, H, n, Dh], 0 behind the tokens of a bar that has fewer than n; the bars'
+        numbers and how many tokens they have, int64 [E] each.
+        """
+        rows = [self._own_bar(index) for index in indices]
+        counts = [bar.shape[3] for bar in rows]
+        layers, two, heads, _, width = rows[0].shape
+        longest = -(-max(counts) // _MULTIPLE) * _MULTIPLE if self.padded else max(counts)
+        together = rows[0].new_zeros(layers, two, len(rows), heads, longest, width)
+        for place, bar in enumerate(rows):
+            together[:, :, place, :, : counts[place]] = bar
+        numbers = torch.tensor([[self._streams[index].number for index in indices], counts], pin_memory=rows[0].is_cuda)
+        bars, lengths = numbers.to(together.device, non_blocking=True)
+        return together, bars, lengths
 
     def end_bar(self, index: int, summary_rows: Tensor | None) -> None:
         """Stream ``index`` has completed its bar: file it, with its summary's K2 s' and V2 s'
         [L, 2, H, 1, Dh], and gather the keys of its next bar."""
         stream = self._streams[index]
-        stream.end_bar(self.own_bar(index).clone(), summary_rows)
+        stream.end_bar(self._own_bar(index).clone(), summary_rows)
         self._gather(index)
 
     def select(self, indices: Sequence[int]) -> None:

@@ -295,15 +295,16 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
 
     def end_bars(self, streams: Streams, ended: Sequence[int]) -> None:
         """See ``BarAwareModel``."""
+        if not ended:
+            return
         with lasting_plans(streams.latest.device):
+            self.file_bars(streams, ended)
+        if streams.said is not None:
             for stream in ended:
-                said = None if streams.said is None else streams.said.at_embedding()[stream]
-                self.end_bar(streams.cache, stream, said)
-                if streams.said is not None:
-                    streams.said.end_bar(stream)
+                streams.said.end_bar(stream)
 
-    def end_bar(self, cache: AttentionCache, stream: int, said: Tensor | None) -> None:
-        """What happens when a stream has completed its bar, of which ``said`` [D] was said."""
+    def file_bars(self, streams: Streams, ended: Sequence[int]) -> None:
+        """What attention does when these streams have completed their bars, one at least."""
 
     def _read_on(self, prev_output_tokens: Tensor, incremental_state: dict[str, Any]) -> Tensor:
         """fairseq's incremental protocol: logits [B, n, V] of the n tokens not read before."""

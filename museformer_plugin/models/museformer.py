@@ -25,6 +25,7 @@ from ..token_families import TokenFamilies
 from .decoder import BarAwareDecoder, Keep
 from .museformer_inputs import MuseformerInputs, make_inputs
 from .options import BarAwareConfig, BarAwareLanguageModel, register_presets
+from .streams import Streams
 
 _PAPER_STRUCTURE_BARS = "1,2,4,8,12,16,24,32"
 
@@ -101,15 +102,16 @@ class MuseformerLayer(BarAwareLayer):
             keep(torch.stack([k, v], 1), None if s is None else self.summary_rows(s_attended, turns.summaries))
         return self.finish(x, x_attended), None if s is None else self.finish(s, s_attended)
 
-    def summarise(self, s: Tensor, bar_rows: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor]:
-        """The summary step of one bar: s [1, D], keys and values of its tokens [2, H, n, Dh].
+    def summarise(self, s: Tensor, bar_rows: Tensor, hidden: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor]:
+        """The summary step of bars: s [E, D], keys and values of their tokens [2, E, H, n, Dh].
 
-        Returns the new s [1, D] and its keys and values for tokens [2, H, 1, Dh].
+        ``hidden`` [E, 1, 1, 1 + n]: added to scores, of the summary itself and the rows. Returns the new s [E, D] and
+        their keys and values for tokens [E, 2, H, Dh].
         """
-        q, k, v = (rows.transpose(0, 1) for rows in self.qkv(s, self.projections.summary_bias, by))  # each [H, 1, Dh]
-        keys, values = torch.cat([k, bar_rows[0]], dim=1), torch.cat([v, bar_rows[1]], dim=1)
-        attended = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0].transpose(0, 1)
-        return self.finish(s, attended), self.summary_rows(attended, by).permute(1, 2, 0, 3)
+        q, k, v = (rows.unsqueeze(2) for rows in self.qkv(s, self.projections.summary_bias, by))  # each [E, H, 1, Dh]
+        keys, values = torch.cat([k, bar_rows[0]], dim=2), torch.cat([v, bar_rows[1]], dim=2)
+        attended = F.scaled_dot_product_attention(q, keys, values, attn_mask=hidden).squeeze(2)
+        return self.finish(s, attended), self.summary_rows(attended, by)
 
     def place_keys(self, rows: Tensor, by: Turn | None) -> Tensor:
         """``place`` for keys."""
@@ -189,21 +191,33 @@ class MuseformerDecoder(BarAwareDecoder):
         """See ``BarAwareDecoder``."""
         cache.add_stream(bars, token_rows, summary_rows, upcoming)
 
-    def end_bar(self, cache: BarCache, stream: int, said: Tensor | None) -> None:
-        """Summarise the bar, once per layer."""
-        rows = None
+    def file_bars(self, streams: Streams, ended: Sequence[int]) -> None:
+        """Summarise the bars, all together."""
+        cache = streams.cache
+        assert isinstance(cache, BarCache)
+        summaries: Sequence[Tensor | None] = [None] * len(ended)
         if self.coarse:
-            bar_rows = cache.own_bar(stream)
-            bar = torch.full((1,), cache.bar_number(stream), device=bar_rows.device)  # not copied there
-            s = self.embedding.summaries(bar)
-            s = s if said is None else s + said
-            by = self.turn(Positions.of_bars(bar), s)
-            per_layer = []
-            for layer, layer_rows in zip(self.layers, bar_rows):
-                s, summary_rows = layer.summarise(s, layer_rows, by)
-                per_layer.append(summary_rows)
-            rows = torch.stack(per_layer)
-        cache.end_bar(stream, rows)
+            said = [] if streams.said is None else [torch.stack([streams.said.at_embedding()[n] for n in ended])]
+            rows = streams.run_bar_ends(self._summarise, [*cache.own_bars(ended), *said])  # [E, L, 2, H, Dh]
+            summaries = rows.unsqueeze(4).unbind()
+        for stream, summary in zip(ended, summaries):
+            cache.end_bar(stream, summary)
+
+    def _summarise(self, bar_rows: Tensor, bars: Tensor, lengths: Tensor, said: Tensor | None = None) -> Tensor:
+        """Keys and values for tokens [E, L, 2, H, Dh] of the summaries of bars as ``BarCache.own_bars`` has them.
+
+        ``said`` [E, D] of the bars.
+        """
+        s = self.embedding.summaries(bars)
+        s = s if said is None else s + said
+        by = self.turn(Positions.of_bars(bars), s)
+        behind = torch.arange(bar_rows.shape[4] + 1, device=bars.device) > lengths[:, None]  # its own row is the first
+        hidden = s.new_zeros(behind.shape).masked_fill(behind, float("-inf"))[:, None, None]
+        per_layer = []
+        for layer, layer_rows in zip(self.layers, bar_rows):
+            s, summary_rows = layer.summarise(s, layer_rows, hidden, by)
+            per_layer.append(summary_rows)
+        return torch.stack(per_layer, dim=1)
 
 
 @register_model("museformer", dataclass=MuseformerConfig)

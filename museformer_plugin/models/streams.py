@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class Streams:
         self.latest = latest
         self.said = said
         self.recorded = RecordedSteps()
+        self.recorded_ends = RecordedSteps()
         self.num_read = 0  # tokens read, where fairseq's own generator drives and counts
 
     def __len__(self) -> int:
@@ -55,11 +56,22 @@ class Streams:
             said = [] if self.said is None else [self.said.rows]
             memory = [*changed, *own, *read, *self.positions.read(), *said]
             addresses = self.cache.address, *(tensor.data_ptr() for tensor in memory)
-            outputs = self.recorded.run(step, tokens, addresses, self.cache.shape, Changed([*changed, *own], random))
+            outputs = self.recorded.run(step, [tokens], addresses, self.cache.shape, Changed([*changed, *own], random))
         else:
             outputs = step(tokens)
         self.cache.end_step()
         return outputs
+
+    def run_bar_ends(self, end: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        """``end(*inputs)``, rows [E, ...] of the streams whose bars end: recorded and played again where that pays.
+
+        It reads nothing that moves but its inputs.
+        """
+        if not self.cache.padded:
+            return end(*inputs)
+        shape = tuple(rows.shape for rows in inputs)
+        (rows,) = self.recorded_ends.run(lambda *inputs: (end(*inputs),), inputs, None, shape)
+        return rows.clone()
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams in this order; for the identity nothing moves."""

@@ -27,14 +27,15 @@ class _Tape(TorchDispatchMode):
 
 def tape(step, inputs, changed):
     """As ``cuda_graph`` does on a GPU. Numbers that a step takes from the host are those of the recording."""
-    own_inputs, put_back = inputs.clone(), changed.keep()
+    own_inputs, put_back = [rows.clone() for rows in inputs], changed.keep()
     recorded = _Tape()
     with recorded:
-        outputs = step(own_inputs)
+        outputs = step(*own_inputs)
     put_back()
 
-    def play(inputs):
-        own_inputs.copy_(inputs)
+    def play(*inputs):
+        for own, rows in zip(own_inputs, inputs):
+            own.copy_(rows)
         recorded.play()
         return outputs
 
@@ -52,8 +53,8 @@ class Counted:
         recording = self._record(step, inputs, changed)
         self.recorded += 1
 
-        def play(inputs):
+        def play(*inputs):
             self.played += 1
-            return recording(inputs)
+            return recording(*inputs)
 
         return play

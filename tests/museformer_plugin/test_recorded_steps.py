@@ -21,10 +21,11 @@ def padded_streams(monkeypatch):
     monkeypatch.setattr(cache_buffers, "_PADDED_GROWTH", 32)
     monkeypatch.setattr(cache, "StreamBuffers", lambda: PaddedBuffer(expected=1))
 
-    def read(decoder, prompts, record):
+    def read(decoder, prompts, record, record_ends=None):
         logits, streams = decoder.read_prompts(prompts)
         streams.cache.padded = True
         streams.recorded = RecordedSteps(record)
+        streams.recorded_ends = RecordedSteps(record_ends or Counted())
         return logits, streams
 
     return read
@@ -38,7 +39,8 @@ def test_recorded_steps_compute_what_the_model_computes(build_decoder, read_piec
     pieces = [read_piece("general", bars=12, seed=seed, notes_a_bar=2 + seed) for seed in range(3)]
     expected = [decoder(piece[None])[0][0] for piece in pieces]
     prompts = [1, 17, 2]
-    _, streams = padded_streams(decoder, [piece[:length] for piece, length in zip(pieces, prompts)], record)
+    ends = Counted()
+    _, streams = padded_streams(decoder, [piece[:length] for piece, length in zip(pieces, prompts)], record, ends)
     kept = [0, 1, 2]
     steps = min(len(piece) - length for piece, length in zip(pieces, prompts))
     for offset in range(steps):
@@ -51,6 +53,7 @@ def test_recorded_steps_compute_what_the_model_computes(build_decoder, read_piec
             torch.testing.assert_close(row, expected[number][place], rtol=0, atol=1e-11)
     assert record.recorded > 3
     assert record.played > steps // 2
+    assert (ends.recorded, ends.played > 5) == ((0, False) if variant else (1, True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
@@ -77,9 +80,9 @@ def test_cuda_graphs_compute_what_the_model_computes(build_decoder, read_piece):
 def same_logits(step, inputs, changed):
     """A recording that holds the numbers of its own step."""
     put_back = changed.keep()
-    outputs = step(inputs)
+    outputs = step(*inputs)
     put_back()
-    return lambda inputs: outputs
+    return lambda *inputs: outputs
 
 
 def no_graphs(step, inputs, changed):
@@ -112,7 +115,7 @@ def test_steps_are_recorded_by_shape(record):
     def run(length, times):
         for number in range(times):
             inputs = torch.full((length,), float(number))
-            assert torch.equal(steps.run(double, inputs, "memory", (length,))[0], 2 * inputs)
+            assert torch.equal(steps.run(double, [inputs], "memory", (length,))[0], 2 * inputs)
 
     run(4, 5)
     run(3, 5)
@@ -129,7 +132,7 @@ def test_recordings_are_forgotten_with_their_memory(record):
     steps = RecordedSteps(record)
     for memory in (1, 2, 1):
         for _ in range(20):
-            steps.run(double, torch.ones(4), memory, (4,))
+            steps.run(double, [torch.ones(4)], memory, (4,))
     assert record.recorded == 3
 
 
@@ -137,5 +140,5 @@ def test_nothing_is_recorded_in_memory_that_moves_at_every_step(record):
     """As under beam search."""
     steps = RecordedSteps(record)
     for number in range(100):
-        steps.run(double, torch.ones(4), number % 2, (4,))
+        steps.run(double, [torch.ones(4)], number % 2, (4,))
     assert record.recorded == 0

@@ -209,7 +209,7 @@ def test_the_host_reads_once_a_step_and_sends_nothing(build_decoder, requests_of
 
 class _NeverRecorded:
     def run(self, step, inputs, *unused):
-        return step(inputs)
+        return step(*inputs)
 
 
 @pytest.mark.parametrize("kind", ["top_8", "nucleus", "greedy"])
