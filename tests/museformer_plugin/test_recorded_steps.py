@@ -56,6 +56,25 @@ def test_recorded_steps_compute_what_the_model_computes(build_decoder, read_piec
     assert (ends.recorded, ends.played > 5) == ((0, False) if variant else (1, True))
 
 
+@pytest.mark.parametrize("padded", [False, True], ids=["each_alone", "padded"])
+@torch.no_grad()
+def test_bars_of_unequal_length_that_end_together(build_decoder, read_piece, padded_streams, padded):
+    """Their summaries are made together; that they are right shows in the tokens of later bars."""
+    decoder = build_decoder("general", structure_bars="2")
+    pieces = [read_piece("general", bars=4, seed=seed, notes_a_bar=2 + 3 * seed) for seed in range(3)]
+    expected = [decoder(piece[None])[0][0] for piece in pieces]
+    end_of_bar = decoder.families.end_of_bar
+    ends = [int((piece == end_of_bar).nonzero()[0, 0]) for piece in pieces]
+    assert len(set(ends)) == 3
+    prompts = [end - 1 for end in ends]
+    begun = [piece[:length] for piece, length in zip(pieces, prompts)]
+    _, streams = padded_streams(decoder, begun, Counted()) if padded else decoder.read_prompts(begun)
+    for offset in range(min(len(piece) - length for piece, length in zip(pieces, prompts))):
+        tokens = torch.stack([piece[length + offset] for piece, length in zip(pieces, prompts)])
+        for row, of_piece, length in zip(decoder.step(tokens, streams), expected, prompts):
+            torch.testing.assert_close(row, of_piece[length + offset], rtol=0, atol=1e-11)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @torch.no_grad()
 def test_cuda_graphs_compute_what_the_model_computes(build_decoder, read_piece):
