@@ -46,9 +46,10 @@ class StreamGrammar:
         every = np.arange(len(table.lowest))
         self._follows, self._forgets = on_device(table.follows), on_device(table.forgets)
         self._lowest, self._highest, self._start = map(on_device, (table.lowest, table.highest, table.start))
-        self._rises, self._falls = (on_device(np.isin(every, families)) for families in (table.rising, table.falling))
+        self._rises, self._falls = (on_device(np.isin(every, some)) for some in (table.rising, table.falling))
         self._spelled_before = on_device(_spelled_before(table))
-        self._every = on_device(every)
+        self._all_families = on_device(every)
+        # where nothing narrows a family, any one does as well: all its ids leave all
         self._narrowed_by = on_device([table.narrowed[n].by if n in table.narrowed else 0 for n in every.tolist()])
         self._narrowed = on_device(_narrowed(table))
         self.family = on_device([LETTERS.index(state.family) for state in states])
@@ -86,7 +87,7 @@ class StreamGrammar:
         high = torch.where(unequal, self._highest, torch.where(self._falls, self.before, self._highest))
         if once is not None:
             high[:, self._table.falling[0]].add_(once, alpha=-1)
-        narrowed = self._narrowed[self._every, self.latest[:, self._narrowed_by]]
+        narrowed = self._narrowed[self._all_families, self.latest[:, self._narrowed_by]]
         return torch.maximum(low, narrowed[..., 0]), torch.minimum(high, narrowed[..., 1])
 
     def advance(self, tokens: Tensor) -> None:
@@ -124,7 +125,8 @@ def _spelled_before(table: GrammarTable) -> np.ndarray:
 def _narrowed(table: GrammarTable) -> np.ndarray:
     """int64 [9, ids, 2]: by the latest id of the family that narrows it, the least and the greatest id of each family.
 
-    Behind those that there are stands the last once more, since the one before the first, -1, means the last.
+    Behind those that there are stands the last again, to the length of the longest; so it does for -1, which no family
+    meets that may come next.
     """
     rules = [
         np.stack([table.narrowed[n].lowest, table.narrowed[n].highest], axis=1)

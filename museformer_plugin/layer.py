@@ -94,28 +94,25 @@ class BarAwareLayer(nn.Module):
         """Rows [n, D] -> queries and keys, placed, and values, [n, H, Dh] each."""
         qkv = self.projections.product(self.attention_norm(rows), bias)
         qkv = qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads)
-        q, k = self._place_both(qkv[:, :2], by)
-        return q if self.gain is None else q * self.gain, k, qkv[:, 2]
+        both, v = qkv.split([2, 1], dim=1)
+        q, k = self._place_both(both, by)
+        return q if self.gain is None else q * self.gain, k, v.squeeze(1)
 
     def places(self, by: Turn | None) -> bool:
         """Whether ``place`` does anything."""
         return by is not None or self.gain is not None
 
     def place(self, rows: Tensor, by: Tensor | None) -> Tensor:
-        """Queries or keys [n, H, Dh] as they are multiplied: of length sqrt(Dh) and turned, where the model does so."""
+        """Queries or keys [n, ..., Dh] as they are multiplied: of length sqrt(Dh) and turned where it does so."""
         if self.gain is not None:
             rows = normalise(rows)
         return rows if by is None else turn(rows, by)
 
     def _place_both(self, rows: Tensor, by: Turn | None) -> Sequence[Tensor]:
         """``place`` for queries and keys, [n, 2, H, Dh] -> [n, H, Dh] each; together as far as they go alike."""
-        if self.gain is not None:
-            rows = normalise(rows)
-        if by is None:
-            return rows.unbind(1)
-        if by.queries is by.keys:
-            return turn(rows, by.keys.unsqueeze(1)).unbind(1)
-        return [turn(one, of_one) for one, of_one in zip(rows.unbind(1), by)]
+        if by is None or by.queries is by.keys:
+            return self.place(rows, None if by is None else by.keys.unsqueeze(1)).unbind(1)
+        return [turn(one, of_one) for one, of_one in zip(self.place(rows, None).unbind(1), by)]
 
     def finish(self, residual: Tensor, attended: Tensor) -> Tensor:
         """What the rows [n, D] become that attended to values [n, H, Dh]: [n, D]."""

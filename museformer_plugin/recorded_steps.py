@@ -1,4 +1,5 @@
-"""A decoding step recorded as a CUDA graph: to launch its kernels one by one takes longer than to run them."""
+"""Steps of decoding, or parts of them, recorded as CUDA graphs: to launch kernels one by one takes longer than to run
+them."""
 
 from __future__ import annotations
 
@@ -96,8 +97,14 @@ class RecordedSteps:
     holds by mistake shows. If it differs, or if recording fails, no step is recorded any more, and the log says so.
     """
 
-    def __init__(self, record: Callable[[_Step, _Inputs, Changed], _Step] = cuda_graph) -> None:
-        self._record = record
+    def __init__(
+        self,
+        record: Callable[[_Step, _Inputs, Changed], _Step] = cuda_graph,
+        what: str = "decoding",
+        seen_before: int = _SEEN_BEFORE,
+    ) -> None:
+        """``what`` the log calls it; ``seen_before``: how often a step of a shape comes before one is recorded."""
+        self._record, self._what, self._seen_before = record, what, seen_before
         self._works = True
         self._memory: Hashable = None
         self._seen: Counter[Hashable] = Counter()
@@ -109,7 +116,8 @@ class RecordedSteps:
         """``step(*inputs)``, rows [B, ...] each; they are overwritten by a later step of the same shape.
 
         Steps of one ``shape`` in the same ``memory`` differ only in what inputs and memory hold. Recordings are
-        forgotten when the memory changes. A step that changes what it goes on from says so by ``changed``.
+        forgotten when the memory changes; None says that there is none but inputs and weights. A step that changes what
+        it goes on from says so by ``changed``.
         """
         if memory != self._memory:
             self._forget()
@@ -121,7 +129,7 @@ class RecordedSteps:
             return self._compare(recording, step, inputs, changed)
         if self._works:
             self._seen[shape] += 1
-            if self._seen[shape] > _SEEN_BEFORE:
+            if self._seen[shape] > self._seen_before:
                 self._try(step, inputs, shape, changed)
         return step(*inputs)
 
@@ -138,13 +146,13 @@ class RecordedSteps:
         expected = step(*inputs)
         recording.compared = _are_alike(found, expected)
         if not recording.compared:
-            self._give_up("a recorded step computed other logits, or chose other tokens from the same")
+            self._give_up("a recorded step computed other numbers, or chose other tokens from the same")
         return expected
 
     def _give_up(self, reason: str) -> None:
         self._works = False
         self._forget()
-        logger.warning("decoding goes on without CUDA graphs: %s", reason)
+        logger.warning("%s goes on without CUDA graphs: %s", self._what, reason)
 
     def _forget(self) -> None:
         self._seen.clear()
@@ -152,7 +160,7 @@ class RecordedSteps:
 
 
 def _are_alike(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Whether the first, logits, are the same but for rounding, and the others where those are the same to the bit."""
+    """Whether the first, such as logits, are alike but for rounding, and the others where those are to the bit."""
     logits, wanted = found[0].float(), expected[0].float()
     same = (logits == wanted).view(len(logits), -1).all(dim=1)
     close = torch.allclose(logits, wanted, rtol=1e-2, atol=1e-2)

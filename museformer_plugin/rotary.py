@@ -105,7 +105,8 @@ class _Turned(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (by,) = ctx.saved_tensors
-        return _times(grad, by.conj()), None
+        # autograd may hand on a transposed gradient, whose pairs are not neighbours
+        return _times(grad.contiguous(), by.conj()), None
 
 
 def _times(rows: Tensor, by: Tensor) -> Tensor:

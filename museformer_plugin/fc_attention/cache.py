@@ -22,7 +22,9 @@ from torch import Tensor
 from .cache_buffers import PaddedBuffer, StreamBuffers
 from .piece_bars import PieceBars, UpcomingBar
 
-_MULTIPLE = 64  # of bars that end together where shapes should be few, as steps recorded for them are
+# Where padded, bars that end together are so long, with the row of their summary before them, or a multiple of it:
+# kernels want masks of whole words, and recordings few shapes.
+_LENGTH_MULTIPLE = 64
 
 
 class _Filed(NamedTuple):
@@ -199,7 +201,10 @@ class BarCache:
         rows = [self._own_bar(index) for index in indices]
         counts = [bar.shape[3] for bar in rows]
         layers, two, heads, _, width = rows[0].shape
-        longest = -(-max(counts) // _MULTIPLE) * _MULTIPLE if self.padded else max(counts)
+        longest = max(counts)
+        if self.padded:
+            longest = -(-(longest + 1) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE - 1
+        # hidden rows are multiplied by 0, which a value that is not finite would survive
         together = rows[0].new_zeros(layers, two, len(rows), heads, longest, width)
         for place, bar in enumerate(rows):
             together[:, :, place, :, : counts[place]] = bar

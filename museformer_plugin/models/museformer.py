@@ -209,7 +209,7 @@ class MuseformerDecoder(BarAwareDecoder):
         ``said`` [E, D] of the bars.
         """
         s = self.embedding.summaries(bars)
-        s = s if said is None else s + said
+        s = s if said is None else s + said.to(s.dtype)
         by = self.turn(Positions.of_bars(bars), s)
         behind = torch.arange(bar_rows.shape[4] + 1, device=bars.device) > lengths[:, None]  # its own row is the first
         hidden = s.new_zeros(behind.shape).masked_fill(behind, float("-inf"))[:, None, None]

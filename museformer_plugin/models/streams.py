@@ -15,6 +15,10 @@ from ..steering.said import SaidOfStreams
 from ..stream_positions import StreamPositions
 from .protocol import AttentionCache, Step
 
+# Bars that end together and are recorded: of most streams one at a time, and each number of them is recorded apart.
+_ENDS_TOGETHER = 4
+_ENDS_SEEN_BEFORE = 32  # ends are a fiftieth of the steps: a song alone has too few of a shape to earn a recording
+
 
 class Streams:
     """What a step reads and changes stays where it is on the device, so that it can be recorded.
@@ -35,7 +39,7 @@ class Streams:
         self.latest = latest
         self.said = said
         self.recorded = RecordedSteps()
-        self.recorded_ends = RecordedSteps()
+        self.recorded_ends = RecordedSteps(what="what bars' ends compute", seen_before=_ENDS_SEEN_BEFORE)
         self.num_read = 0  # tokens read, where fairseq's own generator drives and counts
 
     def __len__(self) -> int:
@@ -65,9 +69,10 @@ class Streams:
     def run_bar_ends(self, end: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
         """``end(*inputs)``, rows [E, ...] of the streams whose bars end: recorded and played again where that pays.
 
-        It reads nothing that moves but its inputs.
+        The inputs are those of ``Museformer``'s ``_summarise``, of which the second is [E]; nothing else that moves is
+        read.
         """
-        if not self.cache.padded:
+        if not self.cache.padded or len(inputs[1]) > _ENDS_TOGETHER:
             return end(*inputs)
         shape = tuple(rows.shape for rows in inputs)
         (rows,) = self.recorded_ends.run(lambda *inputs: (end(*inputs),), inputs, None, shape)

@@ -64,6 +64,9 @@ def test_gradients_are_those_of_the_formula():
     by, _ = rotary(Positions(*torch.randint(50, (5, 5))), torch.zeros((), dtype=torch.float64))
     rows = torch.randn(5, 2, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda rows: turn(rows, by), rows)
+    transposed = torch.randn(8, 2, 5, dtype=torch.float64).transpose(0, 2)
+    found = [torch.autograd.grad(turn(rows, by), rows, grad)[0] for grad in (transposed, transposed.contiguous())]
+    assert torch.equal(*found)
 
 
 def test_queries_that_look_back_stand_in_the_earlier_bar():

@@ -22,6 +22,7 @@ SIZES = {
     "token_embed_dim": 48,
 }
 ROTARY = {"positions": "rotary", "qk_norm": True, "previous_tokens": 3}
+STEERABLE = {**ROTARY, "rotary_index": "onset", "steerable": True}
 PROMPTS = [1, 17, 2, 60]
 STEPS = 60
 
@@ -30,7 +31,7 @@ needs_bfloat16 = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=[{}, ROTARY], ids=["paper", "rotary"])
+@pytest.fixture(params=[{}, ROTARY, STEERABLE], ids=["paper", "rotary", "steerable"])
 def decoders(request, build_decoder):
     """The same parameters, which bfloat16 can hold, in bfloat16 and in float64."""
     half, exact = (build_decoder(dtype=kind, **SIZES, **request.param) for kind in (torch.bfloat16, torch.float64))
