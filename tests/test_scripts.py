@@ -182,14 +182,15 @@ def pretended_demo(tmp_path):
 
 @pytest.fixture
 def pretended_writer(tmp_path):
-    """generate.sh in a folder whose fairseq-interactive only says, in the file "threads", how many it may use."""
+    """generate.sh in a folder whose fairseq-interactive leaves its threads and arguments in files, and fails."""
     folder = tmp_path / "a clone"
     (folder / ".venv/bin").mkdir(parents=True)
     shutil.copy(REPOSITORY / "generate.sh", folder)
     (folder / "dict.txt").touch()
     for name, text in {
         "setup.sh": "exit 0",
-        ".venv/bin/fairseq-interactive": f'echo "${{OMP_NUM_THREADS:-all}}" >"{folder}/threads"; exit 1',
+        ".venv/bin/fairseq-interactive": 'cd "${0%/*}/../.." && echo "${OMP_NUM_THREADS:-all}" >threads && '
+        'printf "%s\\n" "$@" >arguments; exit 1',
     }.items():
         (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (folder / name).chmod(0o755)
@@ -206,6 +207,25 @@ def test_small_models_write_with_one_thread_unless_told_otherwise(pretended_writ
     done = run("generate.sh", checkpoint, pretended_writer, "songs", folder=pretended_writer, OMP_NUM_THREADS=given)
     assert "nothing was produced" in done.stderr
     assert (pretended_writer / "threads").read_text() == f"{threads}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "temperatures"),
+    [
+        ([], {}, ""),
+        (["--bars", "8"], {}, ""),
+        (["--form", "A4B4"], {}, "pitch=0.7"),
+        (["--form", "A4B4"], {"FAMILY_TEMPERATURES": ""}, ""),
+        (["--bars", "8"], {"FAMILY_TEMPERATURES": "pitch=0.9"}, "pitch=0.9"),
+    ],
+    ids=["open", "bars", "form", "form_as_it_is", "told"],
+)
+def test_pitches_of_a_form_are_drawn_colder_unless_told_otherwise(pretended_writer, options, environment, temperatures):
+    (pretended_writer / "model.pt").touch()
+    arguments = [pretended_writer / "model.pt", pretended_writer, "songs", *options]
+    run("generate.sh", *arguments, folder=pretended_writer, **environment)
+    given = (pretended_writer / "arguments").read_text().split("\n")
+    assert given[given.index("--family-temperatures") + 1] == temperatures
 
 
 def run_demo(folder, *arguments, **environment):
