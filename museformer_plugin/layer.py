@@ -94,6 +94,8 @@ class BarAwareLayer(nn.Module):
         """Rows [n, D] -> queries and keys, placed, and values, [n, H, Dh] each."""
         qkv = self.projections.product(self.attention_norm(rows), bias)
         qkv = qkv.view(len(rows), 3, self.heads, rows.shape[1] // self.heads)
+        if not self.places(by):
+            return qkv.unbind(1)
         both, v = qkv.split([2, 1], dim=1)
         q, k = self._place_both(both, by)
         return q if self.gain is None else q * self.gain, k, v.squeeze(1)
