@@ -89,10 +89,8 @@ while (($#)); do
     esac
     shift
 done
-if ((${#positional[@]} != 3)); then
-    usage >&2
-    exit 2
-fi
+((${#positional[@]} == 3)) ||
+    fail "takes CHECKPOINT DICT OUT_DIR, not ${#positional[@]} arguments (${positional[*]}); see ./generate.sh --help."
 checkpoint=${positional[0]} dict=${positional[1]} out_dir=${positional[2]}
 [[ -d $dict ]] && dict=$dict/dict.txt
 [[ -f $checkpoint ]] || fail "there is no checkpoint at $checkpoint."
@@ -131,6 +129,10 @@ if compgen -G "$out_dir/generated*" >/dev/null; then
 fi
 for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:-0} MIN_LEN=${MIN_LEN:=0}; do
     [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
+done
+((${#SEED} < 10)) || fail "SEED must have at most nine digits, not '$SEED'."
+for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5}; do
+    [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]] || fail "${number%%=*} must be a number, not '${number#*=}'."
 done
 [[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
 case ${PRECISION:=fp32} in
@@ -205,8 +207,8 @@ export THP_MEM_ALLOC_ENABLE=${THP_MEM_ALLOC_ENABLE:-1}
 if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive" "$work" \
     --user-dir "$here/museformer_plugin" --task museformer_language_modeling --path "$checkpoint" \
     --input "$work/prompts.txt" --buffer-size "$((4 * BATCH))" --batch-size "$((4 * BATCH))" --streams "$BATCH" \
-    --sampling --sampling-topk "$TOPK" --temperature "${TEMPERATURE:-1}" \
-    --family-temperatures "$temperatures" --guidance="${GUIDANCE:-0.5}" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
+    --sampling --sampling-topk "$TOPK" --temperature "$TEMPERATURE" \
+    --family-temperatures "$temperatures" --guidance="$GUIDANCE" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
     fail "nothing was produced, see above." 1
@@ -216,13 +218,16 @@ mkdir -p "$out_dir"
 cp "$work/generated.txt" "$out_dir/generated.txt"
 decoded=0
 into_song() { # what was written goes back into the song
-    local tempo=()
-    [[ -z ${asked[--tempo]:-} ]] || tempo=(--written-tempo)
     "$python" -m data_prep.written_song "$song" "$out_dir/generated.txt" "$out_dir" --dict "$dict" \
         ${tempo[@]+"${tempo[@]}"} "$@"
 }
+tempo=() # tokens come near to what was asked for, and MIDI has it
+[[ -z ${asked[--tempo]:-} ]] || tempo=(--tempo "${asked[--tempo]}")
 case $kind in
-    '') "$python" -m data_prep.tokens_to_midi ${key:+--key "$key"} "$out_dir/generated.txt" "$out_dir" || decoded=$? ;;
+    '')
+        "$python" -m data_prep.tokens_to_midi ${key:+--key "$key"} ${tempo[@]+"${tempo[@]}"} \
+            "$out_dir/generated.txt" "$out_dir" || decoded=$?
+        ;;
     --prompt) into_song --after "$prompt_bars" || decoded=$? ;;
     --accompany) into_song --given "$given" || decoded=$? ;;
     *) into_song --written "${part#*=}" || decoded=$? ;;

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 
 from data_prep.folders.limited_workers import Limits
+from data_prep.tokens.conditions import parse_bpm
+from data_prep.tokens.vocabulary import TokenError
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +44,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return number
+
+
+def tempo(text: str) -> float:
+    """The type of an option that is a tempo, in quarter notes a minute."""
+    try:
+        return parse_bpm(text)
+    except TokenError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:

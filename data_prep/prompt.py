@@ -58,7 +58,7 @@ def read_prompt_song(path: Path, representation: Representation, given: Sequence
         song.instruments_of(given)
         return song
     except SongError as error:
-        raise CommandError(f"{path} cannot be a prompt: {error}.") from None
+        raise CommandError(f"{path} cannot be read as a song: {error}.") from None
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from miditoolkit import MidiFile
+from miditoolkit import MidiFile, TempoChange
 from tqdm import tqdm
 
-from data_prep.command import CommandError, run_command
+from data_prep.command import CommandError, run_command, tempo
 from data_prep.folders.files import write_whole
 from data_prep.tokens.conditions import parse_key
 from data_prep.tokens.decode import decode, midi_bytes
@@ -59,8 +59,10 @@ def _target(out_dir: Path, source: TokenSource, line: TokenLine) -> Path:
     return out_dir / source.folder / f"{line.name}.mid"
 
 
-def decode_line(line: str, strict: bool, transpose: int = 0) -> tuple[bytes, list[str]]:
+def decode_line(line: str, strict: bool, transpose: int = 0, tempo: float = 0.0) -> tuple[bytes, list[str]]:
     """A line of tokens as (MIDI file, warnings), ``transpose`` semitones higher.
+
+    ``tempo``: quarter notes a minute throughout, in place of those of the tokens; 0 leaves these.
 
     Raises TokenError when it holds no note or, if strict, a fault.
     """
@@ -79,6 +81,8 @@ def decode_line(line: str, strict: bool, transpose: int = 0) -> tuple[bytes, lis
             MELODIC_CHANNELS,
         )
     shift_pitches(decoded.midi, transpose)
+    if tempo:
+        decoded.midi.tempo_changes = [TempoChange(tempo, 0)]
     return midi_bytes(decoded.midi), decoded.skipped
 
 
@@ -97,7 +101,7 @@ def _decode_all(sources: Sequence[TokenSource], out_dir: Path, pieces: int, args
             for line in read_token_lines(source.path):
                 where = f"{source.path}, line {line.number}"
                 try:
-                    content, skipped = decode_line(line.text, args.strict, args.transpose)
+                    content, skipped = decode_line(line.text, args.strict, args.transpose, args.tempo)
                 except TokenError as error:
                     _logger.error("%s: not decoded: %s.", where, error)
                     totals.rejected += 1
@@ -135,6 +139,9 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="SEMITONES",
         help="shift all pitches but the drums' (default: 0)",
+    )
+    parser.add_argument(
+        "--tempo", type=tempo, default=0.0, metavar="BPM", help="of all pieces, in place of that of their tokens"
     )
     parser.add_argument("--key", metavar="KEY", help="the key to shift pieces in C major or A minor to, as E minor")
     return parser

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
-from data_prep.command import CommandError, positive, run_command
+from data_prep.command import CommandError, positive, run_command, tempo
 from data_prep.folders.files import write_whole
 from data_prep.prompt import read_prompt_song, read_representation, track_names
 from data_prep.source.source_song import SourceSong
@@ -52,7 +52,7 @@ def _song_with(song: SourceSong, tokens: Sequence[str], args: argparse.Namespace
     if missing:
         raise TokenError(f"the piece has no bar {missing[0]}, it ends with bar {len(bars)}")
     written = {number: bars[number] for number in chosen}
-    return midi_bytes(with_written_bars(song, written, track_names(args.given), args.after, args.written_tempo))
+    return midi_bytes(with_written_bars(song, written, track_names(args.given), args.after, args.tempo))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -86,7 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     which.add_argument("--after", type=positive, metavar="BAR", help="all bars behind this one were written")
     parser.add_argument("--given", default="", metavar="TRACKS", help="tracks that were kept, such as melody")
-    parser.add_argument("--written-tempo", action="store_true", help="written bars have the tempo of their tokens")
+    parser.add_argument(
+        "--tempo",
+        type=tempo,
+        default=0.0,
+        metavar="BPM",
+        help="that written bars were asked for, in place of the song's",
+    )
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted; the files written so far are whole.")
 

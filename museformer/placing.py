@@ -21,8 +21,6 @@ from data_prep.tokens.vocabulary import (
     Representation,
     bar_length,
     split_token,
-    tempo_id,
-    tempo_of,
 )
 from data_prep.tokens_to_midi import shift_pitches
 
@@ -104,7 +102,6 @@ class IntoSong:
     def __init__(self, source: SourceSong, given_tracks: Collection[str], cut_after: int | None, tempo: float) -> None:
         self._source, self._given, self._cut_after, self._tempo = source, given_tracks, cut_after, tempo
         self._notes_given = self._by_bar(set(source.instruments_of(given_tracks)))
-        self._own = {(change.time, change.tempo) for change in source.midi.tempo_changes}
 
     def bar(self, number: int, written: Mapping[int, Sequence[str]]) -> WrittenBar:
         """The last of the bars ``written`` so far."""
@@ -144,9 +141,4 @@ class IntoSong:
 
     def song(self, written: Mapping[int, Sequence[str]]) -> MidiFile:
         """The whole song with these bars."""
-        midi = with_written_bars(self._source, written, self._given, self._cut_after, written_tempo=bool(self._tempo))
-        spelled = tempo_of(tempo_id(self._tempo)) if self._tempo else None  # the nearest for which there is a token
-        for change in midi.tempo_changes:
-            if change.tempo == spelled and (change.time, change.tempo) not in self._own:
-                change.tempo = self._tempo
-        return midi
+        return with_written_bars(self._source, written, self._given, self._cut_after, self._tempo)

@@ -36,6 +36,7 @@ def test_help(script):
         ("generate.sh", [__file__, ".", "out", "--peaces", "2"], "there is no option --peaces"),
         ("generate.sh", [__file__, __file__, "out", "--pieces", "0"], "--pieces takes a number from 1 up"),
         ("generate.sh", [__file__, __file__, "out", "--prompt-bars", "4"], "--prompt-bars goes with --prompt"),
+        ("generate.sh", [__file__, __file__], "takes CHECKPOINT DICT OUT_DIR, not 2 arguments"),
         ("demo.sh", ["--nonsense"], "there is no option --nonsense"),
         ("demo.sh", ["here", "there"], "takes one folder"),
         ("demo.sh", [REPOSITORY], "exists already"),
@@ -46,6 +47,21 @@ def test_wrong_arguments_end_in_a_sentence(script, arguments, sentence):
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SEED", "first", "SEED must be a whole number, not 'first'"),
+        ("SEED", "99999999999", "SEED must have at most nine digits"),
+        ("TEMPERATURE", "hot", "TEMPERATURE must be a number, not 'hot'"),
+        ("GUIDANCE", "-1", "GUIDANCE must be a number, not '-1'"),
+    ],
+)
+def test_wrong_variables_end_in_a_sentence(name, value, sentence):
+    done = run("generate.sh", __file__, __file__, "out", **{name: value})
+    assert done.returncode == 2
+    assert done.stderr == f"generate.sh: {done.stderr.partition(': ')[2]}" and sentence in done.stderr
 
 
 @pytest.fixture
@@ -410,7 +426,7 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
     song = golden / "encode/midi/synth_ts_5_8.mid"
     done = run("generate.sh", converted / "checkpoint.pt", converted, tmp_path / "out", "--prompt", song)
     assert done.returncode != 0
-    assert "cannot be a prompt: not in 4/4: bar 1 is in 5/8" in done.stderr
+    assert "cannot be read as a song: not in 4/4: bar 1 is in 5/8" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

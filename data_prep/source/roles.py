@@ -56,7 +56,7 @@ def find_roles(
     if needs_melody and not melody:
         raise SongError(
             "no melody: no track can be told from an accompaniment (it takes 24 notes, mostly one at a time); "
-            "say which track carries it, or put it on a track of its own"
+            "put it on a track of its own, or give other tracks than the melody"
         )
     if representation is not SIX_TRACK:
         return Roles(dict(played), False, melody)

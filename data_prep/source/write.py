@@ -13,7 +13,7 @@ from data_prep.source.events import add_metres, add_tempos, cut_events, silence_
 from data_prep.source.same_pitch import fit_beside
 from data_prep.source.source_song import SourceSong, name_of
 from data_prep.source.written_notes import bar_lines, decode_bar, runs_of_bars
-from data_prep.tokens.vocabulary import DRUMS, TokenError
+from data_prep.tokens.vocabulary import DRUMS, TokenError, tempo_id, tempo_of
 
 
 def with_written_bars(
@@ -21,7 +21,7 @@ def with_written_bars(
     written: Mapping[int, Sequence[str]],
     given_tracks: Collection[str] = (),
     cut_after: int | None = None,
-    written_tempo: bool = False,
+    tempo: float = 0.0,
 ) -> MidiFile:
     """The song with the bars of ``written`` (number -> tokens up to ``b-1``) in place of its own.
 
@@ -30,8 +30,8 @@ def with_written_bars(
     bends, and lyrics go with the melody. Written notes come back in the song's key, at its ticks, played by the
     track that plays most notes of their instrument, or by a new one. Bars past the end lengthen the song. Notes of
     ``given_tracks`` stay in written bars as well, and what was written for these tracks is left out. ``cut_after``: all
-    that begins after this bar is left out first. With ``written_tempo`` the tempos of written bars hold in them; else
-    those of the song.
+    that begins after this bar is left out first. ``tempo``, quarter notes a minute, is that of written bars,
+    for which their tokens stand, as near as tokens come to it; 0 leaves them those of the song.
 
     Raises TokenError for tokens that are not a bar of the representation or are in another metre than the song's bar,
     SongError for ``given_tracks`` that the song lacks.
@@ -59,10 +59,19 @@ def with_written_bars(
         midi.lyrics = [lyric for lyric in midi.lyrics if not any(start <= lyric.time < end for start, end in spans)]
     if max(written, default=0) > last:
         add_metres(midi, source, lines, last)
-    if written_tempo:
-        add_tempos(midi, source, lines, tempos, last)
+    if tempo:
+        add_tempos(midi, source, lines, _as_asked(tempos, tempo), last)
     midi.max_tick = max((note.end for track in midi.instruments for note in track.notes), default=0) + 1
     return midi
+
+
+def _as_asked(tempos: Mapping[int, Sequence[TempoChange]], asked: float) -> dict[int, list[TempoChange]]:
+    """The tempos of bars, where they are the nearest to ``asked`` for which there is a token as it is asked."""
+    spelled = tempo_of(tempo_id(asked))
+    return {
+        bar: [TempoChange(asked if change.tempo == spelled else change.tempo, change.time) for change in of_bar]
+        for bar, of_bar in tempos.items()
+    }
 
 
 def _staying(source: SourceSong, written: Collection[int], given: Collection[int], last: int) -> np.ndarray:

@@ -50,7 +50,12 @@ def parse_key(text: str) -> Key:
 
 
 def parse_tempo(text: str) -> int:
-    """The tempo id nearest to ``text``, quarter notes a minute: ``96``, ``92.5``, ``120 bpm``.
+    """The tempo id nearest to ``text``; raises TokenError as ``parse_bpm`` does."""
+    return tempo_id(parse_bpm(text))
+
+
+def parse_bpm(text: str) -> float:
+    """A tempo in quarter notes a minute: ``96``, ``92.5``, ``120 bpm``.
 
     Raises TokenError for other text and for tempos without a token.
     """
@@ -60,7 +65,7 @@ def parse_tempo(text: str) -> int:
     bpm = float(match[1])
     if not TEMPO_MIN_BPM <= bpm <= TEMPO_MAX_BPM:
         raise TokenError(f"{text!r} is not a tempo that songs have: {TEMPO_MIN_BPM} to {TEMPO_MAX_BPM} are")
-    return tempo_id(bpm)
+    return bpm
 
 
 def parse_metre(text: str) -> int:

@@ -27,6 +27,10 @@ class TrackPlan:
         """The instruments that play in a bar."""
         return [instruments for first, instruments in self.changes if first <= bar][-1]
 
+    def entering(self, bar: int) -> frozenset[int]:
+        """Those that play from this bar on and did not in the bar before."""
+        return self.playing(bar) - self.playing(bar - 1) if bar > 1 else frozenset()
+
     @staticmethod
     def parse(text: str, representation: Representation, option: str = "--tracks") -> TrackPlan:
         """Names of tracks are those of the representation; without tracks of its own instruments are General MIDI
@@ -55,6 +59,8 @@ class TrackPlan:
         later.sort(key=lambda change: change[0])
         signs = {instrument: sign for _, sign, instrument in reversed(later)}  # of what each does first
         playing = frozenset(first) or everything - {instrument for instrument, sign in signs.items() if sign == "+"}
+        if not first and not later:
+            raise UserError(f"{option} names no track; leave it out to let all play.")
         changes = {1: playing}
         for bar, sign, instrument in later:
             if (sign == "+") == (instrument in playing):

@@ -200,10 +200,11 @@ class Wishes:
             of_letter = families.family_of_token[song] == LETTERS.index(letter)
             return frozenset(families.value_of_token[song][of_letter].tolist()) or None
 
-        enters = None
+        entering = sorted(self.tracks.entering(number)) if self.tracks else []
         if number in bars_where_melody_enters(self.sections):
-            entering = frozenset(_melody(families)) - self.given_tracks  # what is given plays without help
-            enters = next((rank for rank in entering if instruments is None or rank in instruments), None)
+            entering = [*_melody(families), *entering]
+        may = [rank for rank in entering if instruments is None or rank in instruments]
+        enters = next((rank for rank in may if rank not in self.given_tracks), None)  # what is given plays without help
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)

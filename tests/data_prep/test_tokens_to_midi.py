@@ -138,6 +138,20 @@ def test_more_instruments_than_channels_are_told(tmp_path, caplog):
     assert "16 instruments share the 15 channels" in caplog.text
 
 
+@pytest.mark.parametrize(("told", "expected"), [([], 90.5), (["--tempo", "93"], 93.0), (["--tempo", "92.5 bpm"], 92.5)])
+def test_a_tempo_that_was_asked_for_is_not_that_of_its_token(tmp_path, told, expected):
+    (tmp_path / "song.txt").write_text("t-30 o-0 i-80 p-60 d-12 v-20 b-1 t-30 b-1")
+    assert decode_to(tmp_path, tmp_path / "song.txt", options=told) == 0
+    changes = MidiFile(str(tmp_path / "out" / "song.mid")).tempo_changes
+    assert [(round(change.tempo, 1), change.time) for change in changes] == [(expected, 0)]
+
+
+def test_a_tempo_that_is_none_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        decode_to(tmp_path, tmp_path / "song.txt", options=["--tempo", "fast"])
+    assert "'fast' is not a tempo" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("semitones", "expected"), [(0, [126, 125, 2, 1]), (2, [116, 127, 4, 3]), (-2, [124, 123, 0, 11])]
 )

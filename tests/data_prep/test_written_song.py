@@ -51,7 +51,7 @@ def test_bars_that_are_kept_and_all_of_them(folder, capsys):
     ("options", "sentence"),
     [
         (["--bars", "7"], "ends with bar 6: 7 bars cannot be kept"),
-        (["--given", "melody,piano"], "cannot be a prompt: no piano: the song has melody, bass"),
+        (["--given", "melody,piano"], "cannot be read as a song: no piano: the song has melody, bass"),
         (["--given", "banjo"], "no banjo"),
         (["--given", "Melody, BASS"], ""),
     ],
@@ -98,6 +98,16 @@ def test_bars_behind_the_song_and_given_tracks(folder, tmp_path, capsys):
     assert put_back(folder, tmp_path / "given", " ".join(line_of(folder, capsys)[1]), "--given", "melody") == 0
     own, found = MidiFile(folder / "song.mid"), MidiFile(tmp_path / "given" / "generated_0.mid")
     assert [note for note in notes_of(found) if note[1] == 80] == [note for note in notes_of(own) if note[1] == 80]
+
+
+def test_written_bars_have_the_tempo_that_was_asked_for(folder, tmp_path):
+    assert put_back(folder, tmp_path / "out", "t-30 b-1 t-30 b-1", "--after", "1", "--tempo", "93") == 0
+    own, found = (MidiFile(path) for path in (folder / "song.mid", tmp_path / "out" / "generated_0.mid"))
+    kept = [(change.tempo, change.time) for change in own.tempo_changes]
+    changes = [(change.tempo, change.time) for change in found.tempo_changes]
+    assert [(round(tempo, 2), time) for tempo, time in changes if (tempo, time) not in kept] == [
+        (93, 4 * own.ticks_per_beat)
+    ]
 
 
 def test_nothing_is_overwritten_and_faults_are_told(folder, tmp_path, capsys, caplog):

@@ -65,7 +65,9 @@ def on_padded(monkeypatch):
     monkeypatch.setattr(cache_buffers, "_PADDED_GROWTH", 64)
     counted = Counted()
     monkeypatch.setattr(MuseformerDecoder, "empty_cache", _padded_cache)
-    monkeypatch.setattr("museformer_plugin.models.streams.RecordedSteps", lambda: RecordedSteps(counted))
+    monkeypatch.setattr(
+        "museformer_plugin.models.streams.RecordedSteps", lambda **options: RecordedSteps(counted, **options)
+    )
     return counted
 
 
@@ -208,6 +210,9 @@ def test_the_host_reads_once_a_step_and_sends_nothing(build_decoder, requests_of
 
 
 class _NeverRecorded:
+    def __init__(self, **unused):
+        pass
+
     def run(self, step, inputs, *unused):
         return step(*inputs)
 

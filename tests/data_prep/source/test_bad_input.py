@@ -59,12 +59,12 @@ SONGS = {
     "chords only": (
         {"notes": [(0, 48 * bar, 48, pitch, 64) for bar in range(32) for pitch in (48, 52, 55, 60)]},
         {"needs_melody": True},
-        "no melody: no track can be told .* say which track carries it",
+        "no melody: no track can be told .* put it on a track of its own, or give other tracks",
     ),
     "short tune": (
         {"notes": tune(8, program=73)},
         {"needs_melody": True},
-        "no melody: .* .it takes 24 notes, mostly one at a time.; say which",
+        "no melody: .* .it takes 24 notes, mostly one at a time.; put it",
     ),
     "sound effects": ({"notes": tune(program=122)}, {}, "no notes for the six tracks: nothing but percussion"),
     "no such track": ({"notes": tune()}, {"melody_track": 5}, "no track 5: the song has tracks 1; name one of these"),

@@ -168,8 +168,8 @@ def test_the_songs_tempo_goes_on_after_written_bars_but_not_past_its_end(songs):
     source = read_source(midi, SIX_TRACK)
     end = source.bar_count
     written = {end: ["t-20", "b-1"], end + 1: ["t-20", "b-1"]}
-    tempos = with_written_bars(source, written, written_tempo=True).tempo_changes
-    assert [(round(t.tempo), t.time // BAR) for t in tempos] == [(96, 0), (51, end - 1)]
+    tempos = with_written_bars(source, written, tempo=52).tempo_changes
+    assert [(t.tempo, t.time // BAR) for t in tempos] == [(96, 0), (52, end - 1)]
 
 
 def test_a_role_without_a_track_gets_one(build_midi):
@@ -283,8 +283,8 @@ def test_written_tempos_hold_in_their_bars_where_asked(songs):
     source = read_source(midi, SIX_TRACK)
     # 96 bpm is spelled t-31, so bar 2 keeps it as it is; bars 4 and 5 are written at t-20, 51 bpm.
     written = {2: ["t-31", "b-1"], 4: ["t-20", "b-1"], 5: ["t-20", "b-1"]}
-    tempos = with_written_bars(source, written, written_tempo=True).tempo_changes
-    assert [(round(t.tempo, 1), t.time) for t in tempos] == [(96, 0), (50.8, 3 * BAR), (200, 5 * BAR), (70, 6 * BAR)]
+    tempos = with_written_bars(source, written, tempo=51).tempo_changes
+    assert [(round(t.tempo, 1), t.time) for t in tempos] == [(96, 0), (51, 3 * BAR), (200, 5 * BAR), (70, 6 * BAR)]
     assert with_written_bars(source, written).tempo_changes == midi.tempo_changes
 
 

@@ -30,6 +30,7 @@ SIX_TRACK = [
     ({"metre": "3/4"}, "--metre: six_track pieces are in 4/4"),
     ({"tracks": "melody,banjo"}, "--tracks: there is no track 'banjo'; there are melody, drums, bass"),
     ({"tracks": "+drums"}, "--tracks takes tracks, and from a bar on what enters or leaves"),
+    ({"tracks": " , "}, "--tracks names no track; leave it out"),
     ({"tracks": "9:drums"}, "--tracks takes tracks, and from a bar on what enters or leaves"),
     ({"tracks": "melody,0:+drums"}, "--tracks: bars are counted from 1, there is no bar 0"),
     ({"tracks": "melody,9:+melody"}, "--tracks: melody plays already at bar 9"),
@@ -200,6 +201,16 @@ def test_a_melody_enters_with_the_sections_that_have_one(families_of):
     assert [limits.enters for limits in request.limits] == [None, melody, None, None, None, melody, None]
     for asked in (ask(families, form="A2", tracks="bass"), ask(families_of("general"), form="A2")):
         assert [limits.enters for limits in asked.limits] == [None, None]
+
+
+def test_tracks_enter_at_their_bar(families_of):
+    families = families_of("six_track")
+    ranks = {name: rank for rank, name in enumerate(families.representation.track_names().values())}
+    request = ask(families, bars=5, tracks="bass,melody,3:+drums,4:-drums,5:+drums")
+    drums = ranks["drums"]
+    assert [limits.enters for limits in request.limits] == [None, None, drums, None, drums]
+    request = ask(families, form="i1A1B1", tracks="bass,melody,2:+drums,3:+piano")
+    assert [limits.enters for limits in request.limits] == [None, ranks["melody"], ranks["melody"]]
 
 
 def test_an_asked_form_says_how_many_bars_follow(families_of):
