@@ -38,8 +38,7 @@ Environment variables and their defaults:
   TOPK=8          sample among this many likeliest tokens
   TEMPERATURE=1   above 1 is wilder, below 1 is tamer
   FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7 (default: pitch=0.6 with
-                  --fill, --vary and --accompany, whose notes are to go with those that are there; else pitch=0.7
-                  with --form, whose bars under one letter are to be alike)
+                  --fill, --vary and --accompany, whose notes are to go with those that are there)
   GUIDANCE=0.5    how far songs go beyond what the model would write when told what is asked, away from what it would
                   write untold; 0 writes faster and keeps to it less, 1 overdoes it
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
@@ -191,10 +190,9 @@ if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
     MAX_LEN=$(($(wc -w <<<"$tokens") + (room > 20480 ? room : 20480)))
 fi
 case $kind in
-    '' | --prompt) temperatures=${asked[--form]:+pitch=0.7} ;; # as in museformer/options.py
-    *) temperatures=pitch=0.6 ;;
+    '' | --prompt) temperatures=${FAMILY_TEMPERATURES-} ;;
+    *) temperatures=${FAMILY_TEMPERATURES-pitch=0.6} ;; # as in museformer/options.py
 esac
-temperatures=${FAMILY_TEMPERATURES-$temperatures}
 for ((piece = 0; piece < pieces; piece++)); do echo "$tokens"; done >"$work/prompts.txt"
 wishes=()
 for option in "${!asked[@]}"; do wishes+=("$option=${asked[$option]}"); done

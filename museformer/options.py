@@ -26,7 +26,6 @@ LONGEST = 20480  # of songs that may end anywhere
 LONGEST_BAR = 640  # on average, of bars that were asked for
 # Pitches of what is written into a song, as in generate.sh: they are to go with those that are there.
 INTO_SONGS = "pitch=0.6"
-WITH_FORM = "pitch=0.7"  # and those of bars under one letter with each other
 
 
 class WritingOptions(TypedDict, total=False):
@@ -42,7 +41,7 @@ class WritingOptions(TypedDict, total=False):
     ``topk``: draw among so many likeliest tokens, 0 among all.
     ``temperature``: above 1 is wilder, below 1 tamer.
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``; without it ``"pitch=0.6"``
-    where bars are written into a song, ``"pitch=0.7"`` where else a form is asked for.
+    where bars are written into a song.
     ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, 1 overdoes it.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
@@ -108,9 +107,7 @@ class Asked:
     def sampling(self, families: TokenFamilies) -> SamplingOptions:
         """How tokens are drawn. Raises UserError for family temperatures that are none."""
         asked = self.family_temperatures
-        if asked is None:
-            asked = INTO_SONGS if self.writes_into_song else WITH_FORM if self.form else ""
-        temperatures = parse_temperatures(asked)
+        temperatures = parse_temperatures((INTO_SONGS if self.writes_into_song else "") if asked is None else asked)
         reshape = FamilyTemperatures(families, temperatures) if temperatures else None
         return SamplingOptions(True, self.topk, 0, self.temperature, reshape, self.guidance)
 

@@ -230,13 +230,14 @@ def test_small_models_write_with_one_thread_unless_told_otherwise(pretended_writ
     [
         ([], {}, ""),
         (["--bars", "8"], {}, ""),
-        (["--form", "A4B4"], {}, "pitch=0.7"),
-        (["--form", "A4B4"], {"FAMILY_TEMPERATURES": ""}, ""),
+        (["--form", "A4B4"], {}, ""),
         (["--bars", "8"], {"FAMILY_TEMPERATURES": "pitch=0.9"}, "pitch=0.9"),
     ],
-    ids=["open", "bars", "form", "form_as_it_is", "told"],
+    ids=["open", "bars", "form", "told"],
 )
-def test_pitches_of_a_form_are_drawn_colder_unless_told_otherwise(pretended_writer, options, environment, temperatures):
+def test_songs_from_scratch_are_drawn_as_the_model_has_it_unless_told_otherwise(
+    pretended_writer, options, environment, temperatures
+):
     (pretended_writer / "model.pt").touch()
     arguments = [pretended_writer / "model.pt", pretended_writer, "songs", *options]
     run("generate.sh", *arguments, folder=pretended_writer, **environment)

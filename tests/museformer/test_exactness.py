@@ -46,11 +46,11 @@ def test_a_song_is_continued_until_the_model_ends_it(model, song, notes_of):
     assert list(result.written) == list(range(3, 3 + len(result.written)))
 
 
-def test_pitches_of_a_form_are_drawn_colder_unless_told_otherwise(model):
+def test_pitches_written_into_a_song_are_drawn_colder_unless_told_otherwise(model, song):
     """As generate.sh does."""
     drawn = [
-        content(model.sample(form="A1B1", seed=3, **SMALL, **told).midi)
-        for told in ({}, {"family_temperatures": "pitch=0.7"}, {"family_temperatures": ""})
+        content(model.vary(song(), bars="3-4", seed=3, **SMALL, **told).midi)
+        for told in ({}, {"family_temperatures": "pitch=0.6"}, {"family_temperatures": ""})
     ]
     assert drawn[0] == drawn[1] != drawn[2]
 
