@@ -131,7 +131,7 @@ for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:-0} MIN_LEN=${MI
 done
 ((${#SEED} < 10)) || fail "SEED must have at most nine digits, not '$SEED'."
 for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5}; do
-    [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]] || fail "${number%%=*} must be a number, not '${number#*=}'."
+    [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]] || fail "${number%%=*} must be a number from 0 up, not '${number#*=}'."
 done
 [[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
 case ${PRECISION:=fp32} in

@@ -54,8 +54,8 @@ def test_wrong_arguments_end_in_a_sentence(script, arguments, sentence):
     [
         ("SEED", "first", "SEED must be a whole number, not 'first'"),
         ("SEED", "99999999999", "SEED must have at most nine digits"),
-        ("TEMPERATURE", "hot", "TEMPERATURE must be a number, not 'hot'"),
-        ("GUIDANCE", "-1", "GUIDANCE must be a number, not '-1'"),
+        ("TEMPERATURE", "hot", "TEMPERATURE must be a number from 0 up, not 'hot'"),
+        ("GUIDANCE", "-1", "GUIDANCE must be a number from 0 up, not '-1'"),
     ],
 )
 def test_wrong_variables_end_in_a_sentence(name, value, sentence):
@@ -349,11 +349,17 @@ def test_songs_in_bfloat16(converted, tmp_path):
     assert written["half"] == written["again"] != written["whole"]
 
 
-def test_guidance_and_temperatures_of_families_are_handed_on(converted, tmp_path):
+def test_guidance_and_temperature_are_handed_on(pretended_writer):
+    (pretended_writer / "model.pt").touch()
+    arguments = [pretended_writer / "model.pt", pretended_writer, "songs"]
+    run("generate.sh", *arguments, folder=pretended_writer, GUIDANCE="0.75", TEMPERATURE="1.5")
+    given = (pretended_writer / "arguments").read_text().split("\n")
+    assert "--guidance=0.75" in given
+    assert given[given.index("--temperature") + 1] == "1.5"
+
+
+def test_temperatures_of_families_are_handed_on(converted, tmp_path):
     out = tmp_path / "out"
-    done = run("generate.sh", converted / "checkpoint.pt", converted, out, GUIDANCE="-1")
-    assert done.returncode == 1
-    assert "--guidance must be a number from 0 up, not -1.0." in done.stderr
     done = run("generate.sh", converted / "checkpoint.pt", converted, out, FAMILY_TEMPERATURES="pich=0.7")
     assert done.returncode == 1
     assert "--family-temperatures: there is no family 'pich'" in done.stderr
