@@ -75,7 +75,7 @@ def count_bar_ends(decoder: MuseformerDecoder, ended: int) -> tuple[int, int]:
     decoder.step(tokens, streams)
     whole, recorded, around = _Kernels(), _Kernels(), 0
 
-    def end(summarise: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    def end(summarise: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], _: int) -> torch.Tensor:
         nonlocal around
         around = len(inputs) + 3
         with recorded:

@@ -107,7 +107,7 @@ class IntoSong:
         """The last of the bars ``written`` so far."""
         source, last = self._source, self._source.bar_count if self._cut_after is None else self._cut_after
         lines = bar_lines(source, written, last)
-        notes, _ = decode_bar(source, lines, number, written[number])
+        notes = decode_bar(source, lines, number, written[number])
         start, end = source.tick_of(lines.starts[number]), source.tick_of(lines.starts[number + 1])
         notes.update(self._given_notes(number))
         tracks = [self._track(instrument, played) for instrument, played in sorted(notes.items())]

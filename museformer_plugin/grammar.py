@@ -49,7 +49,7 @@ class StreamGrammar:
         self._rises, self._falls = (on_device(np.isin(every, some)) for some in (table.rising, table.falling))
         self._spelled_before = on_device(_spelled_before(table))
         self._all_families = on_device(every)
-        # where nothing narrows a family, any one does as well: all its ids leave all
+        # a family that nothing narrows has the same bounds under every id of the family named here
         self._narrowed_by = on_device([table.narrowed[n].by if n in table.narrowed else 0 for n in every.tolist()])
         self._narrowed = on_device(_narrowed(table))
         self.family = on_device([LETTERS.index(state.family) for state in states])

@@ -111,7 +111,7 @@ class BarAwareLayer(nn.Module):
         return rows if by is None else turn(rows, by)
 
     def _place_both(self, rows: Tensor, by: Turn | None) -> Sequence[Tensor]:
-        """``place`` for queries and keys, [n, 2, H, Dh] -> [n, H, Dh] each; together as far as they go alike."""
+        """``place`` for queries and keys, [n, 2, H, Dh] -> [n, H, Dh] each; together where they are placed alike."""
         if by is None or by.queries is by.keys:
             return self.place(rows, None if by is None else by.keys.unsqueeze(1)).unbind(1)
         return [turn(one, of_one) for one, of_one in zip(self.place(rows, None).unbind(1), by)]

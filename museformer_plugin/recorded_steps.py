@@ -1,5 +1,4 @@
-"""Steps of decoding, or parts of them, recorded as CUDA graphs: to launch kernels one by one takes longer than to run
-them."""
+"""Steps of decoding recorded as CUDA graphs: to launch kernels one by one takes longer than to run them."""
 
 from __future__ import annotations
 

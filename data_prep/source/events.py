@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from miditoolkit import ControlChange, Instrument, MidiFile, PitchBend, TempoChange, TimeSignature
 
 from data_prep.source.source_song import SourceSong
 from data_prep.source.written_notes import BarLines
-from data_prep.tokens.vocabulary import DEFAULT_METRE, DEFAULT_TEMPO_BPM, METRES, metre_id, tempo_id
+from data_prep.tokens.vocabulary import DEFAULT_METRE, DEFAULT_TEMPO_BPM, METRES, metre_id
 
 _SUSTAIN = 64  # the number of the pedal's control; values from 64 on hold it down
 
@@ -58,21 +58,18 @@ def add_metres(midi: MidiFile, source: SourceSong, lines: BarLines, last: int) -
     midi.time_signature_changes = changes
 
 
-def add_tempos(
-    midi: MidiFile, source: SourceSong, lines: BarLines, tempos: Mapping[int, Sequence[TempoChange]], last: int
+def set_tempo(
+    midi: MidiFile, tempo: float, spans: Sequence[tuple[int, int]], source: SourceSong, lines: BarLines, last: int
 ) -> None:
-    """Give the bars of ``tempos`` (number -> changes in it) these tempos; after them the song's own go on.
+    """Let ``midi`` have a tempo, quarter notes a minute, in ``spans`` of ticks; after them the song's own go on.
 
-    Where the song's tempo is one that the tokens spell alike, it stays as exact as it is.
+    ``last``: the last bar of the song that there is.
     """
     own = sorted(midi.tempo_changes, key=lambda change: change.time)
-    spans = {bar: (source.tick_of(lines.starts[bar]), source.tick_of(lines.starts[bar + 1])) for bar in tempos}
-    changes = [change for change in own if not any(start <= change.time < end for start, end in spans.values())]
-    for bar, (_, end) in spans.items():
-        for change in tempos[bar]:
-            bpm = _tempo_at(own, change.time)
-            changes.append(change if tempo_id(bpm) != tempo_id(change.tempo) else TempoChange(bpm, change.time))
-        if bar < last and bar + 1 not in tempos and not any(change.time == end for change in own):
+    changes = [change for change in own if not any(start <= change.time < end for start, end in spans)]
+    for start, end in spans:
+        changes.append(TempoChange(tempo, start))
+        if end < source.tick_of(lines.starts[last + 1]) and not any(change.time == end for change in own):
             changes.append(TempoChange(_tempo_at(own, end), end))
     changes.sort(key=lambda change: change.time)
     new = [n for n, change in enumerate(changes) if n == 0 or change.tempo != changes[n - 1].tempo]

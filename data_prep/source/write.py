@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from miditoolkit import Instrument, MidiFile, Note, TempoChange
+from miditoolkit import Instrument, MidiFile, Note
 
-from data_prep.source.events import add_metres, add_tempos, cut_events, silence_bends
+from data_prep.source.events import add_metres, cut_events, set_tempo, silence_bends
 from data_prep.source.same_pitch import fit_beside
 from data_prep.source.source_song import SourceSong, name_of
 from data_prep.source.written_notes import bar_lines, decode_bar, runs_of_bars
-from data_prep.tokens.vocabulary import DRUMS, TokenError, tempo_id, tempo_of
+from data_prep.tokens.vocabulary import DRUMS, TokenError
 
 
 def with_written_bars(
@@ -30,8 +30,8 @@ def with_written_bars(
     bends, and lyrics go with the melody. Written notes come back in the song's key, at its ticks, played by the
     track that plays most notes of their instrument, or by a new one. Bars past the end lengthen the song. Notes of
     ``given_tracks`` stay in written bars as well, and what was written for these tracks is left out. ``cut_after``: all
-    that begins after this bar is left out first. ``tempo``, quarter notes a minute, is that of written bars,
-    for which their tokens stand, as near as tokens come to it; 0 leaves them those of the song.
+    that begins after this bar is left out first. ``tempo``: of written bars, quarter notes a minute, for
+    which tokens are not exact; 0 leaves them those of the song.
 
     Raises TokenError for tokens that are not a bar of the representation or are in another metre than the song's bar,
     SongError for ``given_tracks`` that the song lacks.
@@ -45,9 +45,8 @@ def with_written_bars(
     if cut_after is not None:
         cut_events(midi, source.tick_of(lines.starts[last + 1]))
     notes: dict[int, list[Note]] = defaultdict(list)
-    tempos: dict[int, list[TempoChange]] = {}
     for bar, tokens in sorted(written.items()):
-        of_bar, tempos[bar] = decode_bar(source, lines, bar, tokens)
+        of_bar = decode_bar(source, lines, bar, tokens)
         for instrument in of_bar.keys() - set(given):
             notes[instrument] += of_bar[instrument]
     spans = runs_of_bars(source, lines, written)
@@ -60,18 +59,9 @@ def with_written_bars(
     if max(written, default=0) > last:
         add_metres(midi, source, lines, last)
     if tempo:
-        add_tempos(midi, source, lines, _as_asked(tempos, tempo), last)
+        set_tempo(midi, tempo, spans, source, lines, last)
     midi.max_tick = max((note.end for track in midi.instruments for note in track.notes), default=0) + 1
     return midi
-
-
-def _as_asked(tempos: Mapping[int, Sequence[TempoChange]], asked: float) -> dict[int, list[TempoChange]]:
-    """The tempos of bars, where they are the nearest to ``asked`` for which there is a token as it is asked."""
-    spelled = tempo_of(tempo_id(asked))
-    return {
-        bar: [TempoChange(asked if change.tempo == spelled else change.tempo, change.time) for change in of_bar]
-        for bar, of_bar in tempos.items()
-    }
 
 
 def _staying(source: SourceSong, written: Collection[int], given: Collection[int], last: int) -> np.ndarray:

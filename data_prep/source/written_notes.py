@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from miditoolkit import Note, TempoChange
+from miditoolkit import Note
 
 from data_prep.source.source_song import SourceSong
 from data_prep.tokens.decode import TICKS_PER_POSITION, decode
@@ -65,10 +65,8 @@ def runs_of_bars(source: SourceSong, lines: BarLines, bars: Collection[int]) -> 
     ]
 
 
-def decode_bar(
-    source: SourceSong, lines: BarLines, bar: int, tokens: Sequence[str]
-) -> tuple[dict[int, list[Note]], list[TempoChange]]:
-    """The notes of a written bar by instrument, and its tempos, at ticks of the file and in its key.
+def decode_bar(source: SourceSong, lines: BarLines, bar: int, tokens: Sequence[str]) -> dict[int, list[Note]]:
+    """The notes of a written bar by instrument, at ticks of the file and in its key.
 
     Raises TokenError, with the number of the bar, where the tokens are not exactly one bar of the representation.
     """
@@ -83,11 +81,7 @@ def decode_bar(
         instrument = DRUMS if track.is_drum else track.program
         shift = 0 if track.is_drum else -source.key_shift
         notes[instrument] = [_note(source, lines.starts[bar], note, shift) for note in track.notes]
-    tempos = [
-        TempoChange(change.tempo, source.tick_of(lines.starts[bar] + change.time // TICKS_PER_POSITION))
-        for change in midi.tempo_changes
-    ]
-    return notes, tempos
+    return notes
 
 
 def _note(source: SourceSong, bar_start: int, note: Note, shift: int) -> Note:

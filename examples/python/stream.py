@@ -1,14 +1,9 @@
 """Each bar of a song as soon as it is written."""
 
-import argparse
-
+from examples.python.arguments import read_arguments
 from museformer import Museformer
 
-parser = argparse.ArgumentParser(description=__doc__)
-
-parser.add_argument("--model", help="a folder with model.pt and dict.txt (default: the weights that ship)")
-arguments = parser.parse_args()
-
+arguments = read_arguments(__doc__)
 model = Museformer.from_pretrained(arguments.model)
 stream = model.stream(bars=8, tempo=120, seed=1)
 for bar in stream:

@@ -198,7 +198,8 @@ class MuseformerDecoder(BarAwareDecoder):
         summaries: Sequence[Tensor | None] = [None] * len(ended)
         if self.coarse:
             said = [] if streams.said is None else [torch.stack([streams.said.at_embedding()[n] for n in ended])]
-            rows = streams.run_bar_ends(self._summarise, [*cache.own_bars(ended), *said])  # [E, L, 2, H, Dh]
+            inputs = [*cache.own_bars(ended), *said]
+            rows = streams.run_bar_ends(self._summarise, inputs, len(ended))  # [E, L, 2, H, Dh]
             summaries = rows.unsqueeze(4).unbind()
         for stream, summary in zip(ended, summaries):
             cache.end_bar(stream, summary)

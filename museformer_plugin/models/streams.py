@@ -15,8 +15,7 @@ from ..steering.said import SaidOfStreams
 from ..stream_positions import StreamPositions
 from .protocol import AttentionCache, Step
 
-# Bars that end together and are recorded: of most streams one at a time, and each number of them is recorded apart.
-_ENDS_TOGETHER = 4
+_MOST_ENDS = 4  # that are recorded together: each number of them is a recording of its own, and more are rare
 _ENDS_SEEN_BEFORE = 32  # ends are a fiftieth of the steps: a song alone has too few of a shape to earn a recording
 
 
@@ -66,13 +65,11 @@ class Streams:
         self.cache.end_step()
         return outputs
 
-    def run_bar_ends(self, end: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
-        """``end(*inputs)``, rows [E, ...] of the streams whose bars end: recorded and played again where that pays.
-
-        The inputs are those of ``Museformer``'s ``_summarise``, of which the second is [E]; nothing else that moves is
-        read.
+    def run_bar_ends(self, end: Callable[..., Tensor], inputs: Sequence[Tensor], count: int) -> Tensor:
+        """``end(*inputs)``, rows [count, ...] of so many streams whose bars end: recorded, and played again, where that
+        pays. It reads its inputs and weights alone.
         """
-        if not self.cache.padded or len(inputs[1]) > _ENDS_TOGETHER:
+        if not self.cache.padded or count > _MOST_ENDS:
             return end(*inputs)
         shape = tuple(rows.shape for rows in inputs)
         (rows,) = self.recorded_ends.run(lambda *inputs: (end(*inputs),), inputs, None, shape)

@@ -130,6 +130,7 @@ def test_a_continued_song_keeps_its_tempo(model, song):
 
     assert tempos() == ([97, 97], [(0, 97)])
     assert tempos(tempo=150) == ([150, 150], [(0, 97), (3 * 4 * 384, 150)])
+    assert tempos(tempo=96) == ([96, 96], [(0, 97), (3 * 4 * 384, 96)])  # which has the token of 97
 
 
 def test_the_tempo_asked_for_holds_in_written_bars_alone(model, song):

@@ -51,3 +51,13 @@ def test_bars_of_a_stream(run):
     lines = run("stream").splitlines()
     assert [line.split(",")[0] for line in lines[:-1]] == [f"bar {number}" for number in range(1, 9)]
     assert "2.0 seconds" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["continue_song", "fill", "accompany", "vary"])
+def test_what_cannot_be_done_is_a_sentence(repository, tmp_path, name):
+    missing = tmp_path / "missing.mid"
+    command = [sys.executable, "-m", f"examples.python.{name}", str(tmp_path / "out.mid"), str(missing)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
+    assert done.returncode == 1
+    assert str(missing) in done.stderr and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

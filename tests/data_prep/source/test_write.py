@@ -281,10 +281,14 @@ def test_cut_after_a_bar(songs):
 def test_written_tempos_hold_in_their_bars_where_asked(songs):
     midi = events_of_every_kind(songs)
     source = read_source(midi, SIX_TRACK)
-    # 96 bpm is spelled t-31, so bar 2 keeps it as it is; bars 4 and 5 are written at t-20, 51 bpm.
-    written = {2: ["t-31", "b-1"], 4: ["t-20", "b-1"], 5: ["t-20", "b-1"]}
+    # 96 and 97 bpm are both spelled t-31, 51 is spelled t-20
+    written = {2: ["t-31", "b-1"], 4: ["t-31", "b-1"], 5: ["t-31", "b-1"]}
+    tempos = with_written_bars(source, written, tempo=97).tempo_changes
+    expected = [(96, 0), (97, BAR), (96, 2 * BAR), (97, 3 * BAR), (200, 5 * BAR), (70, 6 * BAR)]
+    assert [(t.tempo, t.time) for t in tempos] == expected
+    written = {4: ["t-20", "b-1"], 5: ["t-20", "b-1"]}
     tempos = with_written_bars(source, written, tempo=51).tempo_changes
-    assert [(round(t.tempo, 1), t.time) for t in tempos] == [(96, 0), (51, 3 * BAR), (200, 5 * BAR), (70, 6 * BAR)]
+    assert [(t.tempo, t.time) for t in tempos] == [(96, 0), (51, 3 * BAR), (200, 5 * BAR), (70, 6 * BAR)]
     assert with_written_bars(source, written).tempo_changes == midi.tempo_changes
 
 
