@@ -26,6 +26,7 @@ interruption. Environment variables and their defaults:
                               strided        sparse_transformer with the other pattern
                               lstm, transformer_lm   fairseq's, of two layers and as many parameters as museformer_tiny, by Adam
                               transposed     Museformer, each piece in another key each epoch
+                              with a colon and a number, such as full_attention:1300, for so many updates
 
 Models are trained without dropout, on one device (CUDA_VISIBLE_DEVICES) or the CPU.
 EOU
@@ -45,6 +46,10 @@ fail() {
 }
 
 [[ -z ${ARCH:-} ]] || fail "ARCH=$ARCH is not read here: SIZE and MODELS say what is trained."
+
+for entry in ${MODELS:=museformer no_coarse last_8_bars}; do
+    [[ $entry =~ ^[^:]+(:[1-9][0-9]*)?$ ]] || fail "MODELS: $entry is not a name, or a name, a colon and updates."
+done
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 midi_dir=$1 lists=$2 out=$3
@@ -82,7 +87,7 @@ if [[ ! -f $out/data-bin/dict.txt ]]; then
     mv "$out/data-bin.part" "$out/data-bin"
 fi
 
-train() { # MODEL SEED FOLDER
+train() { # MODEL SEED FOLDER UPDATES
     local arch=museformer_$size options=() longest=100000 # tokens of the longest piece, for fairseq's own models
     case $1 in
         museformer) ;;
@@ -116,12 +121,12 @@ train() { # MODEL SEED FOLDER
     if [[ $arch == *_lm && $size != *tiny ]]; then
         fail "the model $1 has the size of tiny ones, not of SIZE=$size."
     fi
-    [[ $RECIPE == fast ]] || options+=(--lr-scheduler polynomial_decay --total-num-update "$updates")
+    [[ $RECIPE == fast ]] || options+=(--lr-scheduler polynomial_decay --total-num-update "$4")
     # what else train.sh reads from the environment is as it says
     # shellcheck disable=SC2086
     env -u STRUCTURE_BARS -u WEIGHT_DECAY -u WINDOW_TOKENS -u WINDOW_UPDATES -u PRECISION -u LR -u ADAMW_LR \
         -u OPTIMIZER $rates ARCH="$arch" DROPOUT=0 \
-        SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 MAX_UPDATE=$updates SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" \
+        SAVE_DIR=$3 SEED=$2 PIECES_PER_UPDATE=1 MAX_UPDATE=$4 SAVE_EVERY=100 "$here/train.sh" "$out/data-bin" \
         --disable-validation --max-epoch 1000 ${options[@]+"${options[@]}"} >>"$3.log" 2>&1 ||
         fail "training failed, see $3.log."
 }
@@ -136,11 +141,13 @@ continue_songs() { # CHECKPOINT FOLDER SEED [more options]
 
 reports=()
 for seed in ${SEEDS:-1}; do
-    for model in ${MODELS:-museformer no_coarse last_8_bars}; do
-        run=$out/$model-$seed
+    for entry in $MODELS; do
+        IFS=: read -r model own_updates <<<"$entry"
+        name=$model${own_updates:+-$own_updates}-$seed
+        run=$out/$name
         mkdir -p "$run"
         if [[ ! -f $run/trained.pt ]]; then
-            train "$model" "$seed" "$run/checkpoints"
+            train "$model" "$seed" "$run/checkpoints" "${own_updates:-$updates}"
             cp "$run/checkpoints/checkpoint_last.pt" "$run/trained.part" && mv "$run/trained.part" "$run/trained.pt"
         fi
         if [[ ! -d $run/written/scratch ]]; then
@@ -157,8 +164,8 @@ for seed in ${SEEDS:-1}; do
         fi
         [[ -d $run/report ]] || PROMPT_BARS=$prompt_bars NO_GRAMMAR_DIR=$no_grammar SEED=$seed \
             "$here/evaluate.sh" "$run/trained.pt" "$out/data-bin" "$run/written" "$run/report"
-        mkdir -p "$out/reports/$model-$seed" && cp "$run/report/report.json" "$out/reports/$model-$seed/"
-        reports+=("$out/reports/$model-$seed/report.json")
+        mkdir -p "$out/reports/$name" && cp "$run/report/report.json" "$out/reports/$name/"
+        reports+=("$out/reports/$name/report.json")
     done
 done
 python -m evaluation.compare --over-seeds "${reports[@]}" >"$out/results.part"

@@ -442,8 +442,9 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
     [
         ({"ARCH": "museformer_tiny"}, "ARCH=museformer_tiny is not read here: SIZE and MODELS say what is trained"),
         ({"RECIPE": "slow"}, "RECIPE=slow is neither fast nor paper"),
+        ({"MODELS": "museformer lstm:many"}, "MODELS: lstm:many is not a name, or a name, a colon and updates"),
     ],
-    ids=["arch", "recipe"],
+    ids=["arch", "recipe", "models"],
 )
 def test_results_of_settings_that_mean_nothing(tmp_path, environment, sentence):
     done = run("docs/results.sh", tmp_path, tmp_path, tmp_path / "out", **environment)
