@@ -21,6 +21,8 @@ and their defaults:
   BLEU_WEIGHTS=equal     of the n-gram orders: equal, of four; long, of 2 to 8, the longer the heavier; or a
                          list such as 0.25,0.25,0.25,0.25
   SELF_BLEU_PIECES=20    pieces in the sample for self-BLEU; its time grows with their square
+  WHOLE_PIECES=1         0 reads the first 10,240 tokens of test pieces alone, where a model with attention over
+                         everything would need too much memory for whole ones
   PICTURES=4             generated pieces to draw, and as many real ones
   REPLICATES=1000        of the bootstrap behind the intervals
   SEED=1                 of the samples and the bootstrap
@@ -52,6 +54,7 @@ out_dir=${4:-$generated-report}
 "$here/setup.sh"
 
 options=()
+[[ ${WHOLE_PIECES:-1} != 0 ]] || options+=(--no-whole-pieces)
 [[ -z ${NO_GRAMMAR_DIR:-} ]] || options+=(--no-grammar-dir "$NO_GRAMMAR_DIR")
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 PYTHONWARNINGS=ignore LOGLEVEL=${LOGLEVEL:-WARNING} exec "$here/.venv/bin/python" -m evaluation.report \

@@ -162,7 +162,10 @@ for seed in ${SEEDS:-1}; do
             [[ -d $run/written/continued ]] || continue_songs "$run/trained.pt" "$run/written/continued" "$seed"
             [[ -d $no_grammar ]] || continue_songs "$run/trained.pt" "$no_grammar" "$seed" --no-grammar
         fi
-        [[ -d $run/report ]] || PROMPT_BARS=$prompt_bars NO_GRAMMAR_DIR=$no_grammar SEED=$seed \
+        # fairseq's transformer holds all pairs of tokens at once: 40 GB for the longest test piece
+        whole_pieces=1
+        [[ $model != transformer_lm ]] || whole_pieces=0
+        [[ -d $run/report ]] || PROMPT_BARS=$prompt_bars NO_GRAMMAR_DIR=$no_grammar SEED=$seed WHOLE_PIECES=$whole_pieces \
             "$here/evaluate.sh" "$run/trained.pt" "$out/data-bin" "$run/written" "$run/report"
         mkdir -p "$out/reports/$name" && cp "$run/report/report.json" "$out/reports/$name/"
         reports+=("$out/reports/$name/report.json")

@@ -26,11 +26,11 @@ LENGTHS = (1024, 5120, 10240)  # tokens, as the paper reports
 
 @dataclass(frozen=True)
 class Losses:
-    """What a model loses on each piece: ``bits`` float64 and ``tokens`` int64, both [pieces, lengths + 1].
+    """What a model loses on each piece: ``bits`` float64 and ``tokens`` int64, both [pieces, columns].
 
     Column k sums over a piece's first ``lengths[k]`` target tokens (``</s>`` is the last), shorter pieces
-    whole; the last column over all. ``token_bits`` are the losses themselves, float64 [n] for each piece, n at most the
-    largest length.
+    whole; one more column, where there is one, over all. ``token_bits`` are the losses themselves, float64 [n] for each
+    piece, n at most the largest length.
     """
 
     lengths: tuple[int, ...]
@@ -41,7 +41,7 @@ class Losses:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the columns: ``1024`` and the like, and ``whole``."""
-        return (*map(str, self.lengths), WHOLE)
+        return (*map(str, self.lengths), WHOLE)[: self.bits.shape[1]]
 
     def perplexity(self, column: int, bootstrap: Bootstrap) -> Estimate:
         """2 to the mean bits a token, weighted by token; pieces are what is resampled."""
@@ -55,22 +55,25 @@ class Losses:
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint's model with the task it was trained on; ``facts`` name it in a report."""
+    """A checkpoint's model with the task it was trained on, which reads so many tokens of a piece at most, 0 for all;
+    ``facts`` name it in a report."""
 
     model: Any
     task: Any
     facts: dict[str, Any]
+    truncate: int = 0
 
 
-def load_model(checkpoint: Path, data_bin: Path) -> Model:
-    """Load a checkpoint for the pieces of ``data_bin``, on a GPU where there is one.
+def load_model(checkpoint: Path, data_bin: Path, truncate: int = 0) -> Model:
+    """Load a checkpoint, on a GPU where there is one, for the pieces of ``data_bin``; ``truncate``: for so many of
+    their first tokens alone, 0 for all.
 
     Raises CommandError when it is missing, not to be trusted, or of another dictionary.
     """
     if not checkpoint.is_file():
         raise CommandError(f"There is no checkpoint at {checkpoint}.")
     logging.getLogger("fairseq.tasks").setLevel(logging.WARNING)
-    overrides = {"data": str(data_bin), "truncate_test": 0, "truncate_valid": 0}
+    overrides = {"data": str(data_bin), "truncate_test": truncate, "truncate_valid": truncate}
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint), overrides)
         updates = (state.get("optimizer_history") or [{}])[-1].get("num_updates")
@@ -87,11 +90,11 @@ def load_model(checkpoint: Path, data_bin: Path) -> Model:
         "architecture": facts_of(model),
         "training_seed": int(cfg.common.seed),
     }
-    return Model(model, task, facts)
+    return Model(model, task, facts, truncate)
 
 
 def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS) -> Losses:
-    """The losses of a model on every piece of ``subset``, whole pieces with all their context.
+    """The losses of a model on every piece of ``subset``, with all their context; of whole pieces where it reads them.
 
     The model is causal, so the loss of a piece's first tokens does not depend on what follows them, and
     one pass serves all ``lengths``. Raises CommandError when the subset is missing or breaks the grammar.
@@ -104,12 +107,13 @@ def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS)
     longest, most = int(max(dataset.sizes)), loaded.model.max_positions()
     if longest > most:
         raise CommandError(f"{subset}: a piece has {longest:,} tokens, and the model reads {most:,} at most.")
-    bits = np.zeros((len(dataset), len(lengths) + 1))
-    tokens = np.zeros((len(dataset), len(lengths) + 1), dtype=np.int64)
+    columns = [*lengths] if loaded.truncate else [*lengths, longest]
+    bits = np.zeros((len(dataset), len(columns)))
+    tokens = np.zeros((len(dataset), len(columns)), dtype=np.int64)
     token_bits = []
     for index in tqdm(range(len(dataset)), desc="perplexity", unit="piece", leave=False):
         losses = _piece_losses(loaded, dataset.collater([dataset[index]]))
-        for column, length in enumerate((*lengths, len(losses))):
+        for column, length in enumerate(columns):
             bits[index, column] = losses[:length].sum()
             tokens[index, column] = min(length, len(losses))
         token_bits.append(losses[: max(lengths)])

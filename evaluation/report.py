@@ -24,7 +24,7 @@ from data_prep.prompt import read_representation
 from evaluation.bleu import EQUAL_WEIGHTS, WEIGHTS
 from evaluation.data_bin import Split
 from evaluation.generated import find_examples, read_generated
-from evaluation.perplexity import load_model, measure_losses
+from evaluation.perplexity import LENGTHS, load_model, measure_losses
 from evaluation.pictures import choose_pairs, draw_curves, draw_matrices, draw_ngrams, draw_rolls
 from evaluation.report_text import report_text
 from evaluation.scorecard import Corpora, Options, score
@@ -49,7 +49,7 @@ def read_corpora(data_bin: Path, generated_dir: Path, no_grammar_dir: Path | Non
 
 def write_report(checkpoint: Path, data_bin: Path, corpora: Corpora, options: Options, folder: Path) -> None:
     """Measure and draw everything into ``folder``, which exists."""
-    model = load_model(checkpoint, data_bin)
+    model = load_model(checkpoint, data_bin, 0 if options.whole_pieces else max(LENGTHS))
     losses = measure_losses(model, "test")
     scores = score(model.facts, losses, corpora, options)
     pairs = choose_pairs(corpora.generated, corpora.test, options.pictures, options.seed)
@@ -104,6 +104,11 @@ def _parser() -> argparse.ArgumentParser:
         help="of the n-gram orders, or a name: equal, the default, of four; long, of eight, the longer the heavier",
     )
     parser.add_argument("--self-bleu-pieces", type=_count, default=20, help="sample size (default: %(default)s)")
+    parser.add_argument(
+        "--no-whole-pieces",
+        action="store_true",
+        help=f"read the first {max(LENGTHS):,} tokens of test pieces alone, where whole ones do not fit into memory",
+    )
     parser.add_argument("--pictures", type=_count, default=4, help="pieces to draw (default: %(default)s)")
     parser.add_argument("--replicates", type=_count, default=1000, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--seed", type=_count, default=1, help="of samples and intervals (default: %(default)s)")
@@ -118,7 +123,13 @@ def _run(args: argparse.Namespace) -> int:
     if not args.replicates:
         raise CommandError("--replicates must be at least 1.")
     options = Options(
-        args.seed, args.replicates, args.prompt_bars, args.bleu_weights, args.self_bleu_pieces, args.pictures
+        args.seed,
+        args.replicates,
+        args.prompt_bars,
+        args.bleu_weights,
+        args.self_bleu_pieces,
+        args.pictures,
+        not args.no_whole_pieces,
     )
     corpora = read_corpora(args.data_bin, args.generated_dir, args.no_grammar_dir, args.prompt_bars)
     args.out_dir.parent.mkdir(parents=True, exist_ok=True)

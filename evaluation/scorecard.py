@@ -37,6 +37,7 @@ class Options:
     bleu_weights: tuple[float, ...] = EQUAL_WEIGHTS
     self_bleu_pieces: int = 20
     pictures: int = 4
+    whole_pieces: bool = True
 
     @property
     def bootstrap(self) -> Bootstrap:

@@ -33,6 +33,14 @@ def test_pieces_are_cut_or_whole(losses, piece_lines):
     np.testing.assert_array_equal(losses.tokens, np.minimum(sizes[:, np.newaxis], [*LENGTHS, 10**9]))
 
 
+def test_the_first_tokens_alone_are_read_where_asked(losses, checkpoint, data_bin):
+    cut = measure_losses(load_model(checkpoint, data_bin, LENGTHS[1]), "test", LENGTHS[:2])
+    assert (losses.names, cut.names) == (("30", "90", "100000", "whole"), ("30", "90"))
+    np.testing.assert_allclose(cut.bits, losses.bits[:, :2], rtol=1e-6)
+    np.testing.assert_array_equal(cut.tokens, losses.tokens[:, :2])
+    assert max(map(len, cut.token_bits)) == 90
+
+
 def test_perplexity_by_hand():
     losses = Losses((4,), np.array([[4.0], [10.0]]), np.array([[4], [3]]))
     assert losses.bits_per_token(0) == 2

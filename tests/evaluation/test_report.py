@@ -32,6 +32,14 @@ def report(repository, checkpoint, data_bin, continued, unconstrained, tmp_path_
     return out
 
 
+def test_whole_pieces_may_be_left_out(checkpoint, data_bin, continued, tmp_path):
+    arguments = [str(path) for path in (checkpoint, data_bin, continued, tmp_path / "out")]
+    assert main([*arguments, *QUICK, "--no-whole-pieces"]) == 0
+    scores = json.loads((tmp_path / "out/report.json").read_text())
+    assert list(scores["perplexity"]) == ["1024", "5120", "10240"]
+    assert "whole" not in (tmp_path / "out/report.md").read_text().partition("## Where")[0].partition("| N |")[2]
+
+
 def test_the_folder_is_whole(report):
     pictures = {"self_similarity.png", "piano_rolls/generated_1.png", "piano_rolls/real_2.png"}
     pictures |= {
