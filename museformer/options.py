@@ -43,6 +43,7 @@ class WritingOptions(TypedDict, total=False):
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``; without it ``"pitch=0.6"``
     where bars are written into a song.
     ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, 1 overdoes it.
+    ``repeat_temperature``: of bars that are told to repeat one, as ``form`` does, on top of ``temperature``.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
     ``progress``: show a progress bar on standard error.
@@ -59,6 +60,7 @@ class WritingOptions(TypedDict, total=False):
     temperature: float
     family_temperatures: str
     guidance: float
+    repeat_temperature: float
     max_tokens: int
     progress: bool
 
@@ -83,6 +85,7 @@ class Asked:
     temperature: float = 1.0
     family_temperatures: str | None = None
     guidance: float = 0.5
+    repeat_temperature: float = 0.5
     max_tokens: int | None = None
     progress: bool = False
 
@@ -109,7 +112,7 @@ class Asked:
         asked = self.family_temperatures
         temperatures = parse_temperatures((INTO_SONGS if self.writes_into_song else "") if asked is None else asked)
         reshape = FamilyTemperatures(families, temperatures) if temperatures else None
-        return SamplingOptions(True, self.topk, 0, self.temperature, reshape, self.guidance)
+        return SamplingOptions(True, self.topk, 0, self.temperature, reshape, self.guidance, self.repeat_temperature)
 
 
 def _read(name: str, parse: Any, text: str) -> Any:
@@ -150,7 +153,7 @@ def _checked(name: str, called: str, value: Any) -> Any:
         if name == "seed" and value > _LARGEST_SEED:
             raise RequestError(f"seed= takes a whole number up to {_LARGEST_SEED}, not {value}.")
         return value
-    if name in ("tempo", "temperature", "guidance"):
+    if name in ("tempo", "temperature", "guidance", "repeat_temperature"):
         or_zero = name == "guidance"
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not (0 < value < float("inf") or (or_zero and value == 0)):

@@ -18,7 +18,7 @@ from data_prep.tokens.vocabulary import FAMILIES
 from .errors import UserError
 from .token_families import TokenFamilies
 
-_COLDEST, _WARMEST = 0.01, 100  # beyond, as good as the likeliest token alone, and as chance alone
+COLDEST, WARMEST = 0.01, 100  # beyond, as good as the likeliest token alone, and as chance alone
 _NAMES = [family.name for family in FAMILIES]
 
 
@@ -65,8 +65,8 @@ def parse_temperatures(text: str) -> dict[str, float]:
             found[name] = float(number)
         except ValueError:
             found[name] = 0.0
-        if not _COLDEST <= found[name] <= _WARMEST:
+        if not COLDEST <= found[name] <= WARMEST:
             raise UserError(
-                f"--family-temperatures: {name} must have a number from {_COLDEST} to {_WARMEST}, not '{number}'."
+                f"--family-temperatures: {name} must have a number from {COLDEST} to {WARMEST}, not '{number}'."
             )
     return found

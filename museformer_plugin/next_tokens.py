@@ -47,7 +47,7 @@ class NextTokens:
         self._grammar = StreamGrammar(families, states, device)
         self._lengths = torch.tensor([len(piece.tokens) for piece in pieces], device=device)
         orders = [piece.order for piece in pieces if piece.order is not None]
-        self._orders = StreamOrders(orders, families, device) if orders else None
+        self._orders = StreamOrders(orders, families, device, options.repeat_temperature) if orders else None
 
     @property
     def has_given_notes(self) -> bool:
@@ -57,7 +57,7 @@ class NextTokens:
     def choose(self, logits: Tensor) -> Tensor:
         """The next tokens from logits [B, V]: int64 [B, 2], tokens and, as bits of float32, their scores.
 
-        See ``choose_tokens``; what is asked for may raise logits before. Nothing is read by the host.
+        See ``choose_tokens``; what is asked for may change logits before. Nothing is read by the host.
         """
         allowed = self._rules.allowed(self._lengths, self._grammar, logits, self._orders)
         if self._orders is not None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .errors import UserError
+from .family_temperatures import COLDEST, WARMEST
+
 NOTHING_ALLOWED = -1  # in place of a token
 
 
@@ -18,7 +21,8 @@ class SamplingOptions:
     Without ``sampling`` the likeliest allowed token is taken; ``topk`` and ``topp`` are off below 1
     and at 0 or less. ``reshape`` takes the log-probabilities [B, V] of what these leave, at the temperature, minus
     infinity elsewhere, and returns those to draw from. ``guidance``: how far beyond what a model writes when it is told
-    something of bars, see ``guidance``; 0 leaves that as it is.
+    something of bars, see ``guidance``; 0 leaves that as it is. ``repeat_temperature``: on top of the temperature, in
+    bars that are told to repeat one, see ``steering.stream_orders``.
     """
 
     sampling: bool
@@ -27,6 +31,14 @@ class SamplingOptions:
     temperature: float
     reshape: Callable[[Tensor], Tensor] | None = None
     guidance: float = 0.0
+    repeat_temperature: float = 1.0
+
+
+def repeat_temperature(temperature: float) -> float:
+    """``--repeat-temperature``. Raises UserError where it is no number in reason."""
+    if not COLDEST <= temperature <= WARMEST:
+        raise UserError(f"--repeat-temperature must be a number from {COLDEST} to {WARMEST}, not {temperature}.")
+    return temperature
 
 
 def choose_tokens(

@@ -31,7 +31,7 @@ from .guidance import guidance_strength
 from .models.any_fairseq import writing_model
 from .models.protocol import MakeInputs
 from .piece_rules import PieceRules
-from .sampling import SamplingOptions
+from .sampling import SamplingOptions, repeat_temperature
 from .steering.asked import ask_of
 from .steering.training_tasks import TrainingShares, TrainingTasks
 from .task_options import MuseformerTaskConfig
@@ -285,6 +285,7 @@ class MuseformerLanguageModelingTask(FairseqTask):
             args.temperature,
             reshape,
             guidance_strength(self.cfg.guidance),
+            repeat_temperature(self.cfg.repeat_temperature),
         )
         rules = PieceRules(self.families, args.min_len, args.max_len_b, not self.cfg.no_grammar)
         return MuseformerGenerator(

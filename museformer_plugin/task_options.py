@@ -104,6 +104,10 @@ class MuseformerTaskConfig(FairseqDataclass):
             "would write untold; 0 reads each piece once"
         },
     )
+    repeat_temperature: float = field(
+        default=0.5,
+        metadata={"help": "of bars that are told to repeat one, as --form does, on top of --temperature"},
+    )
     streams: int = field(
         default=0,
         metadata={"help": "pieces of a batch written at the same time, others enter as they end; 0 for all at once"},

@@ -352,9 +352,9 @@ def test_songs_in_bfloat16(converted, tmp_path):
 def test_guidance_and_temperature_are_handed_on(pretended_writer):
     (pretended_writer / "model.pt").touch()
     arguments = [pretended_writer / "model.pt", pretended_writer, "songs"]
-    run("generate.sh", *arguments, folder=pretended_writer, GUIDANCE="0.75", TEMPERATURE="1.5")
+    run("generate.sh", *arguments, folder=pretended_writer, GUIDANCE="0.75", TEMPERATURE="1.5", REPEAT_TEMPERATURE="1")
     given = (pretended_writer / "arguments").read_text().split("\n")
-    assert "--guidance=0.75" in given
+    assert "--guidance=0.75" in given and "--repeat-temperature=1" in given
     assert given[given.index("--temperature") + 1] == "1.5"
 
 

@@ -24,7 +24,7 @@ from evaluation.perplexity import load_model
 from museformer_plugin.errors import UserError
 from museformer_plugin.family_temperatures import FamilyTemperatures, parse_temperatures
 from museformer_plugin.guidance import guidance_strength
-from museformer_plugin.sampling import SamplingOptions
+from museformer_plugin.sampling import SamplingOptions, repeat_temperature
 from museformer_plugin.token_families import TokenFamilies
 
 from . import accompaniment, endings, exactness, filling, form
@@ -86,7 +86,9 @@ def _names(text: str) -> list[str]:
 def _sampling(args: argparse.Namespace, families: TokenFamilies) -> SamplingOptions:
     temperatures = parse_temperatures(args.family_temperatures)
     reshape = FamilyTemperatures(families, temperatures) if temperatures else None
-    return SamplingOptions(True, args.topk, 0, args.temperature, reshape, guidance_strength(args.guidance))
+    of_repeats = repeat_temperature(args.repeat_temperature)
+    strength = guidance_strength(args.guidance)
+    return SamplingOptions(True, args.topk, 0, args.temperature, reshape, strength, of_repeats)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -134,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--temperature", type=float, default=1.0, help="above 1 is wilder (default: 1)")
     add("--family-temperatures", default="", help="inside kinds of tokens, such as pitch=0.7,duration=0.7")
     add("--guidance", type=float, default=0.5, help="how far beyond what is written when told (default: 0.5)")
+    add("--repeat-temperature", type=float, default=0.5, help="of bars told to repeat one (default: 0.5)")
     args = parser.parse_args(arguments)
     if (args.labels is None) != (args.midi is None):
         parser.error("--labels and --midi go together")

@@ -8,6 +8,7 @@ import numpy as np
 
 from data_prep.tokens.vocabulary import LETTERS
 
+from ..fc_attention import NO_BAR
 from ..token_families import TokenFamilies
 from .given_notes import GivenNotes
 from .request import BarLimits, Request
@@ -75,6 +76,11 @@ class BarsToWrite:
         names = {None: ""} | {rank: f"i-{name}" for rank, name in enumerate(representation.instruments)}
         index = self._families.dictionary.index
         return [index(names[limits.enters]) if names[limits.enters] else -1 for limits in self.request.limits]
+
+    def repeating(self) -> list[bool]:
+        """Of each bar whether it is told to repeat one."""
+        behind = self.request.guide.repeats[len(self.request.given) :]
+        return [repeated != NO_BAR for repeated in behind.tolist()]
 
     def masks(self) -> list[np.ndarray]:
         """bool [V] of each bar: what it may hold, and ``</s>`` where the piece may end before it.

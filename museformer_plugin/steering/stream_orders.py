@@ -25,9 +25,17 @@ class StreamOrders:
         orders: of each stream.
         families: of the dictionary.
         device: where masks are wanted.
+        repeat_temperature: of the choice in bars that are told to repeat one, on top of that of all bars.
     """
 
-    def __init__(self, orders: Sequence[BarsToWrite], families: TokenFamilies, device: torch.device) -> None:
+    def __init__(
+        self,
+        orders: Sequence[BarsToWrite],
+        families: TokenFamilies,
+        device: torch.device,
+        repeat_temperature: float,
+    ) -> None:
+        self._repeat_temperature = repeat_temperature
         self._end_of_bar = families.end_of_bar
         self.has_given_notes = any(order.has_given_notes for order in orders)
         longest = max(len(order.request.written) for order in orders)
@@ -38,6 +46,8 @@ class StreamOrders:
         # of each bar the token of an instrument that is to enter, plus 1, or 0, [B, bars + 1]; whether it has, [B]
         entering = [[token + 1 for token in order.entering()] for order in orders]
         self._entering = torch.tensor(_of_one_length(entering, longest + 1), device=device)
+        repeating = [order.repeating() for order in orders]
+        self._repeats = torch.tensor(_of_one_length(repeating, longest + 1), dtype=torch.bool, device=device)
         behind = [order.least_behind for order in orders]
         self._least_behind = torch.tensor(_of_one_length(behind, longest + 1), device=device)
         self._bars = torch.tensor([len(order.request.written) for order in orders], device=device)  # [B]
@@ -70,14 +80,19 @@ class StreamOrders:
         return self._entering.gather(1, self._under_way[:, None])[:, 0]
 
     def lean(self, logits: Tensor) -> Tensor:
-        """Logits [B, V], raised for an instrument that is to enter, as long as it has not.
+        """Logits [B, V], at the temperature of bars that repeat one, raised for an instrument that is to enter, as long
+        as it has not.
 
-        A melody enters once in some hundred bars, too seldom for a model to have learnt it from being told: it would
-        leave sections without the melody that their letters ask for.
+        Chance changes some note of nearly every bar, however sure a model is of each, and the bars that repeat it
+        carry the slip on: they get less of it, while new bars keep theirs. A melody enters once in some hundred bars,
+        too seldom for a model to have learnt it from being told: it would leave sections without the melody that their
+        letters ask for.
         """
         enters = self._enters()
         waiting = (enters > 0) & ~self._has_entered
         raised = (waiting * ENTERS).to(logits.dtype)[:, None]
+        repeats = self._repeats.gather(1, self._under_way[:, None])
+        logits = torch.where(repeats, logits / self._repeat_temperature, logits)
         return logits.scatter_add(1, (enters - 1).clamp(min=0)[:, None], raised)
 
     def hold(self, orders: Sequence[BarsToWrite], closing: Sequence[bool]) -> None:
@@ -131,7 +146,7 @@ class StreamOrders:
         return [self._masks, *(getattr(self, name) for name in (*_OF_BARS, *_OF_STREAMS))]
 
 
-_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering")  # [B, bars + 1]
+_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_repeats")  # [B, bars + 1]
 _OF_STREAMS = (  # [B, ...]
     "_bars",
     "may_end_early",
@@ -153,6 +168,6 @@ def _of_one_length(rows: Sequence[Sequence[int]], length: int) -> list[list[int]
 
 
 def _longer(rows: Tensor, length: int) -> Tensor:
-    """int64 [B, n] -> [B, length], with zeros behind; the same tensor where n is the length."""
+    """[B, n] -> [B, length], with zeros behind; the same tensor where n is the length."""
     more = length - rows.shape[1]
     return torch.nn.functional.pad(rows, (0, more)) if more else rows

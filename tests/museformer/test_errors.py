@@ -49,6 +49,7 @@ WITHOUT_SONG = [
     ("topk=", {"topk": -1}),
     ("temperature=", {"temperature": 0}),
     ("guidance= takes a number from 0 up", {"guidance": -1}),
+    ("repeat_temperature= takes a number above 0", {"repeat_temperature": 0}),
     ("family_temperatures:", {"family_temperatures": "pitches=1"}),
     ("max_tokens=", {"max_tokens": 2}),
     ("max_tokens=", {"max_tokens": 40, "bars": 64}),

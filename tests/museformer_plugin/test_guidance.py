@@ -1,4 +1,5 @@
-"""Guided sampling: the two sides of each piece are those of two readings of it, wherever it enters."""
+"""Guided sampling: the two sides of each piece are those of two readings of it, wherever it enters; bars that repeat one
+have a temperature of their own."""
 
 from dataclasses import replace
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from museformer_plugin.fc_attention import NO_BAR
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
@@ -15,9 +17,9 @@ from museformer_plugin.steering.guide import BarGuide
 from museformer_plugin.steering.untold import tells, untold
 from museformer_plugin.task_options import MuseformerTaskConfig
 
-STRENGTH = 0.75
+STRENGTH, REPEAT_TEMPERATURE = 0.75, 0.4
 ASKED = [
-    {"form": "i1b2b2"},  # nothing enters, whose logit would be raised
+    {"form": "i1b2b2"},  # nothing enters, whose logit would be raised; the last two bars repeat those before
     {"bars": 3, "density": 20},
     {"accompany": "melody"},
     {"fill_bars": "2-3", "density": 20},
@@ -45,9 +47,9 @@ def asked(decoder, read_piece):
     return found
 
 
-def write(decoder, requests, guidance):
+def write(decoder, requests, guidance, repeat_temperature=1.0):
     """The pieces, two of each request, three at a time."""
-    options = SamplingOptions(True, 0, 0, 1.0, guidance=guidance)
+    options = SamplingOptions(True, 0, 0, 1.0, None, guidance, repeat_temperature)
     rules = PieceRules(decoder.families, 0, 1500)
     generator = MuseformerGenerator(decoder, options, rules, pieces_per_prompt=2, at_once=3, seed=5, progress=False)
     begin = torch.full((len(requests), 1), decoder.dictionary.eos())
@@ -76,6 +78,22 @@ def test_scores_are_those_of_the_definition(decoder, asked):
         expected = (told + STRENGTH * (told - plain)).log_softmax(-1)[range(len(written)), written]
         torch.testing.assert_close(torch.tensor(piece.scores), expected.float(), rtol=1e-5, atol=1e-5)
         assert not torch.allclose(told, plain)
+
+
+def test_bars_that_repeat_have_a_temperature_of_their_own(decoder, asked):
+    end_of_bar, repeating = decoder.families.end_of_bar, 0
+    for piece in write(decoder, asked, 0.0, REPEAT_TEMPERATURE):
+        request = asked[piece.example]
+        prompt = np.concatenate([[decoder.dictionary.eos()], request.prompt()])
+        written = np.array(piece.tokens[len(prompt) - 1 :])
+        logits = logits_behind(decoder, prompt, request.guide, written)
+        bars = len(request.given) + np.cumsum(written == end_of_bar) - (written == end_of_bar)
+        repeats = np.append(request.guide.repeats, NO_BAR)[bars] != NO_BAR  # nothing is told of the end of the piece
+        repeating += repeats.sum()
+        logits = torch.where(torch.from_numpy(repeats)[:, None], logits / REPEAT_TEMPERATURE, logits)
+        expected = logits.log_softmax(-1)[range(len(written)), written]
+        torch.testing.assert_close(torch.tensor(piece.scores), expected.float(), rtol=1e-5, atol=1e-5)
+    assert repeating
 
 
 def test_where_nothing_is_told_it_changes_nothing(decoder, asked):
