@@ -1,5 +1,5 @@
-"""Guided sampling: the two sides of each piece are those of two readings of it, wherever it enters; bars that repeat one
-have a temperature of their own."""
+"""Guided sampling: the two sides of each piece are those of two readings of it, wherever it enters; and bars that
+repeat one have a temperature of their own."""
 
 from dataclasses import replace
 
