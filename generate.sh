@@ -23,7 +23,8 @@ What they are to be like. A model trained with --steerable, as the one in pretra
 others --tracks, --tempo, --key and --metre alone:
 
   --bars 64             how many bars a song from scratch, or a continued one, has altogether
-  --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody
+  --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody; or a file
+                        with a form a line, such as pretrained/six_track/forms.txt, each song in one that SEED draws
   --tracks melody,bass,9:+drums,25:-bass   which play, and which enter or leave at a bar; programs where the model
                         is one of general tokens
   --tempo 96            quarter notes a minute
@@ -181,9 +182,15 @@ if [[ -n $kind ]]; then
     tokens=$("$python" -m data_prep.prompt "$song" --dict "$dict" ${take[@]+"${take[@]}"})
 fi
 [[ $kind != --prompt ]] || prompt_bars=$(grep -ow b-1 <<<"$tokens" | wc -l)
+longest_form=${asked[--form]:-} listed=''
+if [[ -f $longest_form && ! $longest_form =~ ^([A-Za-z][0-9]+)+$ ]]; then # a list of forms, each song in one of them
+    listed=$longest_form
+    longest_form=$(awk '{ bars = 0; n = split($1, of, /[^0-9]+/); for (i = 1; i <= n; i++) bars += of[i] }
+        bars > most { most = bars } END { print most }' "$listed")
+fi
 if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
     case $kind in
-        '' | --prompt) bars=${asked[--bars]:-${asked[--form]:-}} ;;
+        '' | --prompt) bars=${asked[--bars]:-$longest_form} ;;
         *) bars=$(grep -ow b-1 <<<"$tokens" | wc -l) ;;
     esac
     room=0
@@ -234,6 +241,8 @@ case $kind in
 esac
 if compgen -G "$out_dir/generated*.mid" >/dev/null; then
     # the songs are there whatever becomes of their page, so that the exit status is theirs
+    form_of_all=${asked[--form]:-}
+    [[ -z $listed ]] || form_of_all='' # the page shows what is heard
     controls=(--control "seed=$SEED")
     for option in "${!asked[@]}"; do controls+=(--control "${option#--}=${asked[$option]}"); done
     [[ -z $key ]] || controls+=(--control "key=$key")
@@ -243,7 +252,7 @@ if compgen -G "$out_dir/generated*.mid" >/dev/null; then
         --fill | --vary) told=(--written-bars "${part#*=}") ;;
         *) told=() ;;
     esac
-    "$python" -m listening.describe "$out_dir" "${controls[@]}" ${told[@]+"${told[@]}"} --form "${asked[--form]:-}" ||
+    "$python" -m listening.describe "$out_dir" "${controls[@]}" ${told[@]+"${told[@]}"} --form "${form_of_all}" ||
         echo "generate.sh: the page tells less of the songs, see above." >&2
     "$python" -m listening.page "$out_dir" || echo "generate.sh: the page is missing or lacks something, see above." >&2
     [[ ! -f $out_dir/index.html ]] || echo "Listen: $out_dir/index.html"

@@ -17,27 +17,14 @@ from pathlib import Path
 from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.command import CommandError, run_command
 from data_prep.folders.files import write_whole
-from data_prep.form.hear import form_of
-from data_prep.form.sections import FormError, Section, parse_form
-from data_prep.tokens.coded_notes import BAR, coded_notes
-from data_prep.tokens.decode import detect_representation
+from data_prep.form.sections import FormError, parse_form
+from data_prep.song_forms import heard_sections
 from data_prep.tokens.encode import bars_of
-from data_prep.tokens.grammar import BAR_END, coded_tokens
 from data_prep.tokens.song import read_song
 from data_prep.tokens.token_files import read_token_lines
 from listening.details import FILE_NAME
 
 _GENERATED = "generated.txt"
-
-
-def heard_sections(tokens: Sequence[str]) -> tuple[Section, ...]:
-    """The form of a piece, as it can be heard."""
-    representation = detect_representation(tokens)
-    families, values = coded_tokens(tokens, representation).T
-    bars = int((families == BAR_END).sum())
-    notes = coded_notes(families, values, representation)
-    melody = representation.instrument_of("melody") if representation.tracks else None
-    return form_of(notes[notes[:, BAR] < bars], bars, melody).sections
 
 
 def _ranges(option: str, text: str) -> tuple[tuple[int, int], ...]:

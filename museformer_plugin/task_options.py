@@ -75,7 +75,8 @@ class MuseformerTaskConfig(FairseqDataclass):
         default="",
         metadata={
             "help": "the form of a piece: letters of its sections and their lengths in bars, such as i4A8A8B8A8o2; i "
-            "is an intro, o an outro, x passes between sections, small letters have no melody"
+            "is an intro, o an outro, x passes between sections, small letters have no melody; or a file with a form a "
+            "line, of which each piece gets one that --seed draws"
         },
     )
     tracks: str = field(

@@ -213,6 +213,16 @@ def pretended_writer(tmp_path):
     return folder
 
 
+def test_a_list_of_forms_is_handed_on_with_room_for_the_longest(pretended_writer):
+    for name in ("model.pt", "forms.txt"):
+        (pretended_writer / name).write_text("A8\ni4A32B32o2\nA8B8\n")
+    arguments = [pretended_writer / "model.pt", pretended_writer, "songs", "--form", pretended_writer / "forms.txt"]
+    run("generate.sh", *arguments, folder=pretended_writer)
+    given = (pretended_writer / "arguments").read_text().split("\n")
+    assert f"--form={pretended_writer}/forms.txt" in given
+    assert given[given.index("--max-len-b") + 1] == str(640 * 70)
+
+
 @pytest.mark.parametrize(
     ("megabytes", "given", "threads"), [(4, "", "1"), (30, "", "all"), (4, "2", "2"), (30, "2", "2")]
 )

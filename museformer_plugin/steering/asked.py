@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from data_prep.form.sections import FormError, parse_form
+from data_prep.form.sections import FormError, Section, is_form, parse_form, read_forms
 from data_prep.tokens.conditions import parse_metre, parse_tempo
 from data_prep.tokens.encode import MAX_BARS
 from data_prep.tokens.vocabulary import Representation, TokenError
@@ -33,18 +36,24 @@ class SteeringOptions(Protocol):
     fill_bars: str
     vary_bars: str
     accompany: str
+    seed: int
 
 
 class Ask(NamedTuple):
-    """Makes requests of pieces that a generator reads."""
+    """Makes requests of pieces that a generator reads; where there are ``forms``, each in one that ``chance`` draws."""
 
     wishes: Wishes
     families: TokenFamilies
+    forms: Sequence[tuple[Section, ...]] = ()
+    chance: np.random.Generator | None = None
 
     def __call__(self, piece: np.ndarray, prompt_length: int) -> Request:
         """Of a piece, int64 [n] without begin token, of which ``prompt_length`` tokens are to be continued."""
-        tokens = piece if self.wishes.needs_piece else piece[:prompt_length]
-        return self.wishes.request_for(tokens, self.families)
+        wishes = self.wishes
+        if self.chance is not None:
+            wishes = replace(wishes, sections=self.forms[self.chance.integers(len(self.forms))])
+        tokens = piece if wishes.needs_piece else piece[:prompt_length]
+        return wishes.request_for(tokens, self.families)
 
 
 def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool, grammar: bool) -> Ask | None:
@@ -54,7 +63,8 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
 
     Raises UserError where the model cannot be told it, and as ``wishes_of`` does.
     """
-    wishes = wishes_of(options, families.representation)
+    forms = _listed_forms(options)
+    wishes = wishes_of(options, families.representation, *forms[:1])
     if not wishes.are_any:
         return None
     if wishes.need_steering and not steerable:
@@ -64,17 +74,39 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
         )
     if not grammar:
         raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")
-    return Ask(wishes, families)
+    return Ask(wishes, families, forms, np.random.default_rng(options.seed) if forms else None)
 
 
-def wishes_of(options: SteeringOptions, representation: Representation) -> Wishes:
-    """What the options ask for. Raises UserError for what cannot be read, or contradicts another."""
+def _listed_forms(options: SteeringOptions) -> list[tuple[Section, ...]]:
+    """Those of the file that ``--form`` names, of as many bars as ``--bars`` asks for; none where it is a form.
+
+    Raises UserError where the file lists none.
+    """
+    if not options.form or is_form(options.form) or not Path(options.form).is_file():
+        return []
+    try:
+        forms = read_forms(Path(options.form))
+    except FormError as error:
+        raise UserError(f"--form: {error}.") from None
+    found = [form for form in forms if options.bars in (0, sum(section.bars for section in form))]
+    if not found:
+        raise UserError(f"--form: {options.form} lists no form of {options.bars} bars.")
+    return found
+
+
+def wishes_of(
+    options: SteeringOptions, representation: Representation, sections: tuple[Section, ...] | None = None
+) -> Wishes:
+    """What the options ask for; ``sections``: in place of their form.
+
+    Raises UserError for what cannot be read, or contradicts another.
+    """
     if not 0 <= options.bars <= MAX_BARS:
         raise UserError(f"--bars must be from 1 to {MAX_BARS}, not {options.bars}.")
     if options.density < UNKNOWN:
         raise UserError(f"--density is how many notes a bar is to have, 0 or more, not {options.density}.")
     try:
-        sections = parse_form(options.form) if options.form else ()
+        sections = sections or (parse_form(options.form) if options.form else ())
     except FormError as error:
         raise UserError(f"--form: {error}.") from None
     tracks = [name for name in options.accompany.split(",") if name.strip()]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from museformer_plugin.errors import UserError
-from museformer_plugin.steering.asked import Ask, wishes_of
+from museformer_plugin.steering.asked import Ask, ask_of, wishes_of
 from museformer_plugin.steering.conditions import NEW, UNKNOWN
 from museformer_plugin.steering.form_columns import columns_of_form
 from museformer_plugin.task_options import MuseformerTaskConfig
@@ -221,3 +221,49 @@ def test_an_asked_form_says_how_many_bars_follow(families_of):
     assert not request.open_ended
     assert ask(families, tempo="96").open_ended
     assert UNKNOWN == -1
+
+
+@pytest.fixture
+def list_of_forms(tmp_path):
+    path = tmp_path / "forms.txt"
+    path.write_text("A2B2\nA3\nA1B3\n")
+    return path
+
+
+def drawn_forms(families, path, count=12, **options):
+    """What is told of ``count`` pieces that are asked for one after the other: their bars and what is said of them."""
+    ask = ask_of(MuseformerTaskConfig(form=str(path), **options), families, steerable=True, grammar=True)
+    found = []
+    for _ in range(count):
+        guide = ask(np.empty(0, dtype=np.int64), 0).guide
+        found.append((len(guide), guide.features.tobytes()))
+    return found
+
+
+def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_of_forms):
+    six_track = families_of("six_track")
+    alone = {form: ask(six_track, form=form).guide for form in ("A2B2", "A3", "A1B3")}
+    of_form = {(len(guide), guide.features.tobytes()): form for form, guide in alone.items()}
+    drawn = [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3)]
+    assert set(drawn) == {"A2B2", "A3", "A1B3"}
+    assert drawn == [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3)]
+    assert drawn != [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=4)]
+    assert {of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3, bars=4)} == {"A2B2", "A1B3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("A4", {"bars": 5}, "forms.txt lists no form of 5 bars"),
+        ("A4\nfour", {}, "forms.txt, line 2: this is no form"),
+        ("A4", {"fill_bars": "2"}, "--form has 4 bars, and the song 5"),
+    ],
+    ids=["bars", "no form", "of another length"],
+)
+def test_lists_of_forms_that_do_not_serve(families_of, read_piece, tmp_path, text, options, message):
+    path = tmp_path / "forms.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        asking = MuseformerTaskConfig(form=str(path), seed=1, **options)
+        ask = ask_of(asking, families_of("six_track"), steerable=True, grammar=True)
+        ask(read_piece("six_track", bars=5, seed=1).numpy()[1:], 0)

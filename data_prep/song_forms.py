@@ -1,0 +1,62 @@
+"""The form of each song, as it can be heard.
+
+    python -m data_prep.song_forms splits/train.tokens --most-bars 64 > forms.txt
+
+prints a line for each piece, such as i4A8A8B8A8o2 (see ``data_prep.form.sections``). ``--form forms.txt`` writes songs
+in forms drawn from such a list. TOKENS are token files (one piece a line), folders of them (.txt, .tokens), or what
+``fairseq-generate`` printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.command import CommandError, positive, run_command
+from data_prep.form.hear import form_of
+from data_prep.form.sections import Section, form_text
+from data_prep.tokens.coded_notes import BAR, coded_notes
+from data_prep.tokens.decode import detect_representation
+from data_prep.tokens.encode import MAX_BARS
+from data_prep.tokens.grammar import BAR_END, coded_tokens
+from data_prep.tokens.token_files import read_token_lines, token_sources
+
+
+def heard_sections(tokens: Sequence[str]) -> tuple[Section, ...]:
+    """The form of the complete bars of a piece; what is no token means nothing."""
+    representation = detect_representation(tokens)
+    families, values = coded_tokens(tokens, representation).T
+    bars = int((families == BAR_END).sum())
+    notes = coded_notes(families, values, representation)
+    melody = representation.instrument_of("melody") if representation.tracks else None
+    return form_of(notes[notes[:, BAR] < bars], bars, melody).sections
+
+
+def _run(args: argparse.Namespace) -> int:
+    lines = (line.text.split() for source in token_sources(args.tokens) for line in read_token_lines(source.path))
+    listed = 0
+    for tokens in tqdm(lines, desc="songs", unit="song", leave=False):
+        sections = heard_sections(tokens)
+        if sections and sum(section.bars for section in sections) <= args.most_bars:
+            print(form_text(sections))
+            listed += 1
+    if not listed:
+        raise CommandError(f"No piece has from 1 to {args.most_bars} bars.")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep.song_forms", description=__doc__.split("\n")[0])
+    parser.add_argument("tokens", metavar="TOKENS", nargs="+", type=Path, help="token files or folders of them")
+    parser.add_argument("--most-bars", type=positive, default=MAX_BARS, help="leave longer pieces out")
+    args = parser.parse_args(arguments)
+    return run_command(lambda: _run(args), "Interrupted.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
