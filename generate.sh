@@ -134,6 +134,7 @@ done
 ((${#SEED} < 10)) || fail "SEED must have at most nine digits, not '$SEED'."
 for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5} REPEAT_TEMPERATURE=${REPEAT_TEMPERATURE:=0.5}; do
     [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]] || fail "${number%%=*} must be a number from 0 up, not '${number#*=}'."
+    [[ $number == GUIDANCE=* || ${number#*=} =~ [1-9] ]] || fail "${number%%=*} must be above 0."
 done
 [[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
 case ${PRECISION:=fp32} in
