@@ -42,7 +42,7 @@ Environment variables and their defaults:
                   --fill, --vary and --accompany, whose notes are to go with those that are there)
   GUIDANCE=0.5    how far songs go beyond what the model would write when told what is asked, away from what it would
                   write untold; 0 writes faster and keeps to it less, 1 overdoes it
-  REPEAT_TEMPERATURE=0.5   of bars told to repeat one, as --form does, on top of TEMPERATURE; 1 varies them more
+  REPEAT_TEMPERATURE=0.3   of bars told to repeat one, as --form does, on top of TEMPERATURE; 1 varies them more
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
                   leaves little room
                   (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)
@@ -132,7 +132,7 @@ for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:-0} MIN_LEN=${MI
     [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
 done
 ((${#SEED} < 10)) || fail "SEED must have at most nine digits, not '$SEED'."
-for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5} REPEAT_TEMPERATURE=${REPEAT_TEMPERATURE:=0.5}; do
+for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5} REPEAT_TEMPERATURE=${REPEAT_TEMPERATURE:=0.3}; do
     [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]] || fail "${number%%=*} must be a number from 0 up, not '${number#*=}'."
     [[ $number == GUIDANCE=* || ${number#*=} =~ [1-9] ]] || fail "${number%%=*} must be above 0."
 done

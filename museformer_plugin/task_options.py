@@ -106,7 +106,7 @@ class MuseformerTaskConfig(FairseqDataclass):
         },
     )
     repeat_temperature: float = field(
-        default=0.5,
+        default=0.3,
         metadata={"help": "of bars that are told to repeat one, as --form does, on top of --temperature"},
     )
     streams: int = field(

@@ -837,4 +837,28 @@ FAULTS = (
         "section.bars + 1",
         "museformer_plugin/steering/test_asked.py",
     ),
+    Fault(
+        "museformer_plugin/steering/stream_orders.py",
+        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_repeats")',
+        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering")',
+        "museformer_plugin/test_guidance.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/bars_to_write.py",
+        "self.request.guide.repeats[len(self.request.given) :]",
+        "self.request.guide.repeats[: len(self.request.written)]",
+        "museformer_plugin/test_guidance.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/asked.py",
+        "self.forms[self.chance.integers(len(self.forms))]",
+        "self.forms[0]",
+        "museformer_plugin/steering/test_asked.py",
+    ),
+    Fault(
+        "evaluation/perplexity.py",
+        "columns = [*lengths] if loaded.truncate else [*lengths, longest]",
+        "columns = [*lengths, longest]",
+        "evaluation/test_perplexity.py",
+    ),
 )

@@ -18,7 +18,9 @@ from museformer_plugin.steering.untold import tells, untold
 from museformer_plugin.task_options import MuseformerTaskConfig
 
 STRENGTH, REPEAT_TEMPERATURE = 0.75, 0.4
+CONTINUED = {"form": "a2b3a2"}  # behind five bars
 ASKED = [
+    CONTINUED,
     {"form": "i1b2b2"},  # nothing enters, whose logit would be raised; the last two bars repeat those before
     {"bars": 3, "density": 20},
     {"accompany": "melody"},
@@ -43,7 +45,7 @@ def asked(decoder, read_piece):
     for seed, options in enumerate(ASKED):
         wishes = wishes_of(MuseformerTaskConfig(**options), decoder.families.representation)
         piece = read_piece("six_track", bars=5, seed=seed).numpy()[1:]
-        found.append(Ask(wishes, decoder.families)(piece, 0))
+        found.append(Ask(wishes, decoder.families)(piece, len(piece) if options is CONTINUED else 0))
     return found
 
 
