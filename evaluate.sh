@@ -50,11 +50,12 @@ out_dir=${4:-$generated-report}
 [[ -f $checkpoint ]] || fail "there is no checkpoint at $checkpoint."
 [[ -f $data_bin/dict.txt ]] || fail "$data_bin has no dict.txt: name the folder that fairseq-preprocess wrote."
 [[ -d $generated ]] || fail "there is no folder $generated."
+[[ ${WHOLE_PIECES:=1} =~ ^[01]$ ]] || fail "WHOLE_PIECES must be 0 or 1, not '$WHOLE_PIECES'."
 [[ ! -e $out_dir ]] || fail "$out_dir exists already; move it away or name another folder."
 "$here/setup.sh"
 
 options=()
-[[ ${WHOLE_PIECES:-1} != 0 ]] || options+=(--no-whole-pieces)
+[[ $WHOLE_PIECES == 1 ]] || options+=(--no-whole-pieces)
 [[ -z ${NO_GRAMMAR_DIR:-} ]] || options+=(--no-grammar-dir "$NO_GRAMMAR_DIR")
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 PYTHONWARNINGS=ignore LOGLEVEL=${LOGLEVEL:-WARNING} exec "$here/.venv/bin/python" -m evaluation.report \

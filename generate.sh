@@ -42,7 +42,8 @@ Environment variables and their defaults:
                   --fill, --vary and --accompany, whose notes are to go with those that are there)
   GUIDANCE=0.5    how far songs go beyond what the model would write when told what is asked, away from what it would
                   write untold; 0 writes faster and keeps to it less, 1 overdoes it
-  REPEAT_TEMPERATURE=0.3   of bars told to repeat one, as --form does, on top of TEMPERATURE; 1 varies them more
+  REPEAT_TEMPERATURE=0.3   of bars told to repeat one, as --form and --accompany do, on top of TEMPERATURE; 1 varies
+                  them more
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
                   leaves little room
                   (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)
@@ -133,8 +134,10 @@ for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:-0} MIN_LEN=${MI
 done
 ((${#SEED} < 10)) || fail "SEED must have at most nine digits, not '$SEED'."
 for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5} REPEAT_TEMPERATURE=${REPEAT_TEMPERATURE:=0.3}; do
-    [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]] || fail "${number%%=*} must be a number from 0 up, not '${number#*=}'."
-    [[ $number == GUIDANCE=* || ${number#*=} =~ [1-9] ]] || fail "${number%%=*} must be above 0."
+    least='above 0'
+    [[ $number != GUIDANCE=* ]] || least='from 0 up'
+    [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ && ($least == 'from 0 up' || ${number#*=} =~ [1-9]) ]] ||
+        fail "${number%%=*} must be a number $least, not '${number#*=}'."
 done
 [[ ${BATCH:=32} =~ ^[1-9][0-9]*$ ]] || fail "BATCH must be a whole number from 1 up, not '$BATCH'."
 case ${PRECISION:=fp32} in
@@ -187,7 +190,7 @@ longest_form=${asked[--form]:-} listed=''
 if [[ -f $longest_form && ! $longest_form =~ ^([A-Za-z][0-9]+)+$ ]]; then # a list of forms, each song in one of them
     listed=$longest_form
     longest_form=$(awk '{ bars = 0; n = split($1, of, /[^0-9]+/); for (i = 1; i <= n; i++) bars += of[i] }
-        bars > most { most = bars } END { print most }' "$listed")
+        bars > most { most = bars } END { print most }' <"$listed")
 fi
 if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
     case $kind in
@@ -245,6 +248,7 @@ if compgen -G "$out_dir/generated*.mid" >/dev/null; then
     form_of_all=${asked[--form]:-}
     [[ -z $listed ]] || form_of_all='' # the page shows what is heard
     controls=(--control "seed=$SEED")
+    [[ -z $listed ]] || asked[--form]=${listed##*/}
     for option in "${!asked[@]}"; do controls+=(--control "${option#--}=${asked[$option]}"); done
     [[ -z $key ]] || controls+=(--control "key=$key")
     [[ -z $kind ]] || controls+=(--control "${kind#--}=${song##*/}")

@@ -55,8 +55,8 @@ class Losses:
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint's model with the task it was trained on, which reads so many tokens of a piece at most, 0 for all;
-    ``facts`` name it in a report."""
+    """A checkpoint's model with the task it was trained on, which reads ``truncate`` tokens of a piece at most, 0 for
+    all; ``facts`` name it in a report."""
 
     model: Any
     task: Any
@@ -107,6 +107,7 @@ def measure_losses(loaded: Model, subset: str, lengths: Sequence[int] = LENGTHS)
     longest, most = int(max(dataset.sizes)), loaded.model.max_positions()
     if longest > most:
         raise CommandError(f"{subset}: a piece has {longest:,} tokens, and the model reads {most:,} at most.")
+    lengths = [length for length in lengths if not loaded.truncate or length <= loaded.truncate]
     columns = [*lengths] if loaded.truncate else [*lengths, longest]
     bits = np.zeros((len(dataset), len(columns)))
     tokens = np.zeros((len(dataset), len(columns)), dtype=np.int64)

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from data_prep.tokens.conditions import parse_key, parse_metre
 from data_prep.tokens.vocabulary import Representation, TokenError
-from museformer_plugin.family_temperatures import FamilyTemperatures, parse_temperatures
+from museformer_plugin.family_temperatures import COLDEST, WARMEST, FamilyTemperatures, parse_temperatures
 from museformer_plugin.piece_rules import TOKENS_TO_CLOSE
 from museformer_plugin.sampling import SamplingOptions
 from museformer_plugin.steering.asked import wishes_of
@@ -43,7 +43,8 @@ class WritingOptions(TypedDict, total=False):
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``; without it ``"pitch=0.6"``
     where bars are written into a song.
     ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, 1 overdoes it.
-    ``repeat_temperature``: of bars that are told to repeat one, as ``form`` does, on top of ``temperature``.
+    ``repeat_temperature``: of bars that are told to repeat one, as ``form`` and given tracks do, on top of
+    ``temperature``.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
     ``progress``: show a progress bar on standard error.
@@ -158,6 +159,8 @@ def _checked(name: str, called: str, value: Any) -> Any:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not (0 < value < float("inf") or (or_zero and value == 0)):
             raise RequestError(f"{called}= takes a number {'from 0 up' if or_zero else 'above 0'}, not {value!r}.")
+        if name == "repeat_temperature" and not COLDEST <= value <= WARMEST:
+            raise RequestError(f"{called}= takes a number from {COLDEST} to {WARMEST}, not {value!r}.")
         return float(value)
     if name == "progress":
         return bool(value)

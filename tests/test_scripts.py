@@ -54,8 +54,8 @@ def test_wrong_arguments_end_in_a_sentence(script, arguments, sentence):
     [
         ("SEED", "first", "SEED must be a whole number, not 'first'"),
         ("SEED", "99999999999", "SEED must have at most nine digits"),
-        ("TEMPERATURE", "hot", "TEMPERATURE must be a number from 0 up, not 'hot'"),
-        ("REPEAT_TEMPERATURE", "0.0", "REPEAT_TEMPERATURE must be above 0"),
+        ("TEMPERATURE", "hot", "TEMPERATURE must be a number above 0, not 'hot'"),
+        ("REPEAT_TEMPERATURE", "0.0", "REPEAT_TEMPERATURE must be a number above 0, not '0.0'"),
         ("GUIDANCE", "-1", "GUIDANCE must be a number from 0 up, not '-1'"),
     ],
 )

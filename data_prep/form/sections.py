@@ -82,7 +82,7 @@ def read_forms(path: Path) -> list[tuple[Section, ...]]:
     Raises FormError, naming the line, for what is no form, and where there is none; OSError when it cannot be read.
     """
     forms = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if line.strip():
             try:
                 forms.append(parse_form(line.strip()))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -39,21 +40,37 @@ class SteeringOptions(Protocol):
     seed: int
 
 
-class Ask(NamedTuple):
-    """Makes requests of pieces that a generator reads; where there are ``forms``, each in one that ``chance`` draws."""
+class Ask:
+    """Makes requests of pieces that a generator reads, one after the other.
 
-    wishes: Wishes
-    families: TokenFamilies
-    forms: Sequence[tuple[Section, ...]] = ()
-    chance: np.random.Generator | None = None
+    Args:
+        wishes: what is asked of each.
+        families: of the dictionary.
+        forms: of which each piece gets one, drawn among those that go with the piece and all else; or none.
+        seed: of the drawing.
+    """
+
+    def __init__(
+        self, wishes: Wishes, families: TokenFamilies, forms: Sequence[tuple[Section, ...]] = (), seed: int = 0
+    ) -> None:
+        self.wishes, self.families, self.forms = wishes, families, forms
+        self._chance = np.random.default_rng(seed)
 
     def __call__(self, piece: np.ndarray, prompt_length: int) -> Request:
-        """Of a piece, int64 [n] without begin token, of which ``prompt_length`` tokens are to be continued."""
-        wishes = self.wishes
-        if self.chance is not None:
-            wishes = replace(wishes, sections=self.forms[self.chance.integers(len(self.forms))])
-        tokens = piece if wishes.needs_piece else piece[:prompt_length]
-        return wishes.request_for(tokens, self.families)
+        """Of a piece, int64 [n] without begin token, of which ``prompt_length`` tokens are to be continued.
+
+        Raises UserError where the piece does not allow what is asked, in any of the forms.
+        """
+        tokens = piece if self.wishes.needs_piece else piece[:prompt_length]
+        if not self.forms:
+            return self.wishes.request_for(tokens, self.families)
+        refusal = None
+        for place in self._chance.permutation(len(self.forms)):
+            try:
+                return replace(self.wishes, sections=self.forms[place]).request_for(tokens, self.families)
+            except UserError as error:
+                refusal = error
+        raise UserError(f"No form of the list serves; of the last one tried: {refusal}")
 
 
 def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool, grammar: bool) -> Ask | None:
@@ -64,7 +81,7 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
     Raises UserError where the model cannot be told it, and as ``wishes_of`` does.
     """
     forms = _listed_forms(options)
-    wishes = wishes_of(options, families.representation, *forms[:1])
+    wishes = wishes_of(options, families.representation, forms[0] if forms else None)
     if not wishes.are_any:
         return None
     if wishes.need_steering and not steerable:
@@ -74,19 +91,19 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
         )
     if not grammar:
         raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")
-    return Ask(wishes, families, forms, np.random.default_rng(options.seed) if forms else None)
+    return Ask(wishes, families, forms, options.seed) if forms else Ask(wishes, families)
 
 
 def _listed_forms(options: SteeringOptions) -> list[tuple[Section, ...]]:
-    """Those of the file that ``--form`` names, of as many bars as ``--bars`` asks for; none where it is a form.
+    """Those of the file that ``--form`` names, of as many bars as ``--bars`` asks for; none where it names no file.
 
     Raises UserError where the file lists none.
     """
-    if not options.form or is_form(options.form) or not Path(options.form).is_file():
+    if is_form(options.form) or not _is_file(options.form):
         return []
     try:
         forms = read_forms(Path(options.form))
-    except FormError as error:
+    except (FormError, OSError) as error:
         raise UserError(f"--form: {error}.") from None
     found = [form for form in forms if options.bars in (0, sum(section.bars for section in form))]
     if not found:
@@ -94,10 +111,17 @@ def _listed_forms(options: SteeringOptions) -> list[tuple[Section, ...]]:
     return found
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).is_file()
+    except OSError:  # too long a name, for one
+        return False
+
+
 def wishes_of(
     options: SteeringOptions, representation: Representation, sections: tuple[Section, ...] | None = None
 ) -> Wishes:
-    """What the options ask for; ``sections``: in place of their form.
+    """What the options ask for; ``sections``: in place of their form, as one of those that ``--form`` lists.
 
     Raises UserError for what cannot be read, or contradicts another.
     """
@@ -108,7 +132,8 @@ def wishes_of(
     try:
         sections = sections or (parse_form(options.form) if options.form else ())
     except FormError as error:
-        raise UserError(f"--form: {error}.") from None
+        no_file = f"there is no file {options.form}, and " if re.search(r"[./\\]", options.form) else ""
+        raise UserError(f"--form: {no_file}{error}.") from None
     tracks = [name for name in options.accompany.split(",") if name.strip()]
     given_tracks = frozenset(parse_track(name, representation, "--accompany") for name in tracks)
     if len(given_tracks) == len(representation.instruments):

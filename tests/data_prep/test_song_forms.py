@@ -27,7 +27,7 @@ def test_forms_that_are_listed_are_those_that_are_heard(tokens, tmp_path, capsys
     for form, line in zip(listed, lines):
         assert sum(section.bars for section in parse_form(form)) == line.split().count("b-1")
     path = tmp_path / "forms.txt"
-    path.write_text("\n".join([*listed, "", " A4 "]))
+    path.write_bytes("\r\n".join(["\ufeff" + listed[0], *listed[1:], "", " A4 "]).encode())
     assert [*map(form_text, read_forms(path))] == [*listed, "A4"]
 
 

@@ -50,6 +50,7 @@ WITHOUT_SONG = [
     ("temperature=", {"temperature": 0}),
     ("guidance= takes a number from 0 up", {"guidance": -1}),
     ("repeat_temperature= takes a number above 0", {"repeat_temperature": 0}),
+    ("repeat_temperature= takes a number from 0.01 to 100", {"repeat_temperature": 1e-60}),
     ("family_temperatures:", {"family_temperatures": "pitches=1"}),
     ("max_tokens=", {"max_tokens": 2}),
     ("max_tokens=", {"max_tokens": 40, "bars": 64}),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from data_prep.tokens.grammar import GrammarState
+from museformer_plugin.fc_attention import NO_BAR
 from museformer_plugin.piece_rules import TOKENS_TO_CLOSE
 from museformer_plugin.steering.bars_to_write import allowed_tokens
 from museformer_plugin.steering.stream_orders import ENTERS
@@ -39,11 +40,15 @@ class _Piece:
     def ended(self, max_len):
         return self.tokens[-1:] == [self.dictionary.eos()] or len(self.tokens) >= max_len
 
-    def leaning(self, logits):
-        """[V], raised for an instrument that is to enter in the bar under way and has not."""
+    def leaning(self, logits, repeat_temperature):
+        """[V], colder in a bar that repeats one, raised for an instrument that is to enter in it and has not."""
         request = self.request
         limits = request.limits[self.bars] if request is not None and self.bars < len(request.written) else None
-        if limits is None or limits.enters is None:
+        if limits is None:
+            return logits
+        if request.guide.repeats[len(request.given) + self.bars] != NO_BAR:
+            logits = logits / repeat_temperature
+        if limits.enters is None:
             return logits
         instrument = self.families.representation.instruments[limits.enters]
         token = self.dictionary.index(f"i-{instrument}")
@@ -136,7 +141,7 @@ def write_by_host(decoder, prompts, options, min_len, max_len, pieces_per_prompt
         return torch.stack([rows[-1] for rows in logits]), streams
 
     def choose(of_pieces, logits):
-        logits = torch.stack([piece.leaning(row) for piece, row in zip(of_pieces, logits)])
+        logits = torch.stack([piece.leaning(row, options.repeat_temperature) for piece, row in zip(of_pieces, logits)])
         tokens, scores = _choose(logits, [piece.allowed(min_len, max_len) for piece in of_pieces], options, random)
         for piece, token, score in zip(of_pieces, tokens.tolist(), scores.tolist()):
             piece.append(token, score)

@@ -19,7 +19,7 @@ from tests.museformer_plugin.host_loop import write_by_host
 from tests.museformer_plugin.recordings import Counted
 
 OPTIONS = {
-    "any": SamplingOptions(True, -1, -1.0, 1.0),
+    "any": SamplingOptions(True, -1, -1.0, 1.0, repeat_temperature=0.4),
     "top_8": SamplingOptions(True, 8, -1.0, 1.0),
     "nucleus": SamplingOptions(True, -1, 0.9, 1.1),
     "greedy": SamplingOptions(False, -1, -1.0, 1.0),

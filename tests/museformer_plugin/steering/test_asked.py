@@ -256,7 +256,11 @@ def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_o
     [
         ("A4", {"bars": 5}, "forms.txt lists no form of 5 bars"),
         ("A4\nfour", {}, "forms.txt, line 2: this is no form"),
-        ("A4", {"fill_bars": "2"}, "--form has 4 bars, and the song 5"),
+        (
+            "A4",
+            {"fill_bars": "2"},
+            "No form of the list serves; of the last one tried: --form has 4 bars, and the song 5",
+        ),
     ],
     ids=["bars", "no form", "of another length"],
 )
@@ -267,3 +271,28 @@ def test_lists_of_forms_that_do_not_serve(families_of, read_piece, tmp_path, tex
         asking = MuseformerTaskConfig(form=str(path), seed=1, **options)
         ask = ask_of(asking, families_of("six_track"), steerable=True, grammar=True)
         ask(read_piece("six_track", bars=5, seed=1).numpy()[1:], 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("options", "kept", "bars"),
+    [({}, 5, {12, 7}), ({"fill_bars": "2"}, 5, {5}), ({"tracks": "melody,6:+drums"}, 0, {12, 7})],
+    ids=["continued", "filled", "tracks"],
+)
+def test_forms_that_do_not_go_with_the_piece_are_not_drawn(
+    families_of, read_piece, tmp_path, options, kept, bars, seed
+):
+    path = tmp_path / "forms.txt"
+    path.write_text("A3\nA8B4\nA5\nB7\n")
+    families = families_of("six_track")
+    piece = read_piece("six_track", bars=5, seed=1).numpy()[1:]
+    ask = ask_of(MuseformerTaskConfig(form=str(path), seed=seed, **options), families, steerable=True, grammar=True)
+    found = {len(ask(piece, len(piece) if kept else 0).guide) for _ in range(8)}
+    assert found <= bars
+
+
+@pytest.mark.parametrize("form", ["forms.txt", "no/forms", "A4 " * 200])
+def test_what_is_neither_a_form_nor_a_file(families_of, form):
+    no_file = "there is no file forms.txt, and " if form == "forms.txt" else ""
+    with pytest.raises(UserError, match=f"--form: {no_file}.*this is no form"):
+        ask_of(MuseformerTaskConfig(form=form, seed=1), families_of("six_track"), steerable=True, grammar=True)
