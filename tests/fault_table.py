@@ -119,8 +119,8 @@ FAULTS = (
     ),
     Fault(
         "data_prep/source/events.py",
-        "bar < last and bar + 1 not in tempos",
-        "bar + 1 not in tempos",
+        "end < source.tick_of(lines.starts[last + 1]) and not any(change.time == end for change in own)",
+        "not any(change.time == end for change in own)",
         "data_prep/source/test_write.py",
     ),
     Fault(
@@ -851,8 +851,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/steering/asked.py",
-        "self.forms[self.chance.integers(len(self.forms))]",
-        "self.forms[0]",
+        "self._chance.permutation(len(self.forms))",
+        "range(len(self.forms))",
         "museformer_plugin/steering/test_asked.py",
     ),
     Fault(
