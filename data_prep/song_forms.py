@@ -17,23 +17,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.form.hear import form_of
-from data_prep.form.sections import Section, form_text
-from data_prep.tokens.coded_notes import BAR, coded_notes
-from data_prep.tokens.decode import detect_representation
+from data_prep.form.hear import heard_sections
+from data_prep.form.sections import form_text
 from data_prep.tokens.encode import MAX_BARS
-from data_prep.tokens.grammar import BAR_END, coded_tokens
 from data_prep.tokens.token_files import read_token_lines, token_sources
-
-
-def heard_sections(tokens: Sequence[str]) -> tuple[Section, ...]:
-    """The form of the complete bars of a piece; what is no token means nothing."""
-    representation = detect_representation(tokens)
-    families, values = coded_tokens(tokens, representation).T
-    bars = int((families == BAR_END).sum())
-    notes = coded_notes(families, values, representation)
-    melody = representation.instrument_of("melody") if representation.tracks else None
-    return form_of(notes[notes[:, BAR] < bars], bars, melody).sections
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -17,8 +17,8 @@ from pathlib import Path
 from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.command import CommandError, run_command
 from data_prep.folders.files import write_whole
+from data_prep.form.hear import heard_sections
 from data_prep.form.sections import FormError, parse_form
-from data_prep.song_forms import heard_sections
 from data_prep.tokens.encode import bars_of
 from data_prep.tokens.song import read_song
 from data_prep.tokens.token_files import read_token_lines

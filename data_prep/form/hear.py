@@ -1,7 +1,8 @@
-"""Hear the form of a piece from its notes."""
+"""Hear the form of a piece from its notes, or from its tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,9 @@ from data_prep.form.segmentation import best_cut, span_probabilities
 from data_prep.form.spans import span_features
 from data_prep.form.support import support_features
 from data_prep.form.weights import FIRST, SECOND
-from data_prep.tokens.coded_notes import BAR
+from data_prep.tokens.coded_notes import BAR, coded_notes
+from data_prep.tokens.grammar import BAR_END, coded_tokens
+from data_prep.tokens.vocabulary import Representation, detect_representation
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,26 @@ def form_of(notes: np.ndarray, num_bars: int, melody: int | None) -> Form:
     sections = lettered(_lines(piece, likeness), running_sums(likeness.all), piece.has_melody())
     played = np.bincount(notes[:, BAR], minlength=num_bars) > 0
     return Form(sections, repeated_bars(likeness.all, sections, played))
+
+
+def hear_tokens(families: np.ndarray, values: np.ndarray, representation: Representation) -> tuple[np.ndarray, Form]:
+    """The notes of the complete bars of a piece, as ``coded_notes`` has them, and their form.
+
+    ``families`` and ``values``, int64 [n], are its tokens as ``data_prep.tokens.grammar.coded_symbols`` has them.
+    """
+    num_bars = int((families == BAR_END).sum())
+    notes = coded_notes(families, values, representation)
+    notes = notes[notes[:, BAR] < num_bars]
+    melody = representation.instrument_of("melody") if representation.tracks else None
+    return notes, form_of(notes, num_bars, melody)
+
+
+def heard_sections(tokens: Sequence[str]) -> tuple[Section, ...]:
+    """The form of the complete bars of a piece; what is no token means nothing."""
+    representation = detect_representation(tokens)
+    coded = coded_tokens(tokens, representation)
+    _, form = hear_tokens(coded[:, 0], coded[:, 1], representation)
+    return form.sections
 
 
 def _lines(piece: Piece, likeness: Likeness) -> np.ndarray:

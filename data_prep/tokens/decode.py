@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from miditoolkit import Instrument, MidiFile, Note, TempoChange, TimeSignature
@@ -24,6 +24,7 @@ from data_prep.tokens.vocabulary import (
     Representation,
     TokenError,
     bar_length,
+    detect_representation,
     duration_of,
     split_token,
     tempo_of,
@@ -45,11 +46,6 @@ class Decoded:
 
     midi: MidiFile
     skipped: list[str]
-
-
-def detect_representation(tokens: Iterable[str]) -> Representation:
-    """``general`` when there is a metre token, else ``six_track``."""
-    return GENERAL if any(token.startswith("s-") for token in tokens) else SIX_TRACK
 
 
 def decode(tokens: Sequence[str], representation: Representation | None = None, strict: bool = False) -> Decoded:

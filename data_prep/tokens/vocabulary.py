@@ -283,6 +283,11 @@ GENERAL = Representation(
 REPRESENTATIONS = {r.name: r for r in (SIX_TRACK, GENERAL)}
 
 
+def detect_representation(tokens: Iterable[str]) -> Representation:
+    """``general`` when there is a metre token, else ``six_track``."""
+    return GENERAL if any(token.startswith("s-") for token in tokens) else SIX_TRACK
+
+
 def representation_of(symbols: Iterable[str]) -> Representation:
     """The representation whose dictionary is exactly ``symbols``, in order.
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.form.hear import Form, form_of
-from data_prep.tokens.coded_notes import BAR, INSTRUMENT, coded_notes
+from data_prep.form.hear import Form, hear_tokens
+from data_prep.tokens.coded_notes import BAR, INSTRUMENT
 from data_prep.tokens.vocabulary import DRUMS
 
 from ..token_families import TokenFamilies
@@ -53,9 +53,4 @@ def _distances(form: Form) -> np.ndarray:
 
 def _heard(tokens: np.ndarray, families: TokenFamilies) -> tuple[np.ndarray, Form]:
     """The notes of the complete bars of a piece, as ``coded_notes`` has them, and their form."""
-    num_bars = int((tokens == families.end_of_bar).sum())
-    representation = families.representation
-    notes = coded_notes(families.family_of_token[tokens], families.value_of_token[tokens], representation)
-    notes = notes[notes[:, BAR] < num_bars]
-    melody = representation.instrument_of("melody") if representation.tracks else None
-    return notes, form_of(notes, num_bars, melody)
+    return hear_tokens(families.family_of_token[tokens], families.value_of_token[tokens], families.representation)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from data_prep.form.hear import heard_sections
 from data_prep.form.sections import FormError, form_text, parse_form, read_forms
-from data_prep.song_forms import heard_sections, main
+from data_prep.song_forms import main
 from data_prep.tokens.encode import encode
 from data_prep.tokens.song import song_of
 from data_prep.tokens.vocabulary import SIX_TRACK

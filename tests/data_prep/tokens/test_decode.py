@@ -4,8 +4,8 @@ import json
 import pytest
 from miditoolkit import MidiFile, Note
 
-from data_prep.tokens.decode import decode, detect_representation, midi_bytes
-from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK, TokenError
+from data_prep.tokens.decode import decode, midi_bytes
+from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK, TokenError, detect_representation
 
 REPRESENTATION = {"remigen2": SIX_TRACK, "remigen": GENERAL}
 
