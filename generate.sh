@@ -25,6 +25,7 @@ others --tracks, --tempo, --key and --metre alone:
   --bars 64             how many bars a song from scratch, or a continued one, has altogether
   --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody; or a file
                         with a form a line, such as pretrained/six_track/forms.txt, each song in one that SEED draws
+  --repeats 9-12=1-4,16=new   bars that repeat earlier ones, or none, besides those that the form says
   --tracks melody,bass,9:+drums,25:-bass   which play, and which enter or leave at a bar; programs where the model
                         is one of general tokens
   --tempo 96            quarter notes a minute
@@ -42,8 +43,8 @@ Environment variables and their defaults:
                   --fill, --vary and --accompany, whose notes are to go with those that are there)
   GUIDANCE=0.5    how far songs go beyond what the model would write when told what is asked, away from what it would
                   write untold; 0 writes faster and keeps to it less, 1 overdoes it
-  REPEAT_TEMPERATURE=0.3   of bars told to repeat one, as --form and --accompany do, on top of TEMPERATURE; 1 varies
-                  them more
+  REPEAT_TEMPERATURE=0.3   of bars told to repeat one, as --form, --repeats and --accompany do, on top of
+                  TEMPERATURE; 1 varies them more
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
                   leaves little room
                   (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)
@@ -69,7 +70,7 @@ while (($#)); do
         --help | -h) usage && exit ;;
         --wav) wav=1 ;;
         --pieces | --prompt | --prompt-bars | --fill | --fill-bars | --vary | --vary-bars | --accompany | --given | \
-            --bars | --form | --tracks | --tempo | --key | --metre | --density)
+            --bars | --form | --repeats | --tracks | --tempo | --key | --metre | --density)
             (($# > 1)) || fail "$option needs a value; see ./generate.sh --help."
             case $option in
                 --pieces) pieces=$2 ;;

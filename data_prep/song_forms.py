@@ -1,10 +1,10 @@
-"""The form of each song, as it can be heard.
+"""The form of each song, and which bars repeat which, as they can be heard.
 
     python -m data_prep.song_forms splits/train.tokens --most-bars 64 > forms.txt
 
-prints a line for each piece, such as i4A8A8B8A8o2 (see ``data_prep.form.sections``). ``--form forms.txt`` writes songs
-in forms drawn from such a list. TOKENS are token files (one piece a line), folders of them (.txt, .tokens), or what
-``fairseq-generate`` printed.
+prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6`` (see ``data_prep.form.plans``). ``--form forms.txt``
+writes songs in forms drawn from such a list. TOKENS are token files (one piece a line), folders of them (.txt,
+.tokens), or what ``fairseq-generate`` printed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.form.hear import heard_sections
-from data_prep.form.sections import form_text
+from data_prep.form.hear import heard_form
+from data_prep.form.plans import plan_of, plan_text
 from data_prep.tokens.encode import MAX_BARS
 from data_prep.tokens.token_files import read_token_lines, token_sources
 
@@ -27,9 +27,9 @@ def _run(args: argparse.Namespace) -> int:
     lines = (line.text.split() for source in token_sources(args.tokens) for line in read_token_lines(source.path))
     listed = 0
     for tokens in tqdm(lines, desc="songs", unit="song", leave=False):
-        sections = heard_sections(tokens)
-        if sections and sum(section.bars for section in sections) <= args.most_bars:
-            print(form_text(sections))
+        form = heard_form(tokens)
+        if 0 < len(form.repeats) <= args.most_bars:
+            print(plan_text(plan_of(form.sections, form.repeats)))
             listed += 1
     if not listed:
         raise CommandError(f"No piece has from 1 to {args.most_bars} bars.")

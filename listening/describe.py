@@ -17,7 +17,7 @@ from pathlib import Path
 from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.command import CommandError, run_command
 from data_prep.folders.files import write_whole
-from data_prep.form.hear import heard_sections
+from data_prep.form.hear import heard_form
 from data_prep.form.sections import FormError, parse_form
 from data_prep.tokens.encode import bars_of
 from data_prep.tokens.song import read_song
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         if not midi.is_file():
             continue  # its line could not be decoded
         bars = len(bars_of(read_song(midi)).starts)  # but for silent ones at the end
-        sections = asked or heard_sections(line.text.split())
+        sections = asked or heard_form(line.text.split()).sections
         bars_given = ranges_between(written, bars) if written else given
         parts = [(part.letter, part.first_bar + 1, min(part.bars, bars - part.first_bar)) for part in sections]
         songs.append(

@@ -32,6 +32,7 @@ class WritingOptions(TypedDict, total=False):
     """What every way of writing takes by name; all may be left out.
 
     ``form``: letters and lengths in bars of the sections, ``"i4A8A8B8A8o2"``.
+    ``repeats``: which bars repeat which earlier ones, or none, besides what ``form`` says, ``"9-12=1-4,16=new"``.
     ``tracks``: which play, and which enter or leave at a bar, ``"melody,bass,9:+drums"`` or a list of such.
     ``tempo``: of the written bars, in quarter notes a minute.
     ``key``: of songs from scratch, ``"E minor"``.
@@ -43,14 +44,15 @@ class WritingOptions(TypedDict, total=False):
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``; without it ``"pitch=0.6"``
     where bars are written into a song.
     ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, 1 overdoes it.
-    ``repeat_temperature``: of bars that are told to repeat one, as ``form`` and given tracks do, on top of
-    ``temperature``.
+    ``repeat_temperature``: of bars that are told to repeat one, as ``form``, ``repeats`` and given tracks do, on top
+    of ``temperature``.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
     ``progress``: show a progress bar on standard error.
     """
 
     form: str
+    repeats: str
     tracks: str | Sequence[str]
     tempo: float
     key: str
@@ -76,6 +78,7 @@ class Asked:
     vary_bars: str = ""
     accompany: str = ""
     form: str = ""
+    repeats: str = ""
     tracks: str = ""
     tempo: float = 0.0
     key: str = ""

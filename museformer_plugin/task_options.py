@@ -79,6 +79,10 @@ class MuseformerTaskConfig(FairseqDataclass):
             "line, of which each piece gets one that --seed draws"
         },
     )
+    repeats: str = field(
+        default="",
+        metadata={"help": "which bars repeat which, or none, besides what --form says, such as 9-12=1-4,16=new"},
+    )
     tracks: str = field(
         default="",
         metadata={
@@ -107,7 +111,7 @@ class MuseformerTaskConfig(FairseqDataclass):
     )
     repeat_temperature: float = field(
         default=0.3,
-        metadata={"help": "of bars that are told to repeat one, as --form does, on top of --temperature"},
+        metadata={"help": "of bars that are told to repeat one, as --form and --repeats do, on top of --temperature"},
     )
     streams: int = field(
         default=0,

@@ -215,8 +215,8 @@ def pretended_writer(tmp_path):
 
 
 def test_a_list_of_forms_is_handed_on_with_room_for_the_longest(pretended_writer):
-    for name in ("model.pt", "forms.txt"):
-        (pretended_writer / name).write_text("A8\ni4A32B32o2\nA8B8\n")
+    (pretended_writer / "model.pt").touch()
+    (pretended_writer / "forms.txt").write_text("A8 5-8=1-4\ni4A32B32o2 9-40=new\nA8B8\n")
     arguments = [pretended_writer / "model.pt", pretended_writer, "songs", "--form", pretended_writer / "forms.txt"]
     run("generate.sh", *arguments, folder=pretended_writer)
     given = (pretended_writer / "arguments").read_text().split("\n")
@@ -242,9 +242,10 @@ def test_small_models_write_with_one_thread_unless_told_otherwise(pretended_writ
         ([], {}, ""),
         (["--bars", "8"], {}, ""),
         (["--form", "A4B4"], {}, ""),
+        (["--repeats", "3=1"], {}, ""),
         (["--bars", "8"], {"FAMILY_TEMPERATURES": "pitch=0.9"}, "pitch=0.9"),
     ],
-    ids=["open", "bars", "form", "told"],
+    ids=["open", "bars", "form", "repeats", "told"],
 )
 def test_songs_from_scratch_are_drawn_as_the_model_has_it_unless_told_otherwise(
     pretended_writer, options, environment, temperatures

@@ -57,12 +57,11 @@ def hear_tokens(families: np.ndarray, values: np.ndarray, representation: Repres
     return notes, form_of(notes, num_bars, melody)
 
 
-def heard_sections(tokens: Sequence[str]) -> tuple[Section, ...]:
+def heard_form(tokens: Sequence[str]) -> Form:
     """The form of the complete bars of a piece; what is no token means nothing."""
     representation = detect_representation(tokens)
     coded = coded_tokens(tokens, representation)
-    _, form = hear_tokens(coded[:, 0], coded[:, 1], representation)
-    return form.sections
+    return hear_tokens(coded[:, 0], coded[:, 1], representation)[1]
 
 
 def _lines(piece: Piece, likeness: Likeness) -> np.ndarray:

@@ -12,7 +12,6 @@ import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -74,23 +73,6 @@ def parse_form(text: str) -> tuple[Section, ...]:
 def is_form(text: str) -> bool:
     """Whether ``text`` looks like a form, whatever its lengths."""
     return re.fullmatch(f"({_SECTION.pattern})+", text) is not None
-
-
-def read_forms(path: Path) -> list[tuple[Section, ...]]:
-    """The forms in a file, one a line, as ``python -m data_prep.song_forms`` lists them; empty lines are left out.
-
-    Raises FormError, naming the line, for what is no form, and where there is none; OSError when it cannot be read.
-    """
-    forms = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
-        if line.strip():
-            try:
-                forms.append(parse_form(line.strip()))
-            except FormError as error:
-                raise FormError(f"{path}, line {number}: {error}") from None
-    if not forms:
-        raise FormError(f"{path} holds no form; write one a line, such as i4A8A8B8A8o2")
-    return forms
 
 
 def bar_columns(sections: Sequence[Section]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from data_prep.form.sections import FormError, Section, is_form, parse_form, read_forms
+from data_prep.form.plans import Plan, parse_repeats, plan_text, read_plans
+from data_prep.form.sections import FormError, is_form, parse_form
 from data_prep.tokens.conditions import parse_metre, parse_tempo
 from data_prep.tokens.encode import MAX_BARS
 from data_prep.tokens.vocabulary import Representation, TokenError
@@ -23,6 +25,8 @@ from .request import Request
 from .track_plan import TrackPlan, parse_track
 from .wishes import Wishes
 
+logger = logging.getLogger(__name__)
+
 
 class SteeringOptions(Protocol):
     """Of ``MuseformerTaskConfig``."""
@@ -30,6 +34,7 @@ class SteeringOptions(Protocol):
     prompt_bars: int | None
     bars: int
     form: str
+    repeats: str
     tracks: str
     tempo: str
     metre: str
@@ -46,13 +51,12 @@ class Ask:
     Args:
         wishes: what is asked of each.
         families: of the dictionary.
-        forms: of which each piece gets one, drawn among those that go with the piece and all else; or none.
+        forms: of which each piece gets one, drawn among those that go with the piece and all else, as the log says; or
+            none.
         seed: of the drawing.
     """
 
-    def __init__(
-        self, wishes: Wishes, families: TokenFamilies, forms: Sequence[tuple[Section, ...]] = (), seed: int = 0
-    ) -> None:
+    def __init__(self, wishes: Wishes, families: TokenFamilies, forms: Sequence[Plan] = (), seed: int = 0) -> None:
         self.wishes, self.families, self.forms = wishes, families, forms
         self._chance = np.random.default_rng(seed)
 
@@ -66,10 +70,15 @@ class Ask:
             return self.wishes.request_for(tokens, self.families)
         refusal = None
         for place in self._chance.permutation(len(self.forms)):
+            form = self.forms[place]
             try:
-                return replace(self.wishes, sections=self.forms[place]).request_for(tokens, self.families)
+                wishes = replace(self.wishes, sections=form.sections, repeats=form.repeats)
+                request = wishes.request_for(tokens, self.families)
             except UserError as error:
                 refusal = error
+                continue
+            logger.info("the form drawn for the next piece is %s", plan_text(form))
+            return request
         raise UserError(f"No form of the list serves; of the last one tried: {refusal}")
 
 
@@ -94,18 +103,20 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
     return Ask(wishes, families, forms, options.seed) if forms else Ask(wishes, families)
 
 
-def _listed_forms(options: SteeringOptions) -> list[tuple[Section, ...]]:
+def _listed_forms(options: SteeringOptions) -> list[Plan]:
     """Those of the file that ``--form`` names, of as many bars as ``--bars`` asks for; none where it names no file.
 
-    Raises UserError where the file lists none.
+    Raises UserError where the file lists none, and where ``--repeats`` is there too.
     """
     if is_form(options.form) or not _is_file(options.form):
         return []
     try:
-        forms = read_forms(Path(options.form))
+        forms = read_plans(Path(options.form))
     except (FormError, OSError) as error:
         raise UserError(f"--form: {error}.") from None
-    found = [form for form in forms if options.bars in (0, sum(section.bars for section in form))]
+    if options.repeats:
+        raise UserError("--repeats does not go with a list of forms, whose lines say which bars repeat which.")
+    found = [form for form in forms if options.bars in (0, sum(section.bars for section in form.sections))]
     if not found:
         raise UserError(f"--form: {options.form} lists no form of {options.bars} bars.")
     return found
@@ -118,10 +129,8 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def wishes_of(
-    options: SteeringOptions, representation: Representation, sections: tuple[Section, ...] | None = None
-) -> Wishes:
-    """What the options ask for; ``sections``: in place of their form, as one of those that ``--form`` lists.
+def wishes_of(options: SteeringOptions, representation: Representation, listed: Plan | None = None) -> Wishes:
+    """What the options ask for; ``listed``: in place of their form, one of those that ``--form`` lists.
 
     Raises UserError for what cannot be read, or contradicts another.
     """
@@ -130,17 +139,22 @@ def wishes_of(
     if options.density < UNKNOWN:
         raise UserError(f"--density is how many notes a bar is to have, 0 or more, not {options.density}.")
     try:
-        sections = sections or (parse_form(options.form) if options.form else ())
+        form = listed or Plan(parse_form(options.form) if options.form else ())
     except FormError as error:
         no_file = f"there is no file {options.form}, and " if re.search(r"[./\\]", options.form) else ""
         raise UserError(f"--form: {no_file}{error}.") from None
+    try:
+        repeats = parse_repeats(options.repeats) if options.repeats else form.repeats
+    except FormError as error:
+        raise UserError(f"--repeats: {error}.") from None
     tracks = [name for name in options.accompany.split(",") if name.strip()]
     given_tracks = frozenset(parse_track(name, representation, "--accompany") for name in tracks)
     if len(given_tracks) == len(representation.instruments):
         raise UserError("--accompany names all tracks: there is nothing to write.")
     wishes = Wishes(
         bars=options.bars,
-        sections=sections,
+        sections=form.sections,
+        repeats=repeats,
         tracks=TrackPlan.parse(options.tracks, representation) if options.tracks else None,
         tempo=_tempo(options.tempo),
         metre=_metre(options.metre, representation),

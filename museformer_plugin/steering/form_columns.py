@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data_prep.form import plans
+from data_prep.form.plans import repeats_by_letter
 from data_prep.form.sections import (
     LEFT_IN_SECTION,
     LETTER,
-    PASSING,
     PASSING_MELODY,
     PLACE,
     SECTION_LETTERS,
@@ -41,17 +42,13 @@ def bars_where_melody_enters(sections: Sequence[Section]) -> frozenset[int]:
 
 def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of each bar of a form the class of its letter, its place in the section, how many follow in it, and how far back
-    lies the bar that it repeats: that of the same place in the latest section before of its letter; passing sections
-    repeat none."""
+    lies the bar that it repeats."""
     columns = bar_columns(sections)
     classes = np.array([letter_class(letter) for letter in SECTION_LETTERS])
-    distances = np.full(len(columns), NEW)
-    latest: dict[tuple[str, int], int] = {}
-    for section in sections:
-        if section.letter in (PASSING, PASSING_MELODY):
-            continue
-        for place in range(section.bars):
-            bar = section.first_bar + place
-            distances[bar] = bar - latest.get((section.letter, place), bar)
-            latest[section.letter, place] = bar
+    distances = distances_of(repeats_by_letter(sections))
     return classes[columns[:, LETTER]], columns[:, PLACE], columns[:, LEFT_IN_SECTION], distances
+
+
+def distances_of(repeats: np.ndarray) -> np.ndarray:
+    """How many bars before each of n bars, int64 [n], lies the one that it repeats, ``conditions.NEW`` for none."""
+    return np.where(repeats == plans.NEW, NEW, np.arange(len(repeats)) - repeats)

@@ -11,8 +11,8 @@ from data_prep.tokens.coded_notes import BAR, INSTRUMENT
 from data_prep.tokens.vocabulary import DRUMS
 
 from ..token_families import TokenFamilies
-from .conditions import NEW, BarConditions, Role
-from .form_columns import columns_of_form
+from .conditions import BarConditions, Role
+from .form_columns import columns_of_form, distances_of
 from .sequence_bars import SequenceBar
 
 
@@ -32,7 +32,7 @@ def heard_conditions(tokens: np.ndarray, families: TokenFamilies) -> BarConditio
         places=places,
         left_in_section=left_in_section,
         left_in_piece=num_bars - 1 - bars,
-        distances=_distances(form),
+        distances=distances_of(form.repeats),
         notes=np.bincount(notes[:, BAR], minlength=num_bars),
         tracks=tracks,
         tracks_known=np.ones(num_bars, dtype=bool),
@@ -43,12 +43,7 @@ def repeats_of_parts(sequence: Sequence[SequenceBar], families: TokenFamilies) -
     """``BarConditions.distances`` of a sequence, int64 [n], as the parts of bars that it has of bars 1, 2, … tell."""
     parts = {bar.number: bar.tokens for bar in sequence if bar.role is Role.PART}
     _, form = _heard(np.concatenate([parts[number] for number in sorted(parts)]), families)
-    return _distances(form)[np.array([bar.number for bar in sequence]) - 1]
-
-
-def _distances(form: Form) -> np.ndarray:
-    """How many bars before each of n bars lies the one that it repeats, int64 [n], or ``NEW``."""
-    return np.where(form.repeats < 0, NEW, np.arange(len(form.repeats)) - form.repeats)
+    return distances_of(form.repeats)[np.array([bar.number for bar in sequence]) - 1]
 
 
 def _heard(tokens: np.ndarray, families: TokenFamilies) -> tuple[np.ndarray, Form]:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data_prep.form import plans
+from data_prep.form.plans import Repeats
 from data_prep.form.sections import Section
 from data_prep.tokens.vocabulary import LETTERS
 
 from ..errors import UserError
 from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
-from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
+from .conditions import NEW, UNKNOWN, BarConditions, ConditionColumns, Role
 from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form
 from .heard_conditions import repeats_of_parts
 from .request import BarLimits, Request
@@ -27,7 +29,8 @@ LONGEST_OPEN_PIECE = 512  # bars that are written at most, where it is not said 
 class Wishes:
     """What is asked of a piece; everything may be left out.
 
-    ``bars``: how many it is to have. ``sections``: its form. ``tracks``: which play from which bar on. ``tempo`` and
+    ``bars``: how many it is to have. ``sections``: its form. ``repeats``: of bars that repeat others than it says, or
+    none. ``tracks``: which play from which bar on. ``tempo`` and
     ``metre``: ids. ``notes``: how many a bar, about. ``prompt_bars``: how many of its first bars are kept.
     ``fill_bars`` and ``vary_bars``: ranges of bars, first and last, to be written between or over those that are
     there. ``given_tracks``: instruments, as ranks, that are kept while the others are written.
@@ -35,6 +38,7 @@ class Wishes:
 
     bars: int = 0
     sections: tuple[Section, ...] = ()
+    repeats: Repeats = ()
     tracks: TrackPlan | None = None
     tempo: int | None = None
     metre: int | None = None
@@ -102,6 +106,7 @@ class Wishes:
             raise UserError(f"--form has {self._length()} bars, and the song {total}.")
         playing = self._playing(written, families)
         self._check_tracks(playing, total)
+        self._check_repeats(total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
         limits = [self._limits(number, instruments, bars, families) for number, instruments in zip(written, playing)]
@@ -121,6 +126,12 @@ class Wishes:
             let = "let" if len(options) > 1 else "lets"
             kept = "none but those that are given" if self.given_tracks else "none"
             raise UserError(f"{' and '.join(options)} {let} {kept} play in the bars to write: ask for others.")
+
+    def _check_repeats(self, total: int) -> None:
+        """Raises UserError where bars behind the end of a piece of ``total`` bars repeat others; 0 is an open one."""
+        last = max((bar + 1 for bar, _ in self.repeats), default=0)
+        if 0 < total < last:
+            raise UserError(f"--repeats names bar {last}, and the piece has {total} bars.")
 
     def _between(self, bars: Sequence[np.ndarray]) -> tuple[list[SequenceBar], list[int]]:
         """The given bars and the numbers of those to write, of ``--fill-bars`` and ``--vary-bars``."""
@@ -153,6 +164,8 @@ class Wishes:
                 left_in_section=left[numbers - 1],
                 distances=distances[numbers - 1],
             )
+        if self.repeats:
+            said = said.told(distances=self._with_repeats(said.distances, numbers))
         whole = np.array([bar.role not in (Role.PART, Role.VARIED) for bar in sequence], dtype=bool)
         if self.notes != UNKNOWN:
             said = said.told(notes=np.where(whole, self.notes, UNKNOWN))
@@ -162,6 +175,13 @@ class Wishes:
                 playing[row, list(self.tracks.playing(int(number)) | self.given_tracks)] = True
             said = said.told(tracks=playing, tracks_known=whole)
         return said
+
+    def _with_repeats(self, distances: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """``BarConditions.distances`` of bars of these ``numbers``, int64 [n] each, with those that are asked for."""
+        asked = distances.copy()
+        for bar, repeated in self.repeats:
+            asked[numbers == bar + 1] = NEW if repeated == plans.NEW else bar - repeated
+        return asked
 
     def _in_tempo(self, bars: Sequence[np.ndarray], families: TokenFamilies) -> Sequence[np.ndarray]:
         """Bars whose onsets have the tempo that is asked for, where onsets have one."""

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from data_prep.form.sections import parse_form
 from museformer_plugin.errors import UserError
 from museformer_plugin.steering.asked import Ask, ask_of, wishes_of
-from museformer_plugin.steering.conditions import NEW, UNKNOWN
+from museformer_plugin.steering.conditions import NEW, UNKNOWN, BarConditions, ConditionColumns, Role
 from museformer_plugin.steering.form_columns import columns_of_form
 from museformer_plugin.task_options import MuseformerTaskConfig
 
@@ -24,6 +25,10 @@ SIX_TRACK = [
     ({"form": "A0"}, "--form: this is no form: section 1, A0, has no bars"),
     ({"form": "A4,B4"}, "--form: this is no form: at place 3"),
     ({"form": "A4B4", "bars": 9}, "--form has 8 bars and --bars asks for 9: leave --bars out"),
+    ({"repeats": "3"}, "--repeats: '3' does not say which bars repeat which; write it as 9-12=1-4, or 16=new"),
+    ({"repeats": "3=3"}, "--repeats: '3=3' lets bar 3 repeat itself or a later bar"),
+    ({"repeats": "8-9=1-2", "bars": 8}, "--repeats names bar 9, and the piece has 8 bars"),
+    ({"repeats": "9=1", "form": "A4B4"}, "--repeats names bar 9, and the piece has 8 bars"),
     ({"tempo": "fast"}, "--tempo: 'fast' is not a tempo"),
     ({"tempo": "5"}, "--tempo: '5' is not a tempo that songs have"),
     ({"tempo": "1e3"}, "--tempo: '1e3' is not a tempo"),
@@ -66,6 +71,7 @@ OF_A_PIECE = [  # of 5 bars
     ({"bars": 2}, "5 bars are kept, and no more than 2 are asked for"),
     ({"form": "A2A2"}, "5 bars are kept, and no more than 4 are asked for"),
     ({"fill_bars": "2", "form": "A4A4"}, "--form has 8 bars, and the song 5"),
+    ({"fill_bars": "2", "repeats": "6=1"}, "--repeats names bar 6, and the piece has 5 bars"),
     ({"fill_bars": "2", "tracks": "melody,6:+drums"}, "--tracks changes at bar 6, and the piece has 5 bars"),
     ({"fill_bars": "3-4", "tracks": "melody,3:-melody"}, "--tracks lets none play in the bars to write"),
     (
@@ -156,9 +162,6 @@ def test_bars_are_filled_in_in_their_own_metres(families_of):
 
 
 def test_a_form_is_what_repeats():
-    from data_prep.form.sections import parse_form
-
-    assert columns_of_form(parse_form("A1B1A1A1"))[3].tolist() == [NEW, NEW, 2, 1]  # the latest of its letter
     letters, places, left, distances = columns_of_form(parse_form("i2A3B2A4"))
     assert places.tolist() == [0, 1, 0, 1, 2, 0, 1, 0, 1, 2, 3]
     assert left.tolist() == [1, 0, 2, 1, 0, 1, 0, 3, 2, 1, 0]
@@ -166,11 +169,37 @@ def test_a_form_is_what_repeats():
     assert letters[2] == letters[7] != letters[5]
 
 
-def test_passing_sections_repeat_nothing():
-    from data_prep.form.sections import parse_form
+def features_of_distance(families, distance):
+    """What is told of a bar that repeats the one so many bars before, or of a ``NEW`` one, and no more."""
+    columns = ConditionColumns.of(families)
+    nothing = BarConditions.nothing([Role.WRITTEN], columns.num_instruments)
+    return columns.features(nothing.told(distances=np.array([distance])))[0]
 
-    *_, distances = columns_of_form(parse_form("x2A1x2X1A1X1"))
-    assert distances.tolist() == [NEW] * 6 + [4, NEW]
+
+def test_bars_repeat_those_that_are_asked_for_before_those_of_their_letters(families_of):
+    six_track = families_of("six_track")
+    request = ask(six_track, form="A4A4", repeats="3=1,6=3,7=new")
+    assert request.guide.repeats.tolist() == [-1, -1, 0, -1, 0, 2, -1, 3]
+    untold = ask(six_track, form="A4A4")
+    assert request.limits == untold.limits
+    told = [n for n in range(8) if not np.array_equal(request.guide.features[n], untold.guide.features[n])]
+    assert told == [2, 5, 6]
+    request = ask(six_track, repeats="3-4=1-2,6=new")  # of a piece of any length
+    assert request.open_ended
+    assert request.guide.repeats[:6].tolist() == [-1, -1, 0, 1, -1, -1]
+    for bar, distance in enumerate([None, None, 2, 2, None, NEW]):
+        expected = 0 if distance is None else features_of_distance(six_track, distance)
+        np.testing.assert_array_equal(request.guide.features[bar], expected)
+
+
+def test_bars_written_into_a_song_repeat_given_ones(families_of, song):
+    families = families_of("six_track")
+    request = ask(families, song, fill_bars="6-7", repeats="6-7=2-3")
+    assert request.guide.numbers[request.guide.repeats[-2:]].tolist() == [2, 3]
+    request = ask(families, song, prompt_length=int(np.flatnonzero(song == families.end_of_bar)[3]) + 1, repeats="6=2")
+    assert request.guide.repeats[:7].tolist() == [-1] * 5 + [1, -1]
+    request = ask(families, song, accompany="melody,drums,bass,guitar,piano", repeats="5=new,6=1")
+    assert request.guide.bars_back()[16:].tolist() == [0] * 5 + [5] + [4] * 2 + [0] * 4 + [8] * 4
 
 
 def test_what_enters_later_does_not_play_before(families_of):
@@ -226,7 +255,7 @@ def test_an_asked_form_says_how_many_bars_follow(families_of):
 @pytest.fixture
 def list_of_forms(tmp_path):
     path = tmp_path / "forms.txt"
-    path.write_text("A2B2\nA3\nA1B3\n")
+    path.write_text("A2B2\nA3 3=1\nA1B3\n")
     return path
 
 
@@ -242,10 +271,11 @@ def drawn_forms(families, path, count=12, **options):
 
 def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_of_forms):
     six_track = families_of("six_track")
-    alone = {form: ask(six_track, form=form).guide for form in ("A2B2", "A3", "A1B3")}
+    alone = {form: ask(six_track, form=form).guide for form in ("A2B2", "A1B3")}
+    alone["A3 3=1"] = ask(six_track, form="A3", repeats="3=1").guide
     of_form = {(len(guide), guide.features.tobytes()): form for form, guide in alone.items()}
     drawn = [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3)]
-    assert set(drawn) == {"A2B2", "A3", "A1B3"}
+    assert set(drawn) == {"A2B2", "A3 3=1", "A1B3"}
     assert drawn == [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3)]
     assert drawn != [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=4)]
     assert {of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3, bars=4)} == {"A2B2", "A1B3"}
@@ -256,13 +286,14 @@ def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_o
     [
         ("A4", {"bars": 5}, "forms.txt lists no form of 5 bars"),
         ("A4\nfour", {}, "forms.txt, line 2: this is no form"),
+        ("A4 3=1", {"repeats": "4=1"}, "--repeats does not go with a list of forms"),
         (
             "A4",
             {"fill_bars": "2"},
             "No form of the list serves; of the last one tried: --form has 4 bars, and the song 5",
         ),
     ],
-    ids=["bars", "no form", "of another length"],
+    ids=["bars", "no form", "repeats", "of another length"],
 )
 def test_lists_of_forms_that_do_not_serve(families_of, read_piece, tmp_path, text, options, message):
     path = tmp_path / "forms.txt"

@@ -1,0 +1,105 @@
+"""Forms with what their letters do not say, as text and back."""
+
+import numpy as np
+import pytest
+
+from data_prep.form.plans import Plan, parse_plan, parse_repeats, plan_of, plan_text, read_plans, repeats_by_letter
+from data_prep.form.repeats import NEW
+from data_prep.form.sections import FormError, parse_form
+
+
+def test_sections_of_a_letter_repeat_the_latest_before_but_for_passing_ones():
+    assert repeats_by_letter(parse_form("A1B1A1A1")).tolist() == [NEW, NEW, 0, 2]
+    assert repeats_by_letter(parse_form("i1A3B1A4i1")).tolist() == [NEW, NEW, NEW, NEW, NEW, 1, 2, 3, NEW, 0]
+    assert repeats_by_letter(parse_form("x2A1x2X1A1X1")).tolist() == [NEW] * 6 + [2, NEW]
+    assert repeats_by_letter(()).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ("A4B4", {}),
+        ("A4B4 3=1", {2: 0}),
+        ("A4B4A4 3-4=1-2,12=new", {2: 0, 3: 1, 11: NEW}),
+        ("A4 2-4=1-3", {1: 0, 2: 1, 3: 2}),
+        ("A8A8 9-10=new,11-12=1-2,13=2,14-15=2-3", {8: NEW, 9: NEW, 10: 0, 11: 1, 12: 1, 13: 1, 14: 2}),
+    ],
+)
+def test_text_to_plan_and_back(text, repeats):
+    plan = parse_plan(text)
+    assert plan == Plan(parse_form(text.split()[0]), tuple(repeats.items()))
+    assert plan_text(plan) == text
+
+
+def test_blanks_and_order_do_not_matter():
+    assert parse_repeats(" 3 - 4 = 1 - 2 , , 2=1".replace(" - ", "-")) == ((1, 0), (2, 0), (3, 1))
+    assert parse_plan(" A4\t4=1 ") == parse_plan("A4 4=1")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_repeats_are_kept(seed):
+    chance = np.random.default_rng(seed)
+    sections = parse_form("i2A4A4B4A4x1o2")
+    repeats = np.array([chance.integers(NEW, bar) for bar in range(21)])
+    repeats[5:9] = repeats_by_letter(sections)[5:9]  # as the letters say
+    plan = plan_of(sections, repeats)
+    assert not {5, 6, 7, 8} & {bar for bar, _ in plan.repeats}
+    assert parse_plan(plan_text(plan)) == plan
+    found = repeats_by_letter(sections)
+    for bar, repeated in plan.repeats:
+        found[bar] = repeated
+    np.testing.assert_array_equal(found, repeats)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no bar is said to repeat another"),
+        (" , ", "no bar is said to repeat another"),
+        ("3", "'3' does not say which bars repeat which; write it as 9-12=1-4, or 16=new"),
+        ("3=", "'3=' does not say which bars repeat which"),
+        ("=1", "'=1' does not say"),
+        ("=new", "'=new' does not say"),
+        ("3=1=2", "'1=2' is neither a bar nor a range"),
+        ("3=old", "'old' is neither a bar nor a range of bars"),
+        ("0=new", "there is no bar 0"),
+        ("4-3=1-2", "the range 4-3 ends before it begins"),
+        ("5-8=1-3", "names more bars on one side than on the other"),
+        ("3-4=1", "names more bars on one side than on the other"),
+        ("3=3", "lets bar 3 repeat itself or a later bar"),
+        ("3=9", "lets bar 3 repeat itself or a later bar"),
+        ("5=1,4-6=1-3", "bar 5 is said twice to repeat a bar, or none"),
+        ("999999=1", "names bars behind bar 20000"),
+    ],
+)
+def test_bad_repeats_are_told_in_a_sentence(text, said):
+    with pytest.raises(FormError) as raised:
+        parse_repeats(text)
+    assert said in str(raised.value)
+
+
+def test_bars_behind_the_form_repeat_nothing():
+    with pytest.raises(FormError, match="bar 9 is to repeat another, and the form has 8 bars"):
+        parse_plan("A8 8-9=1-2")
+
+
+def test_a_list_of_plans(tmp_path):
+    path = tmp_path / "forms.txt"
+    path.write_bytes("\ufeffA4 3=1\r\n\r\n i2A2  \r\n".encode())
+    assert [*map(plan_text, read_plans(path))] == ["A4 3=1", "i2A2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A4\n\n4A\n", "forms.txt, line 3: this is no form"),
+        ("A4 B4\n", "forms.txt, line 1: 'B4' does not say which bars repeat which"),
+        ("\n", "forms.txt holds no form; write one a line"),
+    ],
+    ids=["no form", "no repeats", "nothing"],
+)
+def test_lists_that_cannot_be_read(tmp_path, text, message):
+    path = tmp_path / "forms.txt"
+    path.write_text(text)
+    with pytest.raises(FormError, match=message):
+        read_plans(path)
