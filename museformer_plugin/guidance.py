@@ -1,9 +1,9 @@
 """Guided sampling: from what a model would write untold on to what it writes when told, and beyond.
 
-Each piece is read twice, as it is told and untold, and its next token drawn by the logits ``told + strength * (told -
-untold)``, classifier-free guidance (Ho and Salimans, arXiv 2207.12598) of a language model (Sanchez et al., arXiv
-2306.17806), with ``strength`` one less than theirs, so that 0 leaves them as they are. The model has learnt both sides,
-as in training each thing is told in some windows alone.
+Each piece is read twice, as it is told and untold (``steering.untold``), and its next token drawn by the logits
+``told + strength * (told - untold)``, classifier-free guidance (Ho and Salimans, arXiv 2207.12598) of a language model
+(Sanchez et al., arXiv 2306.17806), with ``strength`` one less than theirs, so that 0 leaves them as they are. The model
+has learnt both sides, as in training each thing is told in some windows alone.
 """
 
 from __future__ import annotations

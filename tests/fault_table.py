@@ -712,10 +712,10 @@ FAULTS = (
         "museformer_plugin/steering/test_shortened_pieces.py",
     ),
     Fault(
-        "museformer_plugin/steering/form_columns.py",
+        "data_prep/form/plans.py",
         "            latest[section.letter, place] = bar",
         "            latest.setdefault((section.letter, place), bar)",
-        "museformer_plugin/steering/test_asked.py",
+        "data_prep/form/test_plans.py",
     ),
     Fault(
         "museformer_plugin/steering/conditions.py",
@@ -820,12 +820,6 @@ FAULTS = (
         "museformer_plugin/test_writing.py",
     ),
     Fault(
-        "museformer_plugin/steering/untold.py",
-        "BarGuide(guide.numbers[kept], nothing,",
-        "BarGuide(guide.numbers[kept], guide.repeats[kept],",
-        "museformer_plugin/test_guidance.py",
-    ),
-    Fault(
         "museformer_plugin/steering/shortened_pieces.py",
         "[*bars[: first[cut]], *bars[next_bar[cut] :]]",
         "[*bars[: first[cut]], *bars[next_bar[cut] + 1 :]]",
@@ -860,5 +854,29 @@ FAULTS = (
         "columns = [*lengths] if loaded.truncate else [*lengths, longest]",
         "columns = [*lengths, longest]",
         "evaluation/test_perplexity.py",
+    ),
+    Fault(
+        "data_prep/form/plans.py",
+        "NEW if of_first == NEW else of_first + bar - first",
+        "of_first + bar - first",
+        "data_prep/form/test_plans.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/wishes.py",
+        "NEW if repeated == plans.NEW else bar - repeated",
+        "bar - repeated",
+        "museformer_plugin/steering/test_asked.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/untold.py",
+        "np.where(guide.repeats == NO_BAR, NO_BAR, place[guide.repeats])[kept]",
+        "guide.repeats[kept]",
+        "museformer_plugin/test_guidance.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/conditions.py",
+        'for columns in (slice(self._classes["roles"]), self._repeats):',
+        'for columns in (slice(self._classes["roles"]),):',
+        "museformer_plugin/test_guidance.py",
     ),
 )

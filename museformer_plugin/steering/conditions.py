@@ -123,12 +123,21 @@ class ConditionColumns:
             "left_in_piece": _LONGEST_COUNTED + len(_BARS_LEFT),
             "notes": len(_NOTES_A_BAR),
         }
-        self.width = sum(self._classes.values()) + 2 + 2 * _REPEAT_ANGLES + 1 + num_instruments
+        before = sum(self._classes.values())
+        self._repeats = slice(before, before + 2 + 2 * _REPEAT_ANGLES)
+        self.width = self._repeats.stop + 1 + num_instruments
 
     def roles(self, features: np.ndarray) -> np.ndarray:
         """Of features [n, width] the roles, int64 [n]."""
         of_roles = features[:, : self._classes["roles"]]
         return np.where(of_roles.any(axis=1), of_roles.argmax(axis=1) + 1, Role.WRITTEN)
+
+    def roles_and_repeats(self, features: np.ndarray) -> np.ndarray:
+        """Features [n, width] of which nothing is said but that."""
+        found = np.zeros_like(features)
+        for columns in (slice(self._classes["roles"]), self._repeats):
+            found[:, columns] = features[:, columns]
+        return found
 
     def features(self, conditions: BarConditions) -> np.ndarray:
         """float32 [n, width]."""

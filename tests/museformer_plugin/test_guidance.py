@@ -12,7 +12,7 @@ from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.sampling import SamplingOptions
 from museformer_plugin.steering.asked import Ask, wishes_of
-from museformer_plugin.steering.conditions import ConditionColumns, Role
+from museformer_plugin.steering.conditions import NEW, UNTOLD, BarConditions, ConditionColumns, Role
 from museformer_plugin.steering.guide import BarGuide
 from museformer_plugin.steering.untold import tells, untold
 from museformer_plugin.task_options import MuseformerTaskConfig
@@ -114,6 +114,12 @@ def test_where_nothing_is_told_it_changes_nothing(decoder, asked):
         torch.testing.assert_close(torch.tensor(piece.scores), chosen.float(), rtol=1e-5, atol=1e-5)
 
 
+def test_repeats_alone_are_written_without_guidance(decoder):
+    wishes = wishes_of(MuseformerTaskConfig(repeats="3-4=1-2", bars=4), decoder.families.representation)
+    request = Ask(replace(wishes, bars=0), decoder.families)(np.empty(0, dtype=np.int64), 0)
+    assert not tells(request.guide, ConditionColumns.of(decoder.families))
+
+
 def test_the_untold_side_knows_neither_wishes_nor_bars_like_those_to_write(families_of, read_piece):
     families = families_of("six_track")
     columns, end = ConditionColumns.of(families), families.end_of_bar
@@ -125,9 +131,14 @@ def test_the_untold_side_knows_neither_wishes_nor_bars_like_those_to_write(famil
         beside = [bar for bar in request.given if bar.role in (Role.GIVEN, Role.WRITTEN)]
         np.testing.assert_array_equal(tokens, np.concatenate([prompt[:1], *(bar.tokens for bar in beside)]))
         np.testing.assert_array_equal(guide.numbers, [bar.number for bar in beside] + request.written)
-        assert (guide.repeats == -1).all()
         roles = [bar.role for bar in beside] + [Role.WRITTEN] * len(request.written)
         np.testing.assert_array_equal(columns.roles(guide.features), roles)
-        assert guide.features.sum() == sum(role != Role.WRITTEN for role in roles)
+        kept = ~np.isin(columns.roles(request.guide.features), (Role.VARIED, Role.PART))
+        np.testing.assert_array_equal(guide.bars_back(), request.guide.bars_back()[kept])
+        nothing = BarConditions.nothing(roles, columns.num_instruments)
+        distances = np.where(guide.repeats == NO_BAR, UNTOLD, guide.bars_back())
+        if "form" in options or "accompany" in options:  # where all bars are told that
+            distances[(guide.repeats == NO_BAR) & (np.array(roles) == Role.WRITTEN)] = NEW
+        np.testing.assert_array_equal(guide.features, columns.features(nothing.told(distances=distances)))
         assert tells(request.guide, columns)
         assert not tells(guide, columns)
