@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from museformer import RequestError
 
@@ -12,10 +13,8 @@ from museformer import RequestError
 def read_arguments(description: str, *files: str) -> argparse.Namespace:
     """``files`` by their names, and ``model``, a folder of weights or None.
 
-    ``out`` is the file to write, ``song`` a song of the caller's. From now on what cannot be done ends the script with
-    a sentence.
+    ``out`` is the file to write, ``song`` a song of the caller's.
     """
-    sys.excepthook = _tell
     parser = argparse.ArgumentParser(description=description)
     if "out" in files:
         parser.add_argument("out", help="the MIDI file to write")
@@ -25,8 +24,10 @@ def read_arguments(description: str, *files: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if isinstance(error, RequestError):
-        print(error, file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """End the script with a sentence where something cannot be done."""
+    try:
+        yield
+    except RequestError as error:
+        sys.exit(str(error))

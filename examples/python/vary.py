@@ -1,11 +1,12 @@
 """A song of yours with bars 3 and 4 written anew, close to what they were."""
 
-from examples.python.arguments import read_arguments
+from examples.python.arguments import read_arguments, refusals_told
 from museformer import Museformer
 
 arguments = read_arguments(__doc__, "out", "song")
-model = Museformer.from_pretrained(arguments.model)
-song = model.vary(arguments.song, bars="3-4", seed=1)
-for sentence in song.sentences:
-    print(sentence)
-print("written:", song.save(arguments.out))
+with refusals_told():
+    model = Museformer.from_pretrained(arguments.model)
+    song = model.vary(arguments.song, bars="3-4", seed=1)
+    for sentence in song.sentences:
+        print(sentence)
+    print("written:", song.save(arguments.out))
