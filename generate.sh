@@ -25,7 +25,7 @@ others --tracks, --tempo, --key and --metre alone:
   --bars 64             how many bars a song from scratch, or a continued one, has altogether
   --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody; or a file
                         with a form a line, such as pretrained/six_track/forms.txt, each song in one that SEED draws
-  --repeats 9-12=1-4,16=new   bars that repeat earlier ones, or none, besides those that the form says
+  --repeats 9-12=1-4,16=new   bars that repeat earlier ones, or none, whatever the form says of them
   --tracks melody,bass,9:+drums,25:-bass   which play, and which enter or leave at a bar; programs where the model
                         is one of general tokens
   --tempo 96            quarter notes a minute
@@ -188,7 +188,7 @@ if [[ -n $kind ]]; then
 fi
 [[ $kind != --prompt ]] || prompt_bars=$(grep -ow b-1 <<<"$tokens" | wc -l)
 longest_form=${asked[--form]:-} listed=''
-if [[ -f $longest_form && ! $longest_form =~ ^([A-Za-z][0-9]+)+$ ]]; then # a list of forms, each song in one of them
+if [[ -f $longest_form && ! $longest_form =~ ^([A-Za-z][0-9]+)+$ ]]; then # a list of them
     listed=$longest_form
     longest_form=$(awk '{ bars = 0; n = split($1, of, /[^0-9]+/); for (i = 1; i <= n; i++) bars += of[i] }
         bars > most { most = bars } END { print most }' <"$listed")
@@ -246,10 +246,8 @@ case $kind in
 esac
 if compgen -G "$out_dir/generated*.mid" >/dev/null; then
     # the songs are there whatever becomes of their page, so that the exit status is theirs
-    form_of_all=${asked[--form]:-}
-    [[ -z $listed ]] || form_of_all='' # the page shows what is heard
-    controls=(--control "seed=$SEED")
-    [[ -z $listed ]] || asked[--form]=${listed##*/}
+    controls=(--control "seed=$SEED") form_of_all=${asked[--form]:-}
+    [[ -z $listed ]] || asked[--form]=${listed##*/} form_of_all='' # the page shows what is heard of each
     for option in "${!asked[@]}"; do controls+=(--control "${option#--}=${asked[$option]}"); done
     [[ -z $key ]] || controls+=(--control "key=$key")
     [[ -z $kind ]] || controls+=(--control "${kind#--}=${song##*/}")

@@ -1,5 +1,7 @@
 """Options that cannot be read, contradict each other or do not fit a piece: a sentence each."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -269,13 +271,15 @@ def drawn_forms(families, path, count=12, **options):
     return found
 
 
-def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_of_forms):
+def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_of_forms, caplog):
+    caplog.set_level(logging.INFO)
     six_track = families_of("six_track")
     alone = {form: ask(six_track, form=form).guide for form in ("A2B2", "A1B3")}
     alone["A3 3=1"] = ask(six_track, form="A3", repeats="3=1").guide
     of_form = {(len(guide), guide.features.tobytes()): form for form, guide in alone.items()}
     drawn = [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3)]
     assert set(drawn) == {"A2B2", "A3 3=1", "A1B3"}
+    assert caplog.messages == [f"the form drawn for the next piece is {form}" for form in drawn]
     assert drawn == [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3)]
     assert drawn != [of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=4)]
     assert {of_form[key] for key in drawn_forms(six_track, list_of_forms, seed=3, bars=4)} == {"A2B2", "A1B3"}
