@@ -24,7 +24,8 @@ others --tracks, --tempo, --key and --metre alone:
 
   --bars 64             how many bars a song from scratch, or a continued one, has altogether
   --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody; or a file
-                        with a form a line, such as pretrained/six_track/forms.txt, each song in one that SEED draws
+                        with a form a line, such as pretrained/six_track/forms.txt, and behind a blank what else repeats,
+                        each song in one that SEED draws
   --repeats 9-12=1-4,16=new   bars that repeat earlier ones, or none, whatever the form says of them
   --tracks melody,bass,9:+drums,25:-bass   which play, and which enter or leave at a bar; programs where the model
                         is one of general tokens
@@ -42,8 +43,8 @@ Environment variables and their defaults:
   FAMILY_TEMPERATURES=   the same inside families of tokens, such as pitch=0.7,duration=0.7 (default: pitch=0.6 with
                   --fill, --vary and --accompany, whose notes are to go with those that are there)
   GUIDANCE=0.5    how far songs go beyond what the model would write when told what is asked, away from what it would
-                  write untold; 0 writes faster and keeps to it less, 1 overdoes it
-  REPEAT_TEMPERATURE=0.3   of bars told to repeat one, as --form, --repeats and --accompany do, on top of
+                  write told no more than what bars repeat; 0 writes faster and keeps to it less, 1 overdoes it
+  REPEAT_TEMPERATURE=0.1   of bars told to repeat one, as --form, --repeats and --accompany do, on top of
                   TEMPERATURE; 1 varies them more
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
                   leaves little room
@@ -134,7 +135,7 @@ for number in SEED=${SEED:=1} TOPK=${TOPK:=8} MAX_LEN=${MAX_LEN:-0} MIN_LEN=${MI
     [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "${number%%=*} must be a whole number, not '${number#*=}'."
 done
 ((${#SEED} < 10)) || fail "SEED must have at most nine digits, not '$SEED'."
-for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5} REPEAT_TEMPERATURE=${REPEAT_TEMPERATURE:=0.3}; do
+for number in TEMPERATURE=${TEMPERATURE:=1} GUIDANCE=${GUIDANCE:=0.5} REPEAT_TEMPERATURE=${REPEAT_TEMPERATURE:=0.1}; do
     least='above 0'
     [[ $number != GUIDANCE=* ]] || least='from 0 up'
     [[ ${number#*=} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ && ($least == 'from 0 up' || ${number#*=} =~ [1-9]) ]] ||
@@ -188,14 +189,14 @@ if [[ -n $kind ]]; then
 fi
 [[ $kind != --prompt ]] || prompt_bars=$(grep -ow b-1 <<<"$tokens" | wc -l)
 longest_form=${asked[--form]:-} listed=''
-if [[ -f $longest_form && ! $longest_form =~ ^([A-Za-z][0-9]+)+$ ]]; then # a list of them
+if [[ -f $longest_form && ! $longest_form =~ ^([A-Za-z][0-9]+)+$ ]]; then # a list of forms
     listed=$longest_form
     longest_form=$(awk '{ bars = 0; n = split($1, of, /[^0-9]+/); for (i = 1; i <= n; i++) bars += of[i] }
         bars > most { most = bars } END { print most }' <"$listed")
 fi
 if [[ -z ${MAX_LEN:-} ]]; then # as in museformer/options.py
     case $kind in
-        '' | --prompt) bars=${asked[--bars]:-$longest_form} ;;
+        '' | --prompt) bars=${asked[--bars]:-${longest_form%%[[:space:]]*}} ;;
         *) bars=$(grep -ow b-1 <<<"$tokens" | wc -l) ;;
     esac
     room=0

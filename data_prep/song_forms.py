@@ -2,7 +2,7 @@
 
     python -m data_prep.song_forms splits/train.tokens --most-bars 64 > forms.txt
 
-prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6`` (see ``data_prep.form.plans``). ``--form forms.txt``
+prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6`` (see ``data_prep.form.outlines``). ``--form forms.txt``
 writes songs in forms drawn from such a list. TOKENS are token files (one piece a line), folders of them (.txt,
 .tokens), or what ``fairseq-generate`` printed.
 """
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
 from data_prep.form.hear import heard_form
-from data_prep.form.plans import plan_of, plan_text
+from data_prep.form.outlines import outline_of, outline_text
 from data_prep.tokens.encode import MAX_BARS
 from data_prep.tokens.token_files import read_token_lines, token_sources
 
@@ -29,7 +29,7 @@ def _run(args: argparse.Namespace) -> int:
     for tokens in tqdm(lines, desc="songs", unit="song", leave=False):
         form = heard_form(tokens)
         if 0 < len(form.repeats) <= args.most_bars:
-            print(plan_text(plan_of(form.sections, form.repeats)))
+            print(outline_text(outline_of(form.sections, form.repeats)))
             listed += 1
     if not listed:
         raise CommandError(f"No piece has from 1 to {args.most_bars} bars.")

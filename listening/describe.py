@@ -18,7 +18,8 @@ from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.command import CommandError, run_command
 from data_prep.folders.files import write_whole
 from data_prep.form.hear import heard_form
-from data_prep.form.sections import FormError, parse_form
+from data_prep.form.outlines import parse_outline
+from data_prep.form.sections import FormError
 from data_prep.tokens.encode import bars_of
 from data_prep.tokens.song import read_song
 from data_prep.tokens.token_files import read_token_lines
@@ -46,7 +47,7 @@ def ranges_between(ranges: Sequence[tuple[int, int]], bars: int) -> list[tuple[i
 
 def _run(args: argparse.Namespace) -> int:
     try:
-        asked = parse_form(args.form) if args.form else None
+        asked = parse_outline(args.form).sections if args.form else None
     except FormError as error:
         raise CommandError(f"--form: {error}.") from None
     given, written = _ranges("--given-bars", args.given_bars), _ranges("--written-bars", args.written_bars)

@@ -89,7 +89,7 @@ class Asked:
     temperature: float = 1.0
     family_temperatures: str | None = None
     guidance: float = 0.5
-    repeat_temperature: float = 0.3
+    repeat_temperature: float = 0.1
     max_tokens: int | None = None
     progress: bool = False
 

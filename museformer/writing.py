@@ -95,7 +95,7 @@ def _check_learnt(decoder: BarAwareModel, wishes: Wishes) -> None:
         "fill in": wishes.fill_bars,
         "vary": wishes.vary_bars,
         "accompany": wishes.given_tracks,
-        "keep to form=": wishes.sections,
+        "keep to form=": wishes.form.sections,
         "keep to repeats=": wishes.repeats,
         "end at bars=": wishes.bars,
         "keep to density=": wishes.notes >= 0,

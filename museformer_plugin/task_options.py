@@ -76,12 +76,15 @@ class MuseformerTaskConfig(FairseqDataclass):
         metadata={
             "help": "the form of a piece: letters of its sections and their lengths in bars, such as i4A8A8B8A8o2; i "
             "is an intro, o an outro, x passes between sections, small letters have no melody; or a file with a form a "
-            "line, of which each piece gets one that --seed draws"
+            "line, of which each piece gets one that --seed draws; behind a blank may stand what --repeats takes"
         },
     )
     repeats: str = field(
         default="",
-        metadata={"help": "which bars repeat which, or none, besides what --form says, such as 9-12=1-4,16=new"},
+        metadata={
+            "help": "which bars to write repeat which earlier ones, or none, whatever --form says, such as "
+            "9-12=1-4,16=new"
+        },
     )
     tracks: str = field(
         default="",
@@ -110,7 +113,7 @@ class MuseformerTaskConfig(FairseqDataclass):
         },
     )
     repeat_temperature: float = field(
-        default=0.3,
+        default=0.1,
         metadata={"help": "of bars that are told to repeat one, as --form and --repeats do, on top of --temperature"},
     )
     streams: int = field(

@@ -712,10 +712,10 @@ FAULTS = (
         "museformer_plugin/steering/test_shortened_pieces.py",
     ),
     Fault(
-        "data_prep/form/plans.py",
+        "data_prep/form/outlines.py",
         "            latest[section.letter, place] = bar",
         "            latest.setdefault((section.letter, place), bar)",
-        "data_prep/form/test_plans.py",
+        "data_prep/form/test_outlines.py",
     ),
     Fault(
         "museformer_plugin/steering/conditions.py",
@@ -856,15 +856,15 @@ FAULTS = (
         "evaluation/test_perplexity.py",
     ),
     Fault(
-        "data_prep/form/plans.py",
+        "data_prep/form/outlines.py",
         "NEW if of_first == NEW else of_first + bar - first",
         "of_first + bar - first",
-        "data_prep/form/test_plans.py",
+        "data_prep/form/test_outlines.py",
     ),
     Fault(
         "museformer_plugin/steering/wishes.py",
-        "NEW if repeated == plans.NEW else bar - repeated",
-        "bar - repeated",
+        "for bar, distance in zip(bars, distances_of(repeated, bars)):",
+        "for bar, distance in zip(bars, distances_of(repeated)):",
         "museformer_plugin/steering/test_asked.py",
     ),
     Fault(

@@ -214,6 +214,22 @@ def pretended_writer(tmp_path):
     return folder
 
 
+@pytest.mark.parametrize(
+    ("options", "room"),
+    [
+        (["--repeats", "9-12=1-4, 16=new"], 20480),
+        (["--form", "A8i8A32 9-12=1-4,16=new"], 640 * 48),
+    ],
+    ids=["repeats", "form"],
+)
+def test_what_repeats_is_handed_on_with_room_for_the_bars(pretended_writer, options, room):
+    (pretended_writer / "model.pt").touch()
+    run("generate.sh", pretended_writer / "model.pt", pretended_writer, "songs", *options, folder=pretended_writer)
+    given = (pretended_writer / "arguments").read_text().split("\n")
+    assert "=".join(options) in given
+    assert given[given.index("--max-len-b") + 1] == str(room)
+
+
 def test_a_list_of_forms_is_handed_on_with_room_for_the_longest(pretended_writer):
     (pretended_writer / "model.pt").touch()
     (pretended_writer / "forms.txt").write_text("A8 5-8=1-4\ni4A32B32o2 9-40=new\nA8B8\n")
@@ -242,10 +258,9 @@ def test_small_models_write_with_one_thread_unless_told_otherwise(pretended_writ
         ([], {}, ""),
         (["--bars", "8"], {}, ""),
         (["--form", "A4B4"], {}, ""),
-        (["--repeats", "3=1"], {}, ""),
         (["--bars", "8"], {"FAMILY_TEMPERATURES": "pitch=0.9"}, "pitch=0.9"),
     ],
-    ids=["open", "bars", "form", "repeats", "told"],
+    ids=["open", "bars", "form", "told"],
 )
 def test_songs_from_scratch_are_drawn_as_the_model_has_it_unless_told_otherwise(
     pretended_writer, options, environment, temperatures

@@ -39,7 +39,7 @@ def bars_asked(case: Case) -> int:
     wishes = case.wishes
     if wishes.needs_piece:
         return len(case.song)
-    return wishes.bars or sum(section.bars for section in wishes.sections)
+    return wishes.bars or wishes.form.num_bars
 
 
 def faults_of(case: Case, piece: Piece, families: TokenFamilies) -> list[str]:

@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.form.hear import form_of
+from data_prep.form.outlines import parse_outline
 from data_prep.form.sections import LETTER, PASSING_MELODY, PLACE, SECTION_LETTERS, Section, bar_columns, parse_form
 from data_prep.similarity.matrix import similarity_matrix
 from data_prep.tokens.coded_notes import BAR, DURATION, INSTRUMENT, ONSET, PITCH
@@ -109,7 +110,7 @@ def write(writer: Writer, count: int) -> tuple[list[Piece], list[str]]:
     """``count`` pieces, in the FORMS in turn, and the form that each was asked for in."""
     forms = [FORMS[n % len(FORMS)] for n in range(count)]
     nothing = np.empty(0, dtype=np.int64)
-    requests = [Wishes(sections=parse_form(form)).request_for(nothing, writer.families) for form in forms]
+    requests = [Wishes(form=parse_outline(form)).request_for(nothing, writer.families) for form in forms]
     return writer.write(requests), forms
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data_prep.command import CommandError
-from data_prep.form.sections import parse_form
+from data_prep.form.outlines import parse_outline
 from data_prep.tokens.coded_notes import INSTRUMENT
 from data_prep.tokens.vocabulary import tempo_id
 from museformer_plugin.steering.track_plan import TrackPlan
@@ -102,8 +102,8 @@ class RandomRequests:
 
     def _form(self) -> Case:
         letters = self._chance.choice(list(_SECTION_LETTERS), int(self._chance.integers(2, 5)))
-        sections = parse_form("".join(f"{letter}{self._chance.integers(1, 5)}" for letter in letters))
-        return self._from_scratch(Wishes(sections=sections), sum(section.bars for section in sections))
+        form = parse_outline("".join(f"{letter}{self._chance.integers(1, 5)}" for letter in letters))
+        return self._from_scratch(Wishes(form=form), form.num_bars)
 
     def _tracks(self) -> Case:
         bars = self._length()

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from data_prep.form.plans import Plan, parse_repeats, plan_text, read_plans
-from data_prep.form.sections import FormError, is_form, parse_form
+from data_prep.form.outlines import Outline, outline_text, parse_outline, parse_repeats, read_outlines
+from data_prep.form.sections import FormError, is_form
 from data_prep.tokens.conditions import parse_metre, parse_tempo
 from data_prep.tokens.encode import MAX_BARS
 from data_prep.tokens.vocabulary import Representation, TokenError
@@ -56,7 +56,7 @@ class Ask:
         seed: of the drawing.
     """
 
-    def __init__(self, wishes: Wishes, families: TokenFamilies, forms: Sequence[Plan] = (), seed: int = 0) -> None:
+    def __init__(self, wishes: Wishes, families: TokenFamilies, forms: Sequence[Outline] = (), seed: int = 0) -> None:
         self.wishes, self.families, self.forms = wishes, families, forms
         self._chance = np.random.default_rng(seed)
 
@@ -72,12 +72,11 @@ class Ask:
         for place in self._chance.permutation(len(self.forms)):
             form = self.forms[place]
             try:
-                wishes = replace(self.wishes, sections=form.sections, repeats=form.repeats)
-                request = wishes.request_for(tokens, self.families)
+                request = replace(self.wishes, form=form).request_for(tokens, self.families)
             except UserError as error:
                 refusal = error
                 continue
-            logger.info("the form drawn for the next piece is %s", plan_text(form))
+            logger.info("the form drawn for the next piece is %s", outline_text(form))
             return request
         raise UserError(f"No form of the list serves; of the last one tried: {refusal}")
 
@@ -103,20 +102,18 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
     return Ask(wishes, families, forms, options.seed) if forms else Ask(wishes, families)
 
 
-def _listed_forms(options: SteeringOptions) -> list[Plan]:
+def _listed_forms(options: SteeringOptions) -> list[Outline]:
     """Those of the file that ``--form`` names, of as many bars as ``--bars`` asks for; none where it names no file.
 
-    Raises UserError where the file lists none, and where ``--repeats`` is there too.
+    Raises UserError where the file lists none.
     """
     if is_form(options.form) or not _is_file(options.form):
         return []
     try:
-        forms = read_plans(Path(options.form))
+        forms = read_outlines(Path(options.form))
     except (FormError, OSError) as error:
         raise UserError(f"--form: {error}.") from None
-    if options.repeats:
-        raise UserError("--repeats does not go with a list of forms, whose lines say which bars repeat which.")
-    found = [form for form in forms if options.bars in (0, sum(section.bars for section in form.sections))]
+    found = [form for form in forms if options.bars in (0, form.num_bars)]
     if not found:
         raise UserError(f"--form: {options.form} lists no form of {options.bars} bars.")
     return found
@@ -129,7 +126,7 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def wishes_of(options: SteeringOptions, representation: Representation, listed: Plan | None = None) -> Wishes:
+def wishes_of(options: SteeringOptions, representation: Representation, listed: Outline | None = None) -> Wishes:
     """What the options ask for; ``listed``: in place of their form, one of those that ``--form`` lists.
 
     Raises UserError for what cannot be read, or contradicts another.
@@ -139,12 +136,12 @@ def wishes_of(options: SteeringOptions, representation: Representation, listed: 
     if options.density < UNKNOWN:
         raise UserError(f"--density is how many notes a bar is to have, 0 or more, not {options.density}.")
     try:
-        form = listed or Plan(parse_form(options.form) if options.form else ())
+        form = listed or (parse_outline(options.form) if options.form else Outline())
     except FormError as error:
         no_file = f"there is no file {options.form}, and " if re.search(r"[./\\]", options.form) else ""
         raise UserError(f"--form: {no_file}{error}.") from None
     try:
-        repeats = parse_repeats(options.repeats) if options.repeats else form.repeats
+        repeats = parse_repeats(options.repeats) if options.repeats else ()
     except FormError as error:
         raise UserError(f"--repeats: {error}.") from None
     tracks = [name for name in options.accompany.split(",") if name.strip()]
@@ -153,7 +150,7 @@ def wishes_of(options: SteeringOptions, representation: Representation, listed: 
         raise UserError("--accompany names all tracks: there is nothing to write.")
     wishes = Wishes(
         bars=options.bars,
-        sections=form.sections,
+        form=form,
         repeats=repeats,
         tracks=TrackPlan.parse(options.tracks, representation) if options.tracks else None,
         tempo=_tempo(options.tempo),

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.form import plans
-from data_prep.form.plans import repeats_by_letter
+from data_prep.form import repeats
 from data_prep.form.sections import (
     LEFT_IN_SECTION,
     LETTER,
@@ -40,15 +39,18 @@ def bars_where_melody_enters(sections: Sequence[Section]) -> frozenset[int]:
     return frozenset(section.first_bar + 1 for section in melodic)
 
 
-def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of each bar of a form the class of its letter, its place in the section, how many follow in it, and how far back
-    lies the bar that it repeats."""
+def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each bar of a form the class of its letter, its place in the section, and how many follow in it."""
     columns = bar_columns(sections)
     classes = np.array([letter_class(letter) for letter in SECTION_LETTERS])
-    distances = distances_of(repeats_by_letter(sections))
-    return classes[columns[:, LETTER]], columns[:, PLACE], columns[:, LEFT_IN_SECTION], distances
+    return classes[columns[:, LETTER]], columns[:, PLACE], columns[:, LEFT_IN_SECTION]
 
 
-def distances_of(repeats: np.ndarray) -> np.ndarray:
-    """How many bars before each of n bars, int64 [n], lies the one that it repeats, ``conditions.NEW`` for none."""
-    return np.where(repeats == plans.NEW, NEW, np.arange(len(repeats)) - repeats)
+def distances_of(repeated: np.ndarray, bars: np.ndarray | None = None) -> np.ndarray:
+    """How many bars before each of ``bars`` lies the one that it repeats, ``conditions.NEW`` for none.
+
+    int64 [n] each, bars counted from 0; without ``bars`` those of a piece. A bar that repeats none has
+    ``data_prep.form.repeats.NEW``.
+    """
+    bars = np.arange(len(repeated)) if bars is None else bars
+    return np.where(repeated == repeats.NEW, NEW, bars - repeated)

@@ -25,7 +25,7 @@ def heard_conditions(tokens: np.ndarray, families: TokenFamilies) -> BarConditio
     rank_of[list(representation.instruments)] = np.arange(len(representation.instruments))
     tracks[notes[:, BAR], rank_of[notes[:, INSTRUMENT]]] = True
     bars = np.arange(num_bars)
-    letters, places, left_in_section, _ = columns_of_form(form.sections)
+    letters, places, left_in_section = columns_of_form(form.sections)
     return BarConditions(
         roles=np.zeros(num_bars, dtype=np.int64),
         letters=letters,

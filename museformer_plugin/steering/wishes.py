@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.form import plans
-from data_prep.form.plans import Repeats
+from data_prep.form.outlines import Outline, Repeats
 from data_prep.form.sections import Section
 from data_prep.tokens.vocabulary import LETTERS
 
 from ..errors import UserError
 from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
-from .conditions import NEW, UNKNOWN, BarConditions, ConditionColumns, Role
-from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form
+from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
+from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form, distances_of
 from .heard_conditions import repeats_of_parts
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
@@ -29,15 +28,15 @@ LONGEST_OPEN_PIECE = 512  # bars that are written at most, where it is not said 
 class Wishes:
     """What is asked of a piece; everything may be left out.
 
-    ``bars``: how many it is to have. ``sections``: its form. ``repeats``: of bars that repeat others than it says, or
-    none. ``tracks``: which play from which bar on. ``tempo`` and
-    ``metre``: ids. ``notes``: how many a bar, about. ``prompt_bars``: how many of its first bars are kept.
-    ``fill_bars`` and ``vary_bars``: ranges of bars, first and last, to be written between or over those that are
-    there. ``given_tracks``: instruments, as ranks, that are kept while the others are written.
+    ``bars``: how many it is to have. ``form``: its sections, and what repeats in it. ``repeats``: of bars to write,
+    whatever the form says of them. ``tracks``: which play from which bar on. ``tempo`` and ``metre``: ids. ``notes``:
+    how many a bar, about. ``prompt_bars``: how many of its first bars are kept. ``fill_bars`` and ``vary_bars``: ranges
+    of bars, first and last, to be written between or over those that are there. ``given_tracks``: instruments, as
+    ranks, that are kept while the others are written.
     """
 
     bars: int = 0
-    sections: tuple[Section, ...] = ()
+    form: Outline = Outline()
     repeats: Repeats = ()
     tracks: TrackPlan | None = None
     tempo: int | None = None
@@ -58,13 +57,17 @@ class Wishes:
         given = [option for option, value in kinds.items() if value]
         if len(given) > 1:
             raise UserError(f"{given[0]} and {given[1]} exclude each other: ask for one after the other.")
-        of_form = sum(section.bars for section in self.sections)
-        if self.bars and self.sections and of_form != self.bars:
-            raise UserError(f"--form has {of_form} bars and --bars asks for {self.bars}: leave --bars out.")
+        if self.bars and self.sections and self.form.num_bars != self.bars:
+            raise UserError(f"--form has {self.form.num_bars} bars and --bars asks for {self.bars}: leave --bars out.")
         if self.bars and (self.fill_bars or self.vary_bars or self.given_tracks):
             raise UserError(f"--bars does not go with {given[0]}: the piece has as many bars as it has.")
         if self.metre is not None and self.needs_piece:
             raise UserError(f"--metre does not go with {given[0]}: the bars of the piece have metres of their own.")
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """Of its form."""
+        return self.form.sections
 
     @property
     def are_any(self) -> bool:
@@ -102,11 +105,11 @@ class Wishes:
             if not written:
                 raise UserError(f"{len(kept)} bars are kept, and no more than {self._length()} are asked for.")
         total = len(bars) if self.needs_piece else self._length()
-        if self.sections and sum(section.bars for section in self.sections) != total:
+        if self.sections and self.form.num_bars != total:
             raise UserError(f"--form has {self._length()} bars, and the song {total}.")
         playing = self._playing(written, families)
         self._check_tracks(playing, total)
-        self._check_repeats(total)
+        self._check_repeats(written, total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
         limits = [self._limits(number, instruments, bars, families) for number, instruments in zip(written, playing)]
@@ -114,7 +117,7 @@ class Wishes:
 
     def _length(self) -> int:
         """Bars of the whole piece where they are told, else 0."""
-        return self.bars or sum(section.bars for section in self.sections)
+        return self.bars or self.form.num_bars
 
     def _check_tracks(self, playing: Sequence[frozenset[int] | None], total: int) -> None:
         """Raises UserError where the tracks, of the bars to write as ``_playing`` has them, leave nothing to write, or
@@ -127,11 +130,16 @@ class Wishes:
             kept = "none but those that are given" if self.given_tracks else "none"
             raise UserError(f"{' and '.join(options)} {let} {kept} play in the bars to write: ask for others.")
 
-    def _check_repeats(self, total: int) -> None:
-        """Raises UserError where bars behind the end of a piece of ``total`` bars repeat others; 0 is an open one."""
-        last = max((bar + 1 for bar, _ in self.repeats), default=0)
-        if 0 < total < last:
-            raise UserError(f"--repeats names bar {last}, and the piece has {total} bars.")
+    def _check_repeats(self, written: Sequence[int], total: int) -> None:
+        """Raises UserError where ``repeats`` names other bars than those ``written`` of a piece of ``total`` bars; 0 is
+        an open one."""
+        other = next((bar + 1 for bar, _ in self.repeats if bar + 1 not in written), 0)
+        if not other:
+            return
+        if other <= (total or written[-1]):
+            raise UserError(f"--repeats names bar {other}, which is given: name bars that are to be written.")
+        length = f"the piece has {total} bars" if total else f"without --bars a piece ends by bar {written[-1]}"
+        raise UserError(f"--repeats names bar {other}, and {length}.")
 
     def _between(self, bars: Sequence[np.ndarray]) -> tuple[list[SequenceBar], list[int]]:
         """The given bars and the numbers of those to write, of ``--fill-bars`` and ``--vary-bars``."""
@@ -157,12 +165,12 @@ class Wishes:
         if self._length():
             said = said.told(left_in_piece=total - numbers)
         if self.sections:
-            letters, places, left, distances = columns_of_form(self.sections)
+            letters, places, left = columns_of_form(self.sections)
             said = said.told(
                 letters=letters[numbers - 1],
                 places=places[numbers - 1],
                 left_in_section=left[numbers - 1],
-                distances=distances[numbers - 1],
+                distances=distances_of(self.form.repeated_bars())[numbers - 1],
             )
         if self.repeats:
             said = said.told(distances=self._with_repeats(said.distances, numbers))
@@ -178,9 +186,10 @@ class Wishes:
 
     def _with_repeats(self, distances: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """``BarConditions.distances`` of bars of these ``numbers``, int64 [n] each, with those that are asked for."""
+        bars, repeated = np.array(self.repeats).T
         asked = distances.copy()
-        for bar, repeated in self.repeats:
-            asked[numbers == bar + 1] = NEW if repeated == plans.NEW else bar - repeated
+        for bar, distance in zip(bars, distances_of(repeated, bars)):
+            asked[numbers == bar + 1] = distance
         return asked
 
     def _in_tempo(self, bars: Sequence[np.ndarray], families: TokenFamilies) -> Sequence[np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.form.hear import heard_form
-from data_prep.form.plans import read_plans, repeats_by_letter
+from data_prep.form.outlines import read_outlines
 from data_prep.song_forms import main
 from data_prep.tokens.encode import encode
 from data_prep.tokens.song import song_of
@@ -27,14 +27,11 @@ def test_forms_that_are_listed_are_those_that_are_heard(tokens, tmp_path, capsys
     lines = tokens.read_text().splitlines()
     path = tmp_path / "forms.txt"
     path.write_text("\n".join(listed))
-    for plan, line in zip(read_plans(path), lines, strict=True):
+    for outline, line in zip(read_outlines(path), lines, strict=True):
         heard = heard_form(line.split())
-        assert plan.sections == heard.sections
-        assert sum(section.bars for section in plan.sections) == line.split().count("b-1")
-        repeats = repeats_by_letter(plan.sections)
-        for bar, repeated in plan.repeats:
-            repeats[bar] = repeated
-        np.testing.assert_array_equal(repeats, heard.repeats)
+        assert outline.sections == heard.sections
+        assert outline.num_bars == line.split().count("b-1")
+        np.testing.assert_array_equal(outline.repeated_bars(), heard.repeats)
     assert any(" " in line for line in listed)  # some bars repeat others than their letters say
 
 

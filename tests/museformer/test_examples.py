@@ -61,3 +61,12 @@ def test_what_cannot_be_done_is_a_sentence(repository, tmp_path, name):
     assert done.returncode == 1
     assert str(missing) in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["sample", "stream"])
+def test_weights_that_are_not_there_are_told_in_a_sentence(repository, tmp_path, name):
+    command = [sys.executable, "-m", f"examples.python.{name}", "--model", str(tmp_path / "missing")]
+    command += [str(tmp_path / "out.mid")] if name == "sample" else []
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
+    assert done.returncode == 1
+    assert str(tmp_path / "missing") in done.stderr and done.stderr.count("\n") == 1

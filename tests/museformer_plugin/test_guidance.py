@@ -21,11 +21,12 @@ STRENGTH, REPEAT_TEMPERATURE = 0.75, 0.4
 CONTINUED = {"form": "a2b3a2"}  # behind five bars
 ASKED = [
     CONTINUED,
-    {"form": "i1b2b2"},  # nothing enters, whose logit would be raised; the last two bars repeat those before
+    # nothing enters, whose logit would be raised; the last three bars repeat those before
+    {"form": "i1b2b2", "repeats": "3=2"},
     {"bars": 3, "density": 20},
     {"accompany": "melody"},
     {"fill_bars": "2-3", "density": 20},
-    {"vary_bars": "1-2"},
+    {"vary_bars": "1-2", "repeats": "2=1"},
     {"tracks": "melody,bass"},
 ]
 
@@ -114,10 +115,12 @@ def test_where_nothing_is_told_it_changes_nothing(decoder, asked):
         torch.testing.assert_close(torch.tensor(piece.scores), chosen.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_repeats_alone_are_written_without_guidance(decoder):
-    wishes = wishes_of(MuseformerTaskConfig(repeats="3-4=1-2", bars=4), decoder.families.representation)
-    request = Ask(replace(wishes, bars=0), decoder.families)(np.empty(0, dtype=np.int64), 0)
-    assert not tells(request.guide, ConditionColumns.of(decoder.families))
+def test_repeats_alone_are_written_without_guidance(families_of):
+    families = families_of("six_track")
+    wishes = wishes_of(MuseformerTaskConfig(repeats="3-4=1-2"), families.representation)
+    request = Ask(wishes, families)(np.empty(0, dtype=np.int64), 0)
+    assert not tells(request.guide, ConditionColumns.of(families))
+    assert request.guide.bars_back()[:4].tolist() == [0, 0, 2, 2]
 
 
 def test_the_untold_side_knows_neither_wishes_nor_bars_like_those_to_write(families_of, read_piece):
@@ -137,7 +140,7 @@ def test_the_untold_side_knows_neither_wishes_nor_bars_like_those_to_write(famil
         np.testing.assert_array_equal(guide.bars_back(), request.guide.bars_back()[kept])
         nothing = BarConditions.nothing(roles, columns.num_instruments)
         distances = np.where(guide.repeats == NO_BAR, UNTOLD, guide.bars_back())
-        if "form" in options or "accompany" in options:  # where all bars are told that
+        if {"form", "accompany"} & set(options):  # where all bars are told that
             distances[(guide.repeats == NO_BAR) & (np.array(roles) == Role.WRITTEN)] = NEW
         np.testing.assert_array_equal(guide.features, columns.features(nothing.told(distances=distances)))
         assert tells(request.guide, columns)

@@ -5,11 +5,12 @@ import logging
 import numpy as np
 import pytest
 
+from data_prep.form.outlines import repeats_by_letter
 from data_prep.form.sections import parse_form
 from museformer_plugin.errors import UserError
 from museformer_plugin.steering.asked import Ask, ask_of, wishes_of
 from museformer_plugin.steering.conditions import NEW, UNKNOWN, BarConditions, ConditionColumns, Role
-from museformer_plugin.steering.form_columns import columns_of_form
+from museformer_plugin.steering.form_columns import columns_of_form, distances_of
 from museformer_plugin.task_options import MuseformerTaskConfig
 
 
@@ -31,6 +32,9 @@ SIX_TRACK = [
     ({"repeats": "3=3"}, "--repeats: '3=3' lets bar 3 repeat itself or a later bar"),
     ({"repeats": "8-9=1-2", "bars": 8}, "--repeats names bar 9, and the piece has 8 bars"),
     ({"repeats": "9=1", "form": "A4B4"}, "--repeats names bar 9, and the piece has 8 bars"),
+    ({"repeats": "513=1"}, "--repeats names bar 513, and without --bars a piece ends by bar 512"),
+    ({"form": "A4B4 9=1"}, "--form: '9=1' names bar 9, and the form has 8 bars"),
+    ({"form": "A4 B4"}, "--form: 'B4' does not say which bars repeat which"),
     ({"tempo": "fast"}, "--tempo: 'fast' is not a tempo"),
     ({"tempo": "5"}, "--tempo: '5' is not a tempo that songs have"),
     ({"tempo": "1e3"}, "--tempo: '1e3' is not a tempo"),
@@ -74,6 +78,11 @@ OF_A_PIECE = [  # of 5 bars
     ({"form": "A2A2"}, "5 bars are kept, and no more than 4 are asked for"),
     ({"fill_bars": "2", "form": "A4A4"}, "--form has 8 bars, and the song 5"),
     ({"fill_bars": "2", "repeats": "6=1"}, "--repeats names bar 6, and the piece has 5 bars"),
+    (
+        {"fill_bars": "2", "repeats": "2-3=1-2"},
+        "--repeats names bar 3, which is given: name bars that are",
+    ),
+    ({"bars": 9, "repeats": "5=1"}, "--repeats names bar 5, which is given"),
     ({"fill_bars": "2", "tracks": "melody,6:+drums"}, "--tracks changes at bar 6, and the piece has 5 bars"),
     ({"fill_bars": "3-4", "tracks": "melody,3:-melody"}, "--tracks lets none play in the bars to write"),
     (
@@ -164,10 +173,10 @@ def test_bars_are_filled_in_in_their_own_metres(families_of):
 
 
 def test_a_form_is_what_repeats():
-    letters, places, left, distances = columns_of_form(parse_form("i2A3B2A4"))
+    letters, places, left = columns_of_form(parse_form("i2A3B2A4"))
     assert places.tolist() == [0, 1, 0, 1, 2, 0, 1, 0, 1, 2, 3]
     assert left.tolist() == [1, 0, 2, 1, 0, 1, 0, 3, 2, 1, 0]
-    assert distances.tolist() == [NEW] * 7 + [5, 5, 5, NEW]
+    assert distances_of(repeats_by_letter(parse_form("i2A3B2A4"))).tolist() == [NEW] * 7 + [5, 5, 5, NEW]
     assert letters[2] == letters[7] != letters[5]
 
 
@@ -186,6 +195,9 @@ def test_bars_repeat_those_that_are_asked_for_before_those_of_their_letters(fami
     assert request.limits == untold.limits
     told = [n for n in range(8) if not np.array_equal(request.guide.features[n], untold.guide.features[n])]
     assert told == [2, 5, 6]
+    assert ask(six_track, form="A4A4 3=1,6=3,7=new").guide.repeats.tolist() == request.guide.repeats.tolist()
+    request = ask(six_track, form="A4A4 3=1,6=new", repeats="6=3,7=new")
+    assert request.guide.repeats.tolist() == [-1, -1, 0, -1, 0, 2, -1, 3]
     request = ask(six_track, repeats="3-4=1-2,6=new")  # of a piece of any length
     assert request.open_ended
     assert request.guide.repeats[:6].tolist() == [-1, -1, 0, 1, -1, -1]
@@ -290,7 +302,11 @@ def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_o
     [
         ("A4", {"bars": 5}, "forms.txt lists no form of 5 bars"),
         ("A4\nfour", {}, "forms.txt, line 2: this is no form"),
-        ("A4 3=1", {"repeats": "4=1"}, "--repeats does not go with a list of forms"),
+        (
+            "A4 3=1",
+            {"repeats": "5=1"},
+            "No form of the list serves; of the last one tried: --repeats names bar 5",
+        ),
         (
             "A4",
             {"fill_bars": "2"},
@@ -326,7 +342,7 @@ def test_forms_that_do_not_go_with_the_piece_are_not_drawn(
     assert found <= bars
 
 
-@pytest.mark.parametrize("form", ["forms.txt", "no/forms", "A4 " * 200])
+@pytest.mark.parametrize("form", ["forms.txt", "no/forms", "A4" * 200 + "!"])
 def test_what_is_neither_a_form_nor_a_file(families_of, form):
     no_file = "there is no file forms.txt, and " if form == "forms.txt" else ""
     with pytest.raises(UserError, match=f"--form: {no_file}.*this is no form"):

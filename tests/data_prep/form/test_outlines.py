@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from data_prep.form.plans import Plan, parse_plan, parse_repeats, plan_of, plan_text, read_plans, repeats_by_letter
+from data_prep.form.outlines import (
+    Outline,
+    outline_of,
+    outline_text,
+    parse_outline,
+    parse_repeats,
+    read_outlines,
+    repeats_by_letter,
+)
 from data_prep.form.repeats import NEW
 from data_prep.form.sections import FormError, parse_form
 
@@ -25,15 +33,16 @@ def test_sections_of_a_letter_repeat_the_latest_before_but_for_passing_ones():
         ("A8A8 9-10=new,11-12=1-2,13=2,14-15=2-3", {8: NEW, 9: NEW, 10: 0, 11: 1, 12: 1, 13: 1, 14: 2}),
     ],
 )
-def test_text_to_plan_and_back(text, repeats):
-    plan = parse_plan(text)
-    assert plan == Plan(parse_form(text.split()[0]), tuple(repeats.items()))
-    assert plan_text(plan) == text
+def test_text_to_outline_and_back(text, repeats):
+    outline = parse_outline(text)
+    assert outline == Outline(parse_form(text.split()[0]), tuple(repeats.items()))
+    assert outline_text(outline) == text
 
 
 def test_blanks_and_order_do_not_matter():
-    assert parse_repeats(" 3 - 4 = 1 - 2 , , 2=1".replace(" - ", "-")) == ((1, 0), (2, 0), (3, 1))
-    assert parse_plan(" A4\t4=1 ") == parse_plan("A4 4=1")
+    assert parse_repeats(" 3-4 = 1-2 , , 2=1") == ((1, 0), (2, 0), (3, 1))
+    assert parse_repeats("20000=1") == ((19999, 0),)
+    assert parse_outline(" A4\t4=1 ") == parse_outline("A4 4=1")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -42,13 +51,10 @@ def test_any_repeats_are_kept(seed):
     sections = parse_form("i2A4A4B4A4x1o2")
     repeats = np.array([chance.integers(NEW, bar) for bar in range(21)])
     repeats[5:9] = repeats_by_letter(sections)[5:9]  # as the letters say
-    plan = plan_of(sections, repeats)
-    assert not {5, 6, 7, 8} & {bar for bar, _ in plan.repeats}
-    assert parse_plan(plan_text(plan)) == plan
-    found = repeats_by_letter(sections)
-    for bar, repeated in plan.repeats:
-        found[bar] = repeated
-    np.testing.assert_array_equal(found, repeats)
+    outline = outline_of(sections, repeats)
+    assert not {5, 6, 7, 8} & {bar for bar, _ in outline.repeats}
+    assert parse_outline(outline_text(outline)) == outline
+    np.testing.assert_array_equal(outline.repeated_bars(), repeats)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +66,15 @@ def test_any_repeats_are_kept(seed):
         ("3=", "'3=' does not say which bars repeat which"),
         ("=1", "'=1' does not say"),
         ("=new", "'=new' does not say"),
+        ("A4 " * 500, "does not say which bars repeat which; write it as"),
+        ("1" * 500 + "=new", "does not say which bars repeat which; write it as"),
         ("3=1=2", "'1=2' is neither a bar nor a range"),
-        ("3=old", "'old' is neither a bar nor a range of bars"),
+        (
+            "3=old",
+            "'3=old' does not say which bars repeat which: 'old' is neither a bar nor a range of bars; write",
+        ),
+        ("3 - 4=1-2", "'3 - 4' is neither a bar nor a range"),
+        ("20000-20001=1-2", "names bars behind bar 20000"),
         ("0=new", "there is no bar 0"),
         ("4-3=1-2", "the range 4-3 ends before it begins"),
         ("5-8=1-3", "names more bars on one side than on the other"),
@@ -76,17 +89,24 @@ def test_bad_repeats_are_told_in_a_sentence(text, said):
     with pytest.raises(FormError) as raised:
         parse_repeats(text)
     assert said in str(raised.value)
+    assert len(str(raised.value)) < 200
 
 
 def test_bars_behind_the_form_repeat_nothing():
-    with pytest.raises(FormError, match="bar 9 is to repeat another, and the form has 8 bars"):
-        parse_plan("A8 8-9=1-2")
+    with pytest.raises(FormError, match="'8-9=1-2' names bar 9, and the form has 8 bars"):
+        parse_outline("A8 8-9=1-2")
 
 
-def test_a_list_of_plans(tmp_path):
+@pytest.mark.parametrize("text", ["", " ", "\t"])
+def test_nothing_is_no_outline(text):
+    with pytest.raises(FormError, match="the form is empty"):
+        parse_outline(text)
+
+
+def test_a_list_of_outlines(tmp_path):
     path = tmp_path / "forms.txt"
     path.write_bytes("\ufeffA4 3=1\r\n\r\n i2A2  \r\n".encode())
-    assert [*map(plan_text, read_plans(path))] == ["A4 3=1", "i2A2"]
+    assert [*map(outline_text, read_outlines(path))] == ["A4 3=1", "i2A2"]
 
 
 @pytest.mark.parametrize(
@@ -102,4 +122,4 @@ def test_lists_that_cannot_be_read(tmp_path, text, message):
     path = tmp_path / "forms.txt"
     path.write_text(text)
     with pytest.raises(FormError, match=message):
-        read_plans(path)
+        read_outlines(path)

@@ -1,7 +1,7 @@
-"""A form with what its letters do not say, as text and back: ``A8B8A8 5-8=1-4,24=new``.
+"""A form, and which bars repeat which besides what its letters say, as text and back: ``A8B8A8 5-8=1-4,24=new``.
 
-Bars 5 to 8 repeat bars 1 to 4, bar 24 repeats none; every other bar repeats the one at its place in the latest section
-of its letter, if there is one.
+Bars 5 to 8 repeat bars 1 to 4, bar 24 repeats none. Every other bar repeats the one at its place in the latest section
+of its letter, where there is one and the section is none that passes.
 """
 
 from __future__ import annotations
@@ -19,17 +19,31 @@ from data_prep.form.sections import PASSING, PASSING_MELODY, FormError, Section,
 from data_prep.tokens.encode import MAX_BARS
 
 _NEW = "new"
+_EXAMPLE = "9-12=1-4, or 16=new"
+_LONGEST_PART = 32  # characters of such an example, so that sentences which quote one stay short
 
-# Bars, each once, and what they repeat, both from 0; ``NEW`` is nothing.
+# Bars, each once, and what they repeat, both from 0; ``data_prep.form.repeats.NEW`` is nothing.
 Repeats = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Outline:
     """``sections``, and ``repeats`` of bars that repeat others than their letters say."""
 
-    sections: tuple[Section, ...]
+    sections: tuple[Section, ...] = ()
     repeats: Repeats = ()
+
+    @property
+    def num_bars(self) -> int:
+        """Of all sections."""
+        return sum(section.bars for section in self.sections)
+
+    def repeated_bars(self) -> np.ndarray:
+        """int64 [bars]: what each bar repeats, ``NEW`` for nothing."""
+        repeated = repeats_by_letter(self.sections)
+        for bar, other in self.repeats:
+            repeated[bar] = other
+        return repeated
 
 
 def repeats_by_letter(sections: Sequence[Section]) -> np.ndarray:
@@ -47,16 +61,16 @@ def repeats_by_letter(sections: Sequence[Section]) -> np.ndarray:
     return repeated
 
 
-def plan_of(sections: tuple[Section, ...], repeats: np.ndarray) -> Plan:
-    """The plan of a piece whose bars repeat ``repeats``, int64 [bars]."""
+def outline_of(sections: tuple[Section, ...], repeats: np.ndarray) -> Outline:
+    """The outline of a piece whose bars repeat ``repeats``, int64 [bars]."""
     others = np.flatnonzero(repeats != repeats_by_letter(sections))
-    return Plan(sections, tuple((int(bar), int(repeats[bar])) for bar in others))
+    return Outline(sections, tuple((int(bar), int(repeats[bar])) for bar in others))
 
 
-def plan_text(plan: Plan) -> str:
-    """The plan as ``parse_plan`` reads it."""
+def outline_text(outline: Outline) -> str:
+    """The outline as ``parse_outline`` reads it."""
     runs: list[list[int]] = []  # first bar, last bar, and what the first repeats
-    for bar, repeated in plan.repeats:
+    for bar, repeated in outline.repeats:
         if runs and bar == runs[-1][1] + 1:
             first, _, of_first = runs[-1]
             if repeated == (NEW if of_first == NEW else of_first + bar - first):
@@ -67,29 +81,28 @@ def plan_text(plan: Plan) -> str:
         f"{_bars(first, last)}={_NEW if repeated == NEW else _bars(repeated, repeated + last - first)}"
         for first, last, repeated in runs
     ]
-    return " ".join([form_text(plan.sections), *([",".join(texts)] if texts else [])])
+    return " ".join([form_text(outline.sections), *([",".join(texts)] if texts else [])])
 
 
 def _bars(first: int, last: int) -> str:
     return f"{first + 1}" if first == last else f"{first + 1}-{last + 1}"
 
 
-def parse_plan(text: str) -> Plan:
-    """The plan that a text such as ``A8B8A8 5-8=1-4`` describes; without repeats it is a form.
+def parse_outline(text: str) -> Outline:
+    """The outline that a text such as ``A8B8A8 5-8=1-4`` describes; without repeats it is a form.
 
     Raises FormError as ``parse_form`` and ``parse_repeats`` do, and for bars behind the last section.
     """
-    form, *repeats = text.split(None, 1)
-    plan = Plan(parse_form(form), parse_repeats(repeats[0]) if repeats else ())
-    bars = sum(section.bars for section in plan.sections)
-    beyond = next((bar for bar, _ in plan.repeats if bar >= bars), None)
+    form, repeats = [*text.split(None, 1), "", ""][:2]
+    outline = Outline(parse_form(form), parse_repeats(repeats) if repeats else ())
+    beyond = next((bar for bar, _ in outline.repeats if bar >= outline.num_bars), None)
     if beyond is not None:
-        raise FormError(f"bar {beyond + 1} is to repeat another, and the form has {bars} bars")
-    return plan
+        raise FormError(f"{repeats!r} names bar {beyond + 1}, and the form has {outline.num_bars} bars")
+    return outline
 
 
 def parse_repeats(text: str) -> Repeats:
-    """``9-12=1-4,16=new`` -> what bars repeat; empty parts are passed over.
+    """``9-12=1-4,16=new`` -> what bars repeat, in the order of the bars; empty parts are passed over.
 
     Raises FormError for what cannot be read, and where a bar is to repeat itself, a later one, or two.
     """
@@ -100,20 +113,22 @@ def parse_repeats(text: str) -> Repeats:
                 raise FormError(f"bar {bar + 1} is said twice to repeat a bar, or none")
             found[bar] = repeated
     if not found:
-        raise FormError("no bar is said to repeat another; write it as 9-12=1-4")
+        raise FormError(f"no bar is said to repeat another; write it as {_EXAMPLE}")
     return tuple(sorted(found.items()))
 
 
 def _repeats_of(part: str) -> Iterator[tuple[int, int]]:
-    """Of ``9-12=1-4`` or ``16=new``."""
-    left, _, right = (side.strip() for side in part.partition("="))
-    new = right == _NEW
+    """Of ``9-12=1-4`` or ``16=new`` the bars and what they repeat, from 0. Raises FormError as ``parse_repeats``."""
+    if "=" not in part or len(part) > _LONGEST_PART:
+        raise FormError(f"{part[:_LONGEST_PART]!r} does not say which bars repeat which; write it as {_EXAMPLE}")
+    bars, others = (side.strip() for side in part.split("=", 1))
+    new = others == _NEW
     try:
-        ranges = parse_bar_ranges(left if new else f"{left},{right}")
+        ranges = [*parse_bar_ranges(bars, _EXAMPLE), *([] if new else parse_bar_ranges(others, _EXAMPLE))]
     except BarRangeError as error:
         raise FormError(f"{part!r} does not say which bars repeat which: {error}") from None
-    if len(ranges) != (1 if new else 2) or not left or not right:
-        raise FormError(f"{part!r} does not say which bars repeat which; write it as 9-12=1-4, or 16=new")
+    if len(ranges) != (1 if new else 2):
+        raise FormError(f"{part!r} does not say which bars repeat which; write it as {_EXAMPLE}")
     (first, last), (repeated, last_repeated) = ranges[0], ranges[-1]
     if last > MAX_BARS:
         raise FormError(f"{part!r} names bars behind bar {MAX_BARS}, the last that a piece can have")
@@ -124,18 +139,18 @@ def _repeats_of(part: str) -> Iterator[tuple[int, int]]:
     return zip(range(first - 1, last), repeat(NEW) if new else range(repeated - 1, last_repeated))
 
 
-def read_plans(path: Path) -> list[Plan]:
-    """The plans in a file, one a line, as ``python -m data_prep.song_forms`` lists them; empty lines are left out.
+def read_outlines(path: Path) -> list[Outline]:
+    """The outlines in a file, one a line, as ``python -m data_prep.song_forms`` lists them; empty lines are left out.
 
     Raises FormError, naming the line, for what is none, and where there is none; OSError when it cannot be read.
     """
-    plans = []
+    outlines = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if line.strip():
             try:
-                plans.append(parse_plan(line))
+                outlines.append(parse_outline(line))
             except FormError as error:
                 raise FormError(f"{path}, line {number}: {error}") from None
-    if not plans:
+    if not outlines:
         raise FormError(f"{path} holds no form; write one a line, such as i4A8A8B8A8o2")
-    return plans
+    return outlines
