@@ -97,7 +97,7 @@ def parse_outline(text: str) -> Outline:
     outline = Outline(parse_form(form), parse_repeats(repeats) if repeats else ())
     beyond = next((bar for bar, _ in outline.repeats if bar >= outline.num_bars), None)
     if beyond is not None:
-        raise FormError(f"{repeats!r} names bar {beyond + 1}, and the form has {outline.num_bars} bars")
+        raise FormError(f"what is to repeat names bar {beyond + 1}, and the form has {outline.num_bars} bars")
     return outline
 
 

@@ -133,7 +133,7 @@ class ConditionColumns:
         return np.where(of_roles.any(axis=1), of_roles.argmax(axis=1) + 1, Role.WRITTEN)
 
     def roles_and_repeats(self, features: np.ndarray) -> np.ndarray:
-        """Features [n, width] of which nothing is said but that."""
+        """Features, float32 [n, width], that say of each bar its role and what it repeats, and nothing else."""
         found = np.zeros_like(features)
         for columns in (slice(self._classes["roles"]), self._repeats):
             found[:, columns] = features[:, columns]

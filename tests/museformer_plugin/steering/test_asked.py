@@ -33,7 +33,7 @@ SIX_TRACK = [
     ({"repeats": "8-9=1-2", "bars": 8}, "--repeats names bar 9, and the piece has 8 bars"),
     ({"repeats": "9=1", "form": "A4B4"}, "--repeats names bar 9, and the piece has 8 bars"),
     ({"repeats": "513=1"}, "--repeats names bar 513, and without --bars a piece ends by bar 512"),
-    ({"form": "A4B4 9=1"}, "--form: '9=1' names bar 9, and the form has 8 bars"),
+    ({"form": "A4B4 9=1"}, "--form: what is to repeat names bar 9, and the form has 8 bars"),
     ({"form": "A4 B4"}, "--form: 'B4' does not say which bars repeat which"),
     ({"tempo": "fast"}, "--tempo: 'fast' is not a tempo"),
     ({"tempo": "5"}, "--tempo: '5' is not a tempo that songs have"),
