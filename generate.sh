@@ -26,7 +26,8 @@ others --tracks, --tempo, --key and --metre alone:
   --form i4A8A8B8A8o2   sections: a letter and how many bars, i intro, o outro, small letters without melody; or a file
                         with a form a line, such as pretrained/six_track/forms.txt, and behind a blank what else repeats,
                         each song in one that SEED draws
-  --repeats 9-12=1-4,16=new   bars that repeat earlier ones, or none, whatever the form says of them
+  --repeats 9-12=1-4,16=new   bars that repeat earlier ones, or none, whatever the form says of them; 9-12=1-4:all to
+                        the note, :melody+bass in these tracks, :-piano in all others
   --tracks melody,bass,9:+drums,25:-bass   which play, and which enter or leave at a bar; programs where the model
                         is one of general tokens
   --tempo 96            quarter notes a minute

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data_prep.command import CommandError, positive, run_command
 from data_prep.source.read import read_source
-from data_prep.source.source_song import SourceSong, name_of
+from data_prep.source.source_song import SourceSong
 from data_prep.tokens.song import SongError
 from data_prep.tokens.vocabulary import END_OF_BAR, Representation, TokenError, representation_of
 
@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
     representation, given = read_representation(args.dict), track_names(args.given)
     song = read_prompt_song(args.song, representation, given)
     if args.names:
-        print(",".join(name_of(instrument, representation) for instrument in song.instruments_of(given)))
+        print(",".join(representation.name_of(instrument) for instrument in song.instruments_of(given)))
         return 0
     for sentence in song.sentences:
         _logger.info("%s: %s", args.song, sentence)

@@ -2,8 +2,9 @@
 
     python -m data_prep.song_forms splits/train.tokens --most-bars 64 > forms.txt
 
-prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6`` (see ``data_prep.form.outlines``). ``--form forms.txt``
-writes songs in forms drawn from such a list. TOKENS are token files (one piece a line), folders of them (.txt,
+prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6:melody+bass``: its sections, and of each bar that repeats
+another which tracks do so to the note (see ``data_prep.form.outlines``). ``--form forms.txt`` writes songs in forms
+drawn from such a list. TOKENS are token files (one piece a line), folders of them (.txt,
 .tokens), or what ``fairseq-generate`` printed.
 """
 
@@ -17,23 +18,36 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.command import CommandError, positive, run_command
-from data_prep.form.hear import heard_form
-from data_prep.form.outlines import outline_of, outline_text
+from data_prep.form.hear import hear_tokens
+from data_prep.form.outlines import Outline, outline_of, outline_text
+from data_prep.form.unchanged import unchanged_text, unchanged_tracks
 from data_prep.tokens.encode import MAX_BARS
+from data_prep.tokens.grammar import coded_tokens
 from data_prep.tokens.token_files import read_token_lines, token_sources
+from data_prep.tokens.vocabulary import detect_representation
 
 
 def _run(args: argparse.Namespace) -> int:
     lines = (line.text.split() for source in token_sources(args.tokens) for line in read_token_lines(source.path))
     listed = 0
     for tokens in tqdm(lines, desc="songs", unit="song", leave=False):
-        form = heard_form(tokens)
-        if 0 < len(form.repeats) <= args.most_bars:
-            print(outline_text(outline_of(form.sections, form.repeats)))
+        outline = _heard_outline(tokens)
+        if 0 < outline.num_bars <= args.most_bars:
+            print(outline_text(outline))
             listed += 1
     if not listed:
         raise CommandError(f"No piece has from 1 to {args.most_bars} bars.")
     return 0
+
+
+def _heard_outline(tokens: Sequence[str]) -> Outline:
+    """Of the complete bars of a piece; what is no token means nothing."""
+    representation = detect_representation(tokens)
+    coded = coded_tokens(tokens, representation)
+    notes, form = hear_tokens(coded[:, 0], coded[:, 1], representation)
+    names = [representation.name_of(instrument) for instrument in representation.instruments]
+    unchanged = unchanged_tracks(notes, form.repeats, representation.instruments)
+    return outline_of(form.sections, form.repeats, [unchanged_text(row, names) for row in unchanged])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

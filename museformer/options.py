@@ -32,7 +32,8 @@ class WritingOptions(TypedDict, total=False):
     """What every way of writing takes by name; all may be left out.
 
     ``form``: letters and lengths in bars of the sections, ``"i4A8A8B8A8o2"``; behind a blank may stand ``repeats``.
-    ``repeats``: which bars repeat which earlier ones, or none, besides what ``form`` says, ``"9-12=1-4,16=new"``.
+    ``repeats``: which bars repeat which earlier ones, or none, besides what ``form`` says, ``"9-12=1-4,16=new"``;
+    ``"9-12=1-4:all"`` does so to the note, ``":melody+bass"`` in these tracks, ``":-piano"`` in all others.
     ``tracks``: which play, and which enter or leave at a bar, ``"melody,bass,9:+drums"`` or a list of such.
     ``tempo``: of the written bars, in quarter notes a minute.
     ``key``: of songs from scratch, ``"E minor"``.

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from miditoolkit import Instrument, MidiFile, Note, TempoChange
 
-from data_prep.source.source_song import SourceSong, name_of
+from data_prep.source.source_song import SourceSong
 from data_prep.source.write import with_written_bars
 from data_prep.source.written_notes import bar_lines, decode_bar
 from data_prep.tokens.decode import TICKS_PER_POSITION, TICKS_PER_QUARTER, decode
@@ -70,7 +70,7 @@ class NewSong:
         start, self._end = self._end, self._end + self._length(tokens)
         midi = self.song({number: tokens})
         for track in midi.instruments:
-            track.name = name_of(DRUMS if track.is_drum else track.program, self._representation)
+            track.name = self._representation.name_of(DRUMS if track.is_drum else track.program)
             for note in track.notes:
                 note.start, note.end = note.start + start, note.end + start
         changes = midi.tempo_changes if any(token.startswith("t-") for token in tokens) else []
@@ -135,7 +135,7 @@ class IntoSong:
 
     def _track(self, instrument: int, notes: list[Note]) -> Instrument:
         drums = instrument == DRUMS
-        track = Instrument(0 if drums else instrument, drums, name_of(instrument, self._source.representation))
+        track = Instrument(0 if drums else instrument, drums, self._source.representation.name_of(instrument))
         track.notes = notes
         return track
 

@@ -15,7 +15,7 @@ from miditoolkit import MidiFile
 
 from data_prep.prompt import track_names
 from data_prep.source.read import read_source
-from data_prep.source.source_song import SourceSong, name_of
+from data_prep.source.source_song import SourceSong
 from data_prep.tokens.vocabulary import Representation
 from museformer_plugin.generator import MuseformerGenerator
 from museformer_plugin.models.protocol import BarAwareModel
@@ -84,7 +84,7 @@ def _read(
     names = track_names(asked.accompany)
     with in_words_of(song="The song" if isinstance(song, MidiFile) else str(song)):
         source = read_source(song, representation, needs_melody="melody" in names)
-        return source, [name_of(instrument, representation) for instrument in source.instruments_of(names)]
+        return source, [representation.name_of(instrument) for instrument in source.instruments_of(names)]
 
 
 def _check_learnt(decoder: BarAwareModel, wishes: Wishes) -> None:

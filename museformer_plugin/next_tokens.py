@@ -76,10 +76,12 @@ class NextTokens:
         orders = [piece.order for piece in pieces if piece.order is not None]
         if self._orders is None or not self._orders.has_given_notes:
             return
-        closing = [
-            not order.request.open_ended and self._rules.is_closing(len(piece.tokens), order.tokens_left())
-            for piece, order in zip(pieces, orders)
-        ]
+        closing = []
+        for piece, order in zip(pieces, orders):
+            if self._rules.is_closing(len(piece.tokens), order.tokens_left()):
+                order.release()
+            is_closing = self._rules.is_closing(len(piece.tokens), order.tokens_left())
+            closing.append(not order.request.open_ended and is_closing)
         self._orders.hold(orders, closing)
 
     def select(self, indices: Sequence[int]) -> None:

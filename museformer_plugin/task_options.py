@@ -83,7 +83,7 @@ class MuseformerTaskConfig(FairseqDataclass):
         default="",
         metadata={
             "help": "which bars to write repeat which earlier ones, or none, whatever --form says, such as "
-            "9-12=1-4,16=new"
+            "9-12=1-4,16=new; 9-12=1-4:all repeats to the note, :melody+bass in these tracks, :-piano in all others"
         },
     )
     tracks: str = field(

@@ -857,14 +857,14 @@ FAULTS = (
     ),
     Fault(
         "data_prep/form/outlines.py",
-        "NEW if of_first == NEW else of_first + bar - first",
-        "of_first + bar - first",
+        "NEW if first.repeated == NEW else first.repeated + bar - first.bar",
+        "first.repeated + bar - first.bar",
         "data_prep/form/test_outlines.py",
     ),
     Fault(
         "museformer_plugin/steering/wishes.py",
-        "for bar, distance in zip(bars, distances_of(repeated, bars)):",
-        "for bar, distance in zip(bars, distances_of(repeated)):",
+        "asked[row] = distance_of(of_bars[number - 1])",
+        "asked[row] = of_bars[number - 1].repeated",
         "museformer_plugin/steering/test_asked.py",
     ),
     Fault(

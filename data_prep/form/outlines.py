@@ -1,34 +1,49 @@
-"""A form, and which bars repeat which besides what its letters say, as text and back: ``A8B8A8 5-8=1-4,24=new``.
+"""A form, and which bars repeat which besides what its letters say, as text and back:
+``A8B8A8 5-8=1-4:melody+bass,24=new``.
 
-Bars 5 to 8 repeat bars 1 to 4, bar 24 repeats none. Every other bar repeats the one at its place in the latest section
-of its letter, where there is one and the section is none that passes.
+Bars 5 to 8 repeat bars 1 to 4, melody and bass to the note, bar 24 repeats none. Every other bar repeats the one at its
+place in the latest section of its letter, where there is one and the section is none that passes. Where no tracks stand
+(``data_prep.form.unchanged``) nothing is said of how exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from data_prep.bar_ranges import BarRangeError, parse_bar_ranges
 from data_prep.form.repeats import NEW
 from data_prep.form.sections import PASSING, PASSING_MELODY, FormError, Section, form_text, parse_form
+from data_prep.form.unchanged import unchanged_syntax
 from data_prep.tokens.encode import MAX_BARS
 
 _NEW = "new"
 _EXAMPLE = "9-12=1-4, or 16=new"
 _LONGEST_PART = 32  # characters of such an example, so that sentences which quote one stay short
 
-# Bars, each once, and what they repeat, both from 0; ``data_prep.form.repeats.NEW`` is nothing.
-Repeats = tuple[tuple[int, int], ...]
+
+class Repeat(NamedTuple):
+    """Bar ``bar`` repeats ``repeated``, from 0 both; ``NEW`` is nothing.
+
+    ``unchanged``: which tracks do so to the note, as ``data_prep.form.unchanged`` has it, or empty where that is not
+    said.
+    """
+
+    bar: int
+    repeated: int
+    unchanged: str = ""
+
+
+Repeats = tuple[Repeat, ...]  # of bars in their order, each once
 
 
 @dataclass(frozen=True)
 class Outline:
-    """``sections``, and ``repeats`` of bars that repeat others than their letters say."""
+    """``sections``, and ``repeats`` of bars of which more is said than by their letters."""
 
     sections: tuple[Section, ...] = ()
     repeats: Repeats = ()
@@ -38,12 +53,12 @@ class Outline:
         """Of all sections."""
         return sum(section.bars for section in self.sections)
 
-    def repeated_bars(self) -> np.ndarray:
-        """int64 [bars]: what each bar repeats, ``NEW`` for nothing."""
-        repeated = repeats_by_letter(self.sections)
-        for bar, other in self.repeats:
-            repeated[bar] = other
-        return repeated
+    def of_all_bars(self) -> list[Repeat]:
+        """What each bar repeats."""
+        found = [Repeat(bar, int(repeated)) for bar, repeated in enumerate(repeats_by_letter(self.sections))]
+        for repeat in self.repeats:
+            found[repeat.bar] = repeat
+        return found
 
 
 def repeats_by_letter(sections: Sequence[Section]) -> np.ndarray:
@@ -61,27 +76,38 @@ def repeats_by_letter(sections: Sequence[Section]) -> np.ndarray:
     return repeated
 
 
-def outline_of(sections: tuple[Section, ...], repeats: np.ndarray) -> Outline:
-    """The outline of a piece whose bars repeat ``repeats``, int64 [bars]."""
-    others = np.flatnonzero(repeats != repeats_by_letter(sections))
-    return Outline(sections, tuple((int(bar), int(repeats[bar])) for bar in others))
+def outline_of(sections: tuple[Section, ...], repeats: np.ndarray, unchanged: Sequence[str]) -> Outline:
+    """The outline of a piece whose bars repeat ``repeats``, int64 [bars]; ``unchanged``: of each bar, as ``Repeat``
+    has it."""
+    bars = zip(repeats.tolist(), repeats_by_letter(sections).tolist(), unchanged)
+    said = [
+        Repeat(bar, repeated, tracks if repeated != NEW else "")
+        for bar, (repeated, by_letter, tracks) in enumerate(bars)
+        if repeated != by_letter or (tracks and repeated != NEW)
+    ]
+    return Outline(sections, tuple(said))
 
 
 def outline_text(outline: Outline) -> str:
     """The outline as ``parse_outline`` reads it."""
-    runs: list[list[int]] = []  # first bar, last bar, and what the first repeats
-    for bar, repeated in outline.repeats:
-        if runs and bar == runs[-1][1] + 1:
-            first, _, of_first = runs[-1]
-            if repeated == (NEW if of_first == NEW else of_first + bar - first):
-                runs[-1][1] = bar
-                continue
-        runs.append([bar, bar, repeated])
-    texts = [
-        f"{_bars(first, last)}={_NEW if repeated == NEW else _bars(repeated, repeated + last - first)}"
-        for first, last, repeated in runs
-    ]
-    return " ".join([form_text(outline.sections), *([",".join(texts)] if texts else [])])
+    runs: list[tuple[Repeat, int]] = []  # the first bar of each, and the number of the last
+    for repeat in outline.repeats:
+        if runs and repeat == _further(runs[-1][0], runs[-1][1] + 1):
+            runs[-1] = runs[-1][0], repeat.bar
+        else:
+            runs.append((repeat, repeat.bar))
+    texts = ",".join(_text_of_run(first, last) for first, last in runs)
+    return " ".join(filter(None, [form_text(outline.sections), texts]))
+
+
+def _further(first: Repeat, bar: int) -> Repeat:
+    """What ``bar`` repeats where bars go on as the ``first`` began."""
+    return first._replace(bar=bar, repeated=NEW if first.repeated == NEW else first.repeated + bar - first.bar)
+
+
+def _text_of_run(first: Repeat, last: int) -> str:
+    repeated = _NEW if first.repeated == NEW else _bars(first.repeated, _further(first, last).repeated)
+    return f"{_bars(first.bar, last)}={repeated}{f':{first.unchanged}' if first.unchanged else ''}"
 
 
 def _bars(first: int, last: int) -> str:
@@ -95,29 +121,33 @@ def parse_outline(text: str) -> Outline:
     """
     form, repeats = [*text.split(None, 1), "", ""][:2]
     outline = Outline(parse_form(form), parse_repeats(repeats) if repeats else ())
-    beyond = next((bar for bar, _ in outline.repeats if bar >= outline.num_bars), None)
+    beyond = next((repeat.bar for repeat in outline.repeats if repeat.bar >= outline.num_bars), None)
     if beyond is not None:
         raise FormError(f"what is to repeat names bar {beyond + 1}, and the form has {outline.num_bars} bars")
     return outline
 
 
 def parse_repeats(text: str) -> Repeats:
-    """``9-12=1-4,16=new`` -> what bars repeat, in the order of the bars; empty parts are passed over.
+    """``9-12=1-4:melody,16=new`` -> what bars repeat, in the order of the bars; empty parts are passed over.
 
     Raises FormError for what cannot be read, and where a bar is to repeat itself, a later one, or two.
     """
-    found: dict[int, int] = {}
+    found: dict[int, Repeat] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        for bar, repeated in _repeats_of(part):
+        bars, colon, tracks = part.partition(":")
+        unchanged = unchanged_syntax(tracks) if colon else ""
+        for bar, repeated in _bars_of(bars.strip()):
             if bar in found:
                 raise FormError(f"bar {bar + 1} is said twice to repeat a bar, or none")
-            found[bar] = repeated
+            if unchanged and repeated == NEW:
+                raise FormError(f"bar {bar + 1} is new, so that no track of it can stay or change")
+            found[bar] = Repeat(bar, repeated, unchanged)
     if not found:
         raise FormError(f"no bar is said to repeat another; write it as {_EXAMPLE}")
-    return tuple(sorted(found.items()))
+    return tuple(found[bar] for bar in sorted(found))
 
 
-def _repeats_of(part: str) -> Iterator[tuple[int, int]]:
+def _bars_of(part: str) -> Iterator[tuple[int, int]]:
     """Of ``9-12=1-4`` or ``16=new`` the bars and what they repeat, from 0. Raises FormError as ``parse_repeats``."""
     if "=" not in part or len(part) > _LONGEST_PART:
         raise FormError(f"{part[:_LONGEST_PART]!r} does not say which bars repeat which; write it as {_EXAMPLE}")
@@ -136,7 +166,7 @@ def _repeats_of(part: str) -> Iterator[tuple[int, int]]:
         raise FormError(f"{part!r} names more bars on one side than on the other")
     if repeated >= first and not new:
         raise FormError(f"{part!r} lets bar {first} repeat itself or a later bar; bars repeat earlier ones")
-    return zip(range(first - 1, last), repeat(NEW) if new else range(repeated - 1, last_repeated))
+    return zip(range(first - 1, last), [NEW] * (last - first + 1) if new else range(repeated - 1, last_repeated))
 
 
 def read_outlines(path: Path) -> list[Outline]:

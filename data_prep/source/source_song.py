@@ -11,7 +11,7 @@ from miditoolkit import MidiFile
 from data_prep.source.roles import Roles
 from data_prep.tokens.encode import Bars, encode, tempo_ids
 from data_prep.tokens.song import Song, SongError
-from data_prep.tokens.vocabulary import DRUMS, END_OF_BAR, POSITIONS_PER_QUARTER, Representation, tempo_of
+from data_prep.tokens.vocabulary import END_OF_BAR, POSITIONS_PER_QUARTER, Representation, tempo_of
 
 LEFT_OUT = -1  # in place of an instrument
 
@@ -46,7 +46,7 @@ class SourceSong:
     def tracks(self) -> dict[str, int]:
         """The instrument of each track that the song has, by its name, in the order of the representation."""
         used = set(self.song.notes[:, 4].tolist())
-        return {name_of(n, self.representation): n for n in self.representation.instruments if n in used}
+        return {self.representation.name_of(n): n for n in self.representation.instruments if n in used}
 
     def instruments_of(self, tracks: Collection[str]) -> list[int]:
         """The instruments of ``tracks``, by name; ``melody`` means the tracks that carry it in ``general`` too.
@@ -114,8 +114,3 @@ class SourceSong:
             ends = [n for n, token in enumerate(tokens, start=1) if token == END_OF_BAR]
             bars = {n: tokens[start:end] for n, (start, end) in enumerate(zip([0, *ends], ends), start=1)}
         return {n: bars.get(n) or self.empty_bar(n) for n in range(1, self.bar_count + 1)}
-
-
-def name_of(instrument: int, representation: Representation) -> str:
-    """What a track of ``instrument`` is called: its role, ``drums``, or its program as a number."""
-    return representation.track_names().get(instrument, "drums" if instrument == DRUMS else str(instrument))

@@ -11,7 +11,7 @@ from miditoolkit import Instrument, MidiFile, Note
 
 from data_prep.source.events import add_metres, cut_events, set_tempo, silence_bends
 from data_prep.source.same_pitch import fit_beside
-from data_prep.source.source_song import SourceSong, name_of
+from data_prep.source.source_song import SourceSong
 from data_prep.source.written_notes import bar_lines, decode_bar, runs_of_bars
 from data_prep.tokens.vocabulary import DRUMS, TokenError
 
@@ -87,5 +87,5 @@ def _track_of(midi: MidiFile, source: SourceSong, instrument: int) -> Instrument
     if len(tracks):
         return midi.instruments[tracks[counts.argmax()]]
     drums = instrument == DRUMS
-    midi.instruments.append(Instrument(0 if drums else instrument, drums, name_of(instrument, source.representation)))
+    midi.instruments.append(Instrument(0 if drums else instrument, drums, source.representation.name_of(instrument)))
     return midi.instruments[-1]

@@ -210,6 +210,10 @@ class Representation:
         """The instrument of a track. Raises KeyError when there is no such track."""
         return {track.name: track.instrument for track in self.tracks}[track_name]
 
+    def name_of(self, instrument: int) -> str:
+        """What a track of ``instrument`` is called: its role, ``drums``, or its program as a number."""
+        return self.track_names().get(instrument, "drums" if instrument == DRUMS else str(instrument))
+
     @property
     def has_metre(self) -> bool:
         """Whether bars open with their metre; without it every bar is 4/4."""

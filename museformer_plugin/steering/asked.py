@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from data_prep.form.outlines import Outline, outline_text, parse_outline, parse_repeats, read_outlines
+from data_prep.form.outlines import Outline, Repeat, outline_text, parse_outline, parse_repeats, read_outlines
 from data_prep.form.sections import FormError, is_form
 from data_prep.tokens.conditions import parse_metre, parse_tempo
 from data_prep.tokens.encode import MAX_BARS
@@ -22,7 +22,7 @@ from ..token_families import TokenFamilies
 from .bar_ranges import parse_ranges
 from .conditions import UNKNOWN
 from .request import Request
-from .track_plan import TrackPlan, parse_track
+from .track_plan import TrackPlan, parse_track, unchanged_ranks
 from .wishes import Wishes
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
 
     Raises UserError where the model cannot be told it, and as ``wishes_of`` does.
     """
-    forms = _listed_forms(options)
+    forms = _listed_forms(options, families.representation)
     wishes = wishes_of(options, families.representation, forms[0] if forms else None)
     if not wishes.are_any:
         return None
@@ -102,7 +102,7 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
     return Ask(wishes, families, forms, options.seed) if forms else Ask(wishes, families)
 
 
-def _listed_forms(options: SteeringOptions) -> list[Outline]:
+def _listed_forms(options: SteeringOptions, representation: Representation) -> list[Outline]:
     """Those of the file that ``--form`` names, of as many bars as ``--bars`` asks for; none where it names no file.
 
     Raises UserError where the file lists none.
@@ -113,10 +113,20 @@ def _listed_forms(options: SteeringOptions) -> list[Outline]:
         forms = read_outlines(Path(options.form))
     except (FormError, OSError) as error:
         raise UserError(f"--form: {error}.") from None
+    try:
+        _check_names([repeat for form in forms for repeat in form.repeats], representation)
+    except FormError as error:
+        raise UserError(f"--form: {options.form}: {error}.") from None
     found = [form for form in forms if options.bars in (0, form.num_bars)]
     if not found:
         raise UserError(f"--form: {options.form} lists no form of {options.bars} bars.")
     return found
+
+
+def _check_names(repeats: Sequence[Repeat], representation: Representation) -> None:
+    """Raises FormError where tracks are to stay to the note that the representation has not."""
+    for text in {repeat.unchanged for repeat in repeats}:
+        unchanged_ranks(text, representation)
 
 
 def _is_file(name: str) -> bool:
@@ -137,11 +147,13 @@ def wishes_of(options: SteeringOptions, representation: Representation, listed: 
         raise UserError(f"--density is how many notes a bar is to have, 0 or more, not {options.density}.")
     try:
         form = listed or (parse_outline(options.form) if options.form else Outline())
+        _check_names(form.repeats, representation)
     except FormError as error:
         no_file = f"there is no file {options.form}, and " if re.search(r"[./\\]", options.form) else ""
         raise UserError(f"--form: {no_file}{error}.") from None
     try:
         repeats = parse_repeats(options.repeats) if options.repeats else ()
+        _check_names(repeats, representation)
     except FormError as error:
         raise UserError(f"--repeats: {error}.") from None
     tracks = [name for name in options.accompany.split(",") if name.strip()]

@@ -10,7 +10,7 @@ from data_prep.tokens.vocabulary import LETTERS
 
 from ..fc_attention import NO_BAR
 from ..token_families import TokenFamilies
-from .given_notes import GivenNotes
+from .given_notes import GivenNotes, GivenPart
 from .request import BarLimits, Request
 
 _ONSET, _INSTRUMENT, _TEMPO, _METRE = (LETTERS.index(letter) for letter in "oits")
@@ -32,6 +32,8 @@ class BarsToWrite:
         least = request.least_tokens() or [0] * len(request.written)
         self.least_behind = [sum(least) - up_to for up_to in accumulate(least)] + [0]
         self._parts = request.parts()
+        self._bars = [bar.tokens for bar in request.given]  # of the sequence, as far as there are any
+        self._written: list[int] = []  # tokens of the bar under way
         self._under_way = -1
         self.notes: GivenNotes | None = None
         self._next_bar()
@@ -39,11 +41,45 @@ class BarsToWrite:
     def _next_bar(self) -> None:
         self._under_way += 1
         self.notes = None
-        if self.has_given_notes and self._under_way < len(self.request.written):
-            part = self._parts.get(self.request.written[self._under_way], np.empty(0, dtype=np.int64))
+        if self._under_way == len(self.request.written):
+            return
+        parts = self._given_parts()
+        if parts:
+            everything = range(len(self._families.representation.instruments))
             playing = self.request.limits[self._under_way].instruments
-            others = playing is None or bool(playing - self.request.given_tracks)
-            self.notes = GivenNotes(part, self.request.given_tracks, self._families, others)
+            others = set(everything if playing is None else playing).difference(*(part.tracks for part in parts))
+            self.notes = GivenNotes(parts, self._families, bool(others))
+
+    def _given_parts(self) -> list[GivenPart]:
+        """What the bar under way must hold."""
+        parts = []
+        if self.request.given_tracks:
+            part = self._parts.get(self.request.written[self._under_way], np.empty(0, dtype=np.int64))
+            parts.append(GivenPart(part, self.request.given_tracks, tempo=True))
+        unchanged = self._unchanged()
+        repeated = int(self.request.guide.repeats[len(self.request.given) + self._under_way])
+        if unchanged and repeated != NO_BAR and self._has_metre_of(self._bars[repeated]):
+            parts.append(GivenPart(self._bars[repeated], unchanged, tempo=False))
+        return parts
+
+    def _unchanged(self) -> frozenset[int]:
+        """Instruments whose notes in the bar under way are to be those of the bar that it repeats."""
+        if not self.request.unchanged:
+            return frozenset()
+        unchanged, playing = self.request.unchanged[self._under_way], self.request.limits[self._under_way].instruments
+        return unchanged if playing is None else unchanged & playing
+
+    def _has_metre_of(self, bar: np.ndarray) -> bool:
+        """Whether the bar under way may have the metre of another."""
+        metres = self.request.limits[self._under_way].metres
+        of_metre = self._families.family_of_token[bar] == _METRE
+        return metres is None or set(self._families.value_of_token[bar[of_metre]].tolist()) <= metres
+
+    def release(self) -> None:
+        """Nothing in the bar under way must be as in the bar that it repeats: there is no room left for so much."""
+        unchanged = self._unchanged() if self.notes is not None else ()
+        if self.notes is not None and unchanged:
+            self.notes.release(unchanged)
 
     @property
     def num_bars(self) -> int:
@@ -53,7 +89,7 @@ class BarsToWrite:
     @property
     def has_given_notes(self) -> bool:
         """Whether there are tracks whose notes are given, so that ``advance`` must be told every token."""
-        return bool(self.request.given_tracks)
+        return bool(self.request.given_tracks) or bool(self.request.unchanged)
 
     def notes_left(self) -> int:
         """Upper bound of how many tokens the given notes of the bar under way still take."""
@@ -65,7 +101,10 @@ class BarsToWrite:
 
     def advance(self, token: int) -> None:
         """The stream has written this token."""
+        self._written.append(token)
         if token == self._families.end_of_bar:
+            self._bars.append(np.array(self._written))
+            self._written = []
             self._next_bar()
         elif self.notes is not None:
             self.notes.advance(token)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.form import repeats
+from data_prep.form.outlines import Repeat
 from data_prep.form.sections import (
     LEFT_IN_SECTION,
     LETTER,
@@ -46,11 +47,14 @@ def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray
     return classes[columns[:, LETTER]], columns[:, PLACE], columns[:, LEFT_IN_SECTION]
 
 
-def distances_of(repeated: np.ndarray, bars: np.ndarray | None = None) -> np.ndarray:
-    """How many bars before each of ``bars`` lies the one that it repeats, ``conditions.NEW`` for none.
+def distances_of(repeated: np.ndarray) -> np.ndarray:
+    """How many bars before each bar of a piece lies the one that it repeats, ``conditions.NEW`` for none.
 
-    int64 [n] each, bars counted from 0; without ``bars`` those of a piece. A bar that repeats none has
-    ``data_prep.form.repeats.NEW``.
+    int64 [bars] each, bars counted from 0. A bar that repeats none has ``data_prep.form.repeats.NEW``.
     """
-    bars = np.arange(len(repeated)) if bars is None else bars
-    return np.where(repeated == repeats.NEW, NEW, bars - repeated)
+    return np.array([distance_of(Repeat(bar, int(other))) for bar, other in enumerate(repeated)], dtype=np.int64)
+
+
+def distance_of(repeat: Repeat) -> int:
+    """How many bars before a bar lies the one that it repeats, ``conditions.NEW`` for none."""
+    return NEW if repeat.repeated == repeats.NEW else repeat.bar - repeat.repeated

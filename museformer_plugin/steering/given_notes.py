@@ -1,8 +1,9 @@
-"""Tracks that are given in a bar: their notes are written as they are, and no others in these tracks."""
+"""Tracks whose notes are given in a bar, by a song or by the bar that it repeats: they are written as they are, and no
+others in these tracks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +12,22 @@ from data_prep.tokens.vocabulary import LETTERS
 
 from ..token_families import TokenFamilies
 
-_BAR_END, _ONSET, _TEMPO, _INSTRUMENT, _PITCH = (LETTERS.index(letter) for letter in "botip")
-_TOKENS_A_NOTE = 6  # at most: onset, tempo, instrument, pitch, duration, velocity
+_BAR_END, _METRE, _ONSET, _TEMPO, _INSTRUMENT, _PITCH = (LETTERS.index(letter) for letter in "bsotip")
+_TOKENS_A_NOTE, _TOKENS_AN_ONSET = 3, 2  # pitch, duration and velocity; onset and tempo
+
+
+class GivenPart(NamedTuple):
+    """What a bar must hold: those notes of ``tokens``, int64 [n], a bar by the grammar, that instruments ``tracks``, as
+    ranks, play; ``tempo``: whether its onsets have the tempo that they have there."""
+
+    tokens: np.ndarray
+    tracks: Collection[int]
+    tempo: bool
 
 
 class _Note(NamedTuple):
     onset: int
-    tempo: int  # a token; in representations whose onsets have one
+    tempo: int  # a token, in representations whose onsets have one, or -1 for any
     instrument: int
     tokens: tuple[int, ...]  # of its parts: pitch, duration, velocity
 
@@ -26,17 +36,20 @@ class GivenNotes:
     """Where a stream stands among the notes that its bar must hold.
 
     Args:
-        part: the given tracks of the bar, int64 [n], a bar by the grammar.
-        tracks: their instruments, as ranks.
+        parts: of what the notes consist, no instrument in two of them, their metres the same.
         families: of the dictionary.
         others: whether other instruments may play in this bar.
     """
 
-    def __init__(self, part: np.ndarray, tracks: Collection[int], families: TokenFamilies, others: bool) -> None:
-        self._tracks = frozenset(tracks)
+    def __init__(self, parts: Sequence[GivenPart], families: TokenFamilies, others: bool) -> None:
+        self._tracks = frozenset[int]().union(*(part.tracks for part in parts))
         self._others = others
         self._family, self._value = families.family_of_token, families.value_of_token
-        self._notes = self._read(part)
+        notes = [note for part in parts for note in self._read(part)]
+        notes.sort(key=lambda note: (note.onset, note.instrument))
+        self._hold(notes)
+        metres = [token for part in parts for token in part.tokens.tolist() if self._family[token] == _METRE]
+        self._metre = metres[0] if metres else -1
         self._onset, self._instrument = -1, -1
         self._in_note = 0  # how many tokens of a given note have been written
         self._latest = _BAR_END  # family of the last token
@@ -44,29 +57,47 @@ class GivenNotes:
         family, value = families.family_of_token, families.value_of_token
         self._onsets = np.where(family == _ONSET, value, -1)  # by token
         self._instruments = np.where(family == _INSTRUMENT, value, -1)
-        self._pitches, self._bar_ends = family == _PITCH, family == _BAR_END
+        self._pitches, self._bar_ends, self._metres = family == _PITCH, family == _BAR_END, family == _METRE
 
-    def _read(self, part: np.ndarray) -> list[_Note]:
+    def _read(self, part: GivenPart) -> list[_Note]:
         notes, onset, tempo, instrument = [], -1, -1, -1
-        for place, token in enumerate(part.tolist()):
+        for place, token in enumerate(part.tokens.tolist()):
             if self._family[token] == _ONSET:
                 onset = int(self._value[token])
-            elif self._family[token] == _TEMPO:
+            elif self._family[token] == _TEMPO and part.tempo:
                 tempo = token
             elif self._family[token] == _INSTRUMENT:
                 instrument = int(self._value[token])
-            elif self._family[token] == _PITCH:
-                notes.append(_Note(onset, tempo, instrument, tuple(part[place : place + 3].tolist())))
-        return notes[::-1]  # the next is the last
+            elif self._family[token] == _PITCH and instrument in part.tracks:
+                notes.append(_Note(onset, tempo, instrument, tuple(part.tokens[place : place + 3].tolist())))
+        return notes
+
+    def _hold(self, notes: Sequence[_Note]) -> None:
+        """These notes are to come, in their order."""
+        self._notes = list(notes)[::-1]  # the next is the last
+        self._tokens = [0]  # that the last so many notes take, onsets and instruments named
+        behind = None
+        for note in self._notes:
+            shared = behind is not None and behind.onset == note.onset
+            of_onset = 0 if shared else _TOKENS_AN_ONSET
+            of_instrument = 0 if shared and behind is not None and behind.instrument == note.instrument else 1
+            self._tokens.append(self._tokens[-1] + _TOKENS_A_NOTE + of_onset + of_instrument)
+            behind = note
 
     @property
     def in_given_track(self) -> bool:
         """Whether the latest instrument is given."""
         return self._instrument in self._tracks
 
+    def release(self, tracks: Collection[int]) -> None:
+        """Notes of these tracks are given no longer."""
+        self._tracks -= frozenset(tracks)
+        self._hold([note for note in self._notes[::-1] if note.instrument not in tracks])
+        self._in_note = self._in_note if self.in_given_track else 0
+
     def tokens_left(self) -> int:
         """Upper bound of how many tokens the notes still take."""
-        return _TOKENS_A_NOTE * len(self._notes)
+        return self._tokens[len(self._notes)]
 
     def advance(self, token: int) -> None:
         """The stream has written this token of the bar."""
@@ -83,10 +114,13 @@ class GivenNotes:
 
     def refused(self, closing: bool) -> np.ndarray:
         """bool [V]: what may not come next; ``closing``: of other tracks as little as can be."""
+        if self._latest == _BAR_END and self._metre >= 0:
+            return self._metres & (np.arange(len(self._family)) != self._metre)
         note = self._notes[-1] if self._notes else None
         here = note is not None and note.onset == self._onset
         if note is not None and here and self._latest == _ONSET and self._tempo_follows:
-            return np.arange(len(self._family)) != note.tempo
+            tempos = {note.tempo for note in self._notes if note.onset == self._onset} - {-1}
+            return ~np.isin(np.arange(len(self._family)), list(tempos)) & bool(tempos)
         if self.in_given_track:
             if note is not None and here and note.instrument == self._instrument:
                 return np.arange(len(self._family)) != note.tokens[self._in_note]

@@ -33,7 +33,8 @@ class Request:
     ``given``: the bars of the prompt, in the order of the sequence. ``written``: the numbers of those behind it.
     ``guide``: of both. ``limits``: of each bar to write. ``given_tracks``: instruments, as ranks, whose notes are those
     of the bar of the same number that is a ``PART``, exactly. ``open_ended``: whether the piece may end before all
-    bars are written.
+    bars are written. ``unchanged``: of each bar to write the instruments, as ranks, whose notes are those of the bar
+    that it repeats; empty where there are none in any.
     """
 
     given: list[SequenceBar]
@@ -42,6 +43,7 @@ class Request:
     limits: list[BarLimits]
     given_tracks: frozenset[int] = frozenset()
     open_ended: bool = False
+    unchanged: Sequence[frozenset[int]] = ()
 
     def prompt(self) -> np.ndarray:
         """The tokens of the given bars, int64 [n], without the begin token."""

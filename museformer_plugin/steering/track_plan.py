@@ -1,10 +1,11 @@
-"""Which tracks play from which bar on, as people write it: ``melody,bass,9:+drums,25:-bass``."""
+"""Which tracks play from which bar on, as people write it: ``melody,bass,9:+drums,25:-bass``; tracks by name."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from data_prep.form.unchanged import parse_unchanged
 from data_prep.tokens.vocabulary import DRUMS, Representation
 
 from ..errors import UserError
@@ -84,6 +85,15 @@ def parse_track(name: str, representation: Representation, option: str) -> int:
         known = ", ".join(by_name) if names else "General MIDI programs, 0 to 127, and drums"
         raise UserError(f"{option}: there is no track {name.strip()!r}; there are {known}.")
     return representation.instruments.index(instrument)
+
+
+def unchanged_ranks(text: str, representation: Representation) -> frozenset[int]:
+    """The instruments, as ranks, that a text as ``data_prep.form.unchanged`` has it keeps to the note; none of nothing.
+
+    Raises FormError for what is none.
+    """
+    names = [representation.name_of(instrument) for instrument in representation.instruments]
+    return parse_unchanged(text, names) if text else frozenset()
 
 
 def _name_of(rank: int, representation: Representation) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.form.outlines import Outline, Repeats
+from data_prep.form.outlines import Outline, Repeat, Repeats
 from data_prep.form.sections import Section
 from data_prep.tokens.vocabulary import LETTERS
 
@@ -15,11 +15,11 @@ from ..errors import UserError
 from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
 from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
-from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form, distances_of
+from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form, distance_of
 from .heard_conditions import repeats_of_parts
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
-from .track_plan import TrackPlan
+from .track_plan import TrackPlan, unchanged_ranks
 
 LONGEST_OPEN_PIECE = 512  # bars that are written at most, where it is not said how many
 
@@ -113,7 +113,8 @@ class Wishes:
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
         limits = [self._limits(number, instruments, bars, families) for number, instruments in zip(written, playing)]
-        return Request(given, written, guide, limits, self.given_tracks, open_ended=not total)
+        unchanged = self._unchanged(written, families)
+        return Request(given, written, guide, limits, self.given_tracks, not total, unchanged if any(unchanged) else ())
 
     def _length(self) -> int:
         """Bars of the whole piece where they are told, else 0."""
@@ -133,7 +134,7 @@ class Wishes:
     def _check_repeats(self, written: Sequence[int], total: int) -> None:
         """Raises UserError where ``repeats`` names other bars than those ``written`` of a piece of ``total`` bars; 0 is
         an open one."""
-        other = next((bar + 1 for bar, _ in self.repeats if bar + 1 not in written), 0)
+        other = next((repeat.bar + 1 for repeat in self.repeats if repeat.bar + 1 not in written), 0)
         if not other:
             return
         if other <= (total or written[-1]):
@@ -170,10 +171,8 @@ class Wishes:
                 letters=letters[numbers - 1],
                 places=places[numbers - 1],
                 left_in_section=left[numbers - 1],
-                distances=distances_of(self.form.repeated_bars())[numbers - 1],
             )
-        if self.repeats:
-            said = said.told(distances=self._with_repeats(said.distances, numbers))
+        said = said.told(distances=self._with_repeats(said.distances, numbers))
         whole = np.array([bar.role not in (Role.PART, Role.VARIED) for bar in sequence], dtype=bool)
         if self.notes != UNKNOWN:
             said = said.told(notes=np.where(whole, self.notes, UNKNOWN))
@@ -186,11 +185,22 @@ class Wishes:
 
     def _with_repeats(self, distances: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """``BarConditions.distances`` of bars of these ``numbers``, int64 [n] each, with those that are asked for."""
-        bars, repeated = np.array(self.repeats).T
         asked = distances.copy()
-        for bar, distance in zip(bars, distances_of(repeated, bars)):
-            asked[numbers == bar + 1] = distance
+        of_bars = self._asked_repeats()
+        for row, number in enumerate(numbers.tolist()):
+            if number - 1 in of_bars:
+                asked[row] = distance_of(of_bars[number - 1])
         return asked
+
+    def _unchanged(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int]]:
+        """Of each bar to write the instruments, as ranks, that keep to the notes of the bar that it repeats."""
+        asked = self._asked_repeats()
+        said = [asked[number - 1].unchanged if number - 1 in asked else "" for number in written]
+        return [unchanged_ranks(text, families.representation) - self.given_tracks for text in said]
+
+    def _asked_repeats(self) -> dict[int, Repeat]:
+        """By bar, from 0, what the form says, and over it ``repeats``."""
+        return {repeat.bar: repeat for repeat in [*self.form.of_all_bars(), *self.repeats]}
 
     def _in_tempo(self, bars: Sequence[np.ndarray], families: TokenFamilies) -> Sequence[np.ndarray]:
         """Bars whose onsets have the tempo that is asked for, where onsets have one."""

@@ -1,12 +1,13 @@
 """The command that lists the forms of songs."""
 
-import numpy as np
 import pytest
 
-from data_prep.form.hear import heard_form
+from data_prep.form.hear import hear_tokens
 from data_prep.form.outlines import read_outlines
+from data_prep.form.unchanged import parse_unchanged, unchanged_tracks
 from data_prep.song_forms import main
 from data_prep.tokens.encode import encode
+from data_prep.tokens.grammar import coded_tokens
 from data_prep.tokens.song import song_of
 from data_prep.tokens.vocabulary import SIX_TRACK
 from examples.make_songs import compose_song, to_midi
@@ -28,11 +29,19 @@ def test_forms_that_are_listed_are_those_that_are_heard(tokens, tmp_path, capsys
     path = tmp_path / "forms.txt"
     path.write_text("\n".join(listed))
     for outline, line in zip(read_outlines(path), lines, strict=True):
-        heard = heard_form(line.split())
+        coded = coded_tokens(line.split(), SIX_TRACK)
+        notes, heard = hear_tokens(coded[:, 0], coded[:, 1], SIX_TRACK)
         assert outline.sections == heard.sections
         assert outline.num_bars == line.split().count("b-1")
-        np.testing.assert_array_equal(outline.repeated_bars(), heard.repeats)
-    assert any(" " in line for line in listed)  # some bars repeat others than their letters say
+        bars = outline.of_all_bars()
+        assert [repeat.repeated for repeat in bars] == heard.repeats.tolist()
+        unchanged = unchanged_tracks(notes, heard.repeats, SIX_TRACK.instruments)
+        names = [SIX_TRACK.name_of(instrument) for instrument in SIX_TRACK.instruments]
+        for repeat, tracks in zip(bars, unchanged):
+            said = parse_unchanged(repeat.unchanged, names) if repeat.unchanged else frozenset()
+            assert said == {*tracks.nonzero()[0].tolist()}
+            assert bool(repeat.unchanged) == (repeat.repeated >= 0)
+    assert any(":-" in line for line in listed) and any(":all" in line for line in listed)
 
 
 def test_long_pieces_are_left_out(tokens, capsys, caplog):

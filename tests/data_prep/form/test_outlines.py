@@ -5,6 +5,7 @@ import pytest
 
 from data_prep.form.outlines import (
     Outline,
+    Repeat,
     outline_of,
     outline_text,
     parse_outline,
@@ -35,13 +36,26 @@ def test_sections_of_a_letter_repeat_the_latest_before_but_for_passing_ones():
 )
 def test_text_to_outline_and_back(text, repeats):
     outline = parse_outline(text)
-    assert outline == Outline(parse_form(text.split()[0]), tuple(repeats.items()))
+    assert outline == Outline(parse_form(text.split()[0]), tuple(Repeat(*said) for said in repeats.items()))
     assert outline_text(outline) == text
 
 
+def test_what_stays_to_the_note_is_text_too():
+    text = "A4B4A4 6-7=1-2:melody+bass,8=3:melody+bass,9=1,10-11=2-3:-drums,12=4:all"
+    outline = parse_outline(text)
+    assert outline.repeats[:3] == (
+        Repeat(5, 0, "melody+bass"),
+        Repeat(6, 1, "melody+bass"),
+        Repeat(7, 2, "melody+bass"),
+    )
+    assert outline.repeats[3:] == (Repeat(8, 0), Repeat(9, 1, "-drums"), Repeat(10, 2, "-drums"), Repeat(11, 3, "all"))
+    assert outline_text(outline) == text.replace("6-7=1-2:melody+bass,8=3:melody+bass", "6-8=1-3:melody+bass")
+    assert parse_repeats(" 3 = 1 : melody + bass ") == (Repeat(2, 0, "melody + bass"),)
+
+
 def test_blanks_and_order_do_not_matter():
-    assert parse_repeats(" 3-4 = 1-2 , , 2=1") == ((1, 0), (2, 0), (3, 1))
-    assert parse_repeats("20000=1") == ((19999, 0),)
+    assert parse_repeats(" 3-4 = 1-2 , , 2=1") == (Repeat(1, 0), Repeat(2, 0), Repeat(3, 1))
+    assert parse_repeats("20000=1") == (Repeat(19999, 0),)
     assert parse_outline(" A4\t4=1 ") == parse_outline("A4 4=1")
 
 
@@ -51,10 +65,17 @@ def test_any_repeats_are_kept(seed):
     sections = parse_form("i2A4A4B4A4x1o2")
     repeats = np.array([chance.integers(NEW, bar) for bar in range(21)])
     repeats[5:9] = repeats_by_letter(sections)[5:9]  # as the letters say
-    outline = outline_of(sections, repeats)
-    assert not {5, 6, 7, 8} & {bar for bar, _ in outline.repeats}
+    unchanged = chance.choice(["all", "none", "melody+bass", "-strings", ""], 21).tolist()
+    unchanged[5:9] = [""] * 4
+    outline = outline_of(sections, repeats, unchanged)
+    assert not {5, 6, 7, 8} & {repeat.bar for repeat in outline.repeats}
     assert parse_outline(outline_text(outline)) == outline
-    np.testing.assert_array_equal(outline.repeated_bars(), repeats)
+    bars = outline.of_all_bars()
+    assert [repeat.bar for repeat in bars] == [*range(21)]
+    assert [repeat.repeated for repeat in bars] == repeats.tolist()
+    assert [repeat.unchanged for repeat in bars] == [
+        "" if repeated == NEW else said for repeated, said in zip(repeats, unchanged)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +104,11 @@ def test_any_repeats_are_kept(seed):
         ("3=9", "lets bar 3 repeat itself or a later bar"),
         ("5=1,4-6=1-3", "bar 5 is said twice to repeat a bar, or none"),
         ("999999=1", "names bars behind bar 20000"),
+        ("3=1:", "'' does not say which tracks stay to the note; write all, none, those that stay as melody+bass"),
+        ("3=1:melody+", "'melody+' does not say which tracks stay"),
+        ("3=1:melody-bass", "'melody-bass' does not say which tracks stay"),
+        ("3=1:" + "+" * 500, "does not say which tracks stay"),
+        ("3=new:all", "bar 3 is new, so that no track of it can stay or change"),
     ],
 )
 def test_bad_repeats_are_told_in_a_sentence(text, said):

@@ -29,6 +29,12 @@ SIX_TRACK = [
     ({"form": "A4,B4"}, "--form: this is no form: at place 3"),
     ({"form": "A4B4", "bars": 9}, "--form has 8 bars and --bars asks for 9: leave --bars out"),
     ({"repeats": "3"}, "--repeats: '3' does not say which bars repeat which; write it as 9-12=1-4, or 16=new"),
+    (
+        {"repeats": "3=1:flute"},
+        "--repeats: there is no track 'flute'; there are melody, drums, bass, guitar, piano, strings",
+    ),
+    ({"form": "A4 3=1:-flute"}, "--form: there is no track 'flute'; there are melody"),
+    ({"repeats": "3=1:+"}, "--repeats: '+' does not say which tracks stay to the note; write all, none, those that"),
     ({"repeats": "3=3"}, "--repeats: '3=3' lets bar 3 repeat itself or a later bar"),
     ({"repeats": "8-9=1-2", "bars": 8}, "--repeats names bar 9, and the piece has 8 bars"),
     ({"repeats": "9=1", "form": "A4B4"}, "--repeats names bar 9, and the piece has 8 bars"),
@@ -120,6 +126,7 @@ def test_what_cannot_be_asked_of_general_tokens(families_of):
         ({"metre": "0/4"}, "--metre: '0/4' is not a metre"),
         ({"tracks": "melody"}, "--tracks: there is no track 'melody'; there are General MIDI programs, 0 to 127"),
         ({"tracks": "128"}, "--tracks: there is no track '128'"),
+        ({"repeats": "2=1:melody"}, "--repeats: there is no track 'melody'; there are General MIDI programs, 0 to 127"),
         (
             {"accompany": "80", "metre": "3/4"},
             "--metre does not go with --accompany: the bars of the piece have metres",
@@ -192,12 +199,16 @@ def test_bars_repeat_those_that_are_asked_for_before_those_of_their_letters(fami
     request = ask(six_track, form="A4A4", repeats="3=1,6=3,7=new")
     assert request.guide.repeats.tolist() == [-1, -1, 0, -1, 0, 2, -1, 3]
     untold = ask(six_track, form="A4A4")
-    assert request.limits == untold.limits
+    assert request.limits == untold.limits and not request.unchanged
     told = [n for n in range(8) if not np.array_equal(request.guide.features[n], untold.guide.features[n])]
     assert told == [2, 5, 6]
     assert ask(six_track, form="A4A4 3=1,6=3,7=new").guide.repeats.tolist() == request.guide.repeats.tolist()
     request = ask(six_track, form="A4A4 3=1,6=new", repeats="6=3,7=new")
     assert request.guide.repeats.tolist() == [-1, -1, 0, -1, 0, 2, -1, 3]
+    request = ask(six_track, form="A2A2 3=1:-drums", repeats="4=2:melody+bass")
+    assert request.unchanged == [frozenset(), frozenset(), frozenset({0, 2, 3, 4, 5}), frozenset({0, 2})]
+    request = ask(six_track, form="A2A2 3=1:all", repeats="3=1")  # of which no more is said
+    assert not request.unchanged
     request = ask(six_track, repeats="3-4=1-2,6=new")  # of a piece of any length
     assert request.open_ended
     assert request.guide.repeats[:6].tolist() == [-1, -1, 0, 1, -1, -1]
@@ -302,6 +313,7 @@ def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_o
     [
         ("A4", {"bars": 5}, "forms.txt lists no form of 5 bars"),
         ("A4\nfour", {}, "forms.txt, line 2: this is no form"),
+        ("A4\nA4 3=1:flute", {}, "forms.txt: there is no track 'flute'; there are melody, drums"),
         (
             "A4 3=1",
             {"repeats": "5=1"},
@@ -313,7 +325,7 @@ def test_each_piece_has_a_form_of_the_list_drawn_by_the_seed(families_of, list_o
             "No form of the list serves; of the last one tried: --form has 4 bars, and the song 5",
         ),
     ],
-    ids=["bars", "no form", "repeats", "of another length"],
+    ids=["bars", "no form", "no track", "repeats", "of another length"],
 )
 def test_lists_of_forms_that_do_not_serve(families_of, read_piece, tmp_path, text, options, message):
     path = tmp_path / "forms.txt"

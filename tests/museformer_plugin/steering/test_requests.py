@@ -14,6 +14,7 @@ from museformer_plugin.steering.sequence_bars import cut_bars, only_tracks
 from museformer_plugin.task_options import MuseformerTaskConfig
 
 REQUESTS = 24  # of each kind
+ROOM = 1500  # tokens of a piece: some of them are not cut short
 
 
 @pytest.fixture(scope="module", params=["six_track", "general"])
@@ -182,6 +183,88 @@ def test_given_notes_fit_into_little_room(decoder, accompanied, fulfil):
         room = 2 * sum(map(len, parts)) + 6 * notes + 20
         (found,) = fulfil([(song, None, {"accompany": tracks})], max_len=room)
         assert equal([only_tracks(bar, ranks, decoder.families) for bar in found], parts)
+
+
+def notes_of(decoder, bar, tracks=None):
+    """Symbols of a bar's onsets and notes, and of its metre; of these ``tracks``, as ranks, where there are any."""
+    tokens = bar if tracks is None else only_tracks(bar, tracks, decoder.families)
+    return [symbol for symbol in map(decoder.dictionary.__getitem__, tokens) if symbol[0] != "t"]
+
+
+def same_metre(decoder, bar, other):
+    return not decoder.families.representation.has_metre or bar[0] == other[0]
+
+
+def two_tracks(decoder):
+    return ("melody", "drums") if decoder.families.representation.name == "six_track" else ("0", "drums")
+
+
+def had_room(found):
+    """Whether none of a piece's bars was cut short."""
+    return max(map(len, found)) < ROOM / 8
+
+
+def test_bars_repeat_others_to_the_note_in_the_tracks_that_stay(decoder, empty, fulfil):
+    first, second = two_tracks(decoder)
+    repeats = f"2=1:all,3=1:{first},4=1:-{first},5=1:none"
+    options = {"bars": 5, "tracks": f"{first},{second}", "repeats": repeats}
+    one, other = ranks_of(decoder, first), ranks_of(decoder, second)
+    played, varied = 0, 0
+    for found in filter(had_room, fulfil([(empty, None, options)] * 12, max_len=ROOM, at_once=30)):
+        for bar, tracks in ((1, one | other), (2, one), (3, other)):
+            assert notes_of(decoder, found[bar], tracks) == notes_of(decoder, found[0], tracks)
+            played += any(symbol[0] == "p" for symbol in notes_of(decoder, found[bar], tracks))
+        varied += sum(notes_of(decoder, found[bar]) != notes_of(decoder, found[0]) for bar in (2, 3, 4))
+    assert played > 1 and varied > 1
+
+
+def test_bars_written_into_songs_repeat_given_ones_to_the_note(decoder, songs, fulfil):
+    """But for those in another metre, and in tracks that do not play in the bar to write."""
+    first, second = two_tracks(decoder)
+    long = [song for song in songs if len(bars_of(decoder, song)) >= 6 and len(song) < ROOM / 2][:8]
+    filled = [(song, None, {"fill_bars": "4", "repeats": "4=1:all"}) for song in long]
+    tracks = f"{first},{second}"
+    continued = [(song, 2, {"bars": 4, "repeats": "3-4=1-2:all", "tracks": tracks}) for song in long]
+    found = fulfil(filled + continued, max_len=ROOM)
+    compared = 0
+    for song, written in zip(long, found):
+        given = bars_of(decoder, song)
+        if had_room(written) and same_metre(decoder, given[0], given[3]):
+            assert notes_of(decoder, written[3]) == notes_of(decoder, given[0])
+            compared += 1
+    assert compared
+    kept, compared = ranks_of(decoder, tracks), 0
+    for song, written in zip(long, found[len(long) :]):
+        for bar, given in zip(written[2:], bars_of(decoder, song)):
+            if had_room(written):
+                assert notes_of(decoder, bar, kept) == notes_of(decoder, given, kept)
+                compared += 1
+    assert compared
+
+
+def test_accompaniments_repeat_to_the_note_what_is_not_given(decoder, accompanied, fulfil):
+    short = [(song[: kept_tokens(decoder.families, song, 2)], tracks) for song, tracks in accompanied]
+    asked = [(song, None, {"accompany": tracks, "repeats": "2=1:all"}) for song, tracks in short]
+    compared = 0
+    for (song, tracks), found in zip(short, fulfil(asked, max_len=ROOM)):
+        given = ranks_of(decoder, tracks)
+        others = set(range(len(decoder.families.representation.instruments))) - given
+        of_song = bars_of(decoder, song)
+        for bar, own in zip(found, of_song):
+            assert np.array_equal(only_tracks(bar, given, decoder.families), only_tracks(own, given, decoder.families))
+        if had_room(found) and same_metre(decoder, *of_song):
+            assert notes_of(decoder, found[1], others) == notes_of(decoder, found[0], others)
+            compared += any(symbol[0] == "p" for symbol in notes_of(decoder, found[1], others))
+    assert compared
+
+
+@pytest.mark.parametrize("length", [{"bars": 6}, {}], ids=["so many bars", "any length"])
+def test_bars_that_repeat_to_the_note_are_shorter_for_want_of_room(empty, fulfil, length):
+    repeats = ",".join(f"{bar}={bar - 1}:all" for bar in range(2, 7))
+    for room in (30, 60, 120):
+        for found in fulfil([(empty, None, {**length, "repeats": repeats})] * 4, max_len=room, seed=room):
+            assert sum(map(len, found)) < room
+            assert len(found) == 6 or not length
 
 
 @pytest.mark.parametrize("bars", [1, 2, 9])
