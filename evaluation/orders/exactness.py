@@ -2,8 +2,9 @@
 
 Of every request are checked, by the tokens of what was written alone: it keeps to the grammar; it has as many bars as
 asked for, or as the song; bars that are given, and notes of given tracks, are those of the song to the token, to the
-last column of their notes; in each written bar no other tracks play than asked for; its tempo is the one asked for, or,
-in a song, one that the bar had, or, where bars are filled in, a bar beside them.
+last column of their notes; in each written bar no other tracks play than asked for; tracks that are to stay have the
+notes of the bar that it repeats; its tempo is the one asked for, or, in a song, one that the bar had, or, where bars
+are filled in, a bar beside them.
 """
 
 from __future__ import annotations
@@ -14,32 +15,17 @@ import numpy as np
 
 from data_prep.tokens.coded_notes import BAR, INSTRUMENT
 from data_prep.tokens.vocabulary import LETTERS
+from museformer_plugin.steering.form_columns import bars_without_melody
+from museformer_plugin.steering.track_plan import unchanged_ranks
 from museformer_plugin.steering.wishes import Wishes
 from museformer_plugin.token_families import TokenFamilies
 
 from .pieces import Piece
-from .random_requests import Case, RandomRequests
+from .random_requests import Case, RandomRequests, bars_asked, written_bars
 from .tables import markdown
 from .writer import Writer
 
 _TEMPO, _INSTRUMENT = (LETTERS.index(letter) for letter in "ti")
-
-
-def written_bars(case: Case) -> list[int]:
-    """The numbers, from 1, of the bars that were to be written."""
-    wishes, bars = case.wishes, bars_asked(case)
-    ranges = wishes.fill_bars or wishes.vary_bars
-    if ranges:
-        return [bar for first, last in ranges for bar in range(first, last + 1)]
-    return list(range(1 if wishes.prompt_bars is None else wishes.prompt_bars + 1, bars + 1))
-
-
-def bars_asked(case: Case) -> int:
-    """How many bars the piece is to have."""
-    wishes = case.wishes
-    if wishes.needs_piece:
-        return len(case.song)
-    return wishes.bars or wishes.form.num_bars
 
 
 def faults_of(case: Case, piece: Piece, families: TokenFamilies) -> list[str]:
@@ -70,7 +56,22 @@ def _faults_of_bar(case: Case, number: int, bar: np.ndarray, piece: Piece, famil
         given = [families.representation.instruments[rank] for rank in wishes.given_tracks]
         if _notes_of(piece, number, given) != _notes_of(case.song, number, given):
             found.append("the notes of given tracks are not as they were given")
+    for repeat in wishes.repeats:
+        if repeat.bar + 1 == number:
+            stays = _staying(wishes, number, unchanged_ranks(repeat.unchanged, families.representation))
+            instruments_that_stay = [families.representation.instruments[rank] for rank in stays]
+            if _notes_of(piece, number, instruments_that_stay) != _notes_of(
+                piece, repeat.repeated + 1, instruments_that_stay
+            ):
+                found.append("tracks that were to stay have other notes than the bar that it repeats")
     return found
+
+
+def _staying(wishes: Wishes, number: int, unchanged: frozenset[int]) -> frozenset[int]:
+    """Of the instruments, as ranks, that are to stay in a bar those that are not given and may play in it."""
+    playing = unchanged if wishes.tracks is None else unchanged & wishes.tracks.playing(number)
+    melody = {0} if number in bars_without_melody(wishes.sections) else set()
+    return playing - wishes.given_tracks - melody
 
 
 def _tempos_near(number: int, song: Piece, wishes: Wishes, families: TokenFamilies) -> set[int]:
@@ -90,9 +91,9 @@ def _values(bar: np.ndarray, family: int, families: TokenFamilies) -> set[int]:
 
 
 def _notes_of(piece: Piece, number: int, instruments: Sequence[int]) -> list[list[int]]:
-    """Sorted, so that notes that come twice count twice."""
+    """Without their bar, and sorted, so that notes that come twice count twice."""
     notes = piece.notes
-    return sorted(notes[(notes[:, BAR] == number - 1) & np.isin(notes[:, INSTRUMENT], instruments)].tolist())
+    return sorted(notes[(notes[:, BAR] == number - 1) & np.isin(notes[:, INSTRUMENT], instruments), 1:].tolist())
 
 
 def report(writer: Writer, songs: Sequence[Piece], count: int, seed: int) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data_prep.command import CommandError
-from data_prep.form.outlines import parse_outline
+from data_prep.form.outlines import Repeat, parse_outline
+from data_prep.form.unchanged import unchanged_text
 from data_prep.tokens.coded_notes import INSTRUMENT
 from data_prep.tokens.vocabulary import tempo_id
 from museformer_plugin.steering.track_plan import TrackPlan
@@ -27,6 +28,23 @@ class Case:
 
     wishes: Wishes
     song: Piece
+
+
+def bars_asked(case: Case) -> int:
+    """How many bars the piece is to have."""
+    wishes = case.wishes
+    if wishes.needs_piece:
+        return len(case.song)
+    return wishes.bars or wishes.form.num_bars
+
+
+def written_bars(case: Case) -> list[int]:
+    """The numbers, from 1, of the bars that were to be written."""
+    wishes, bars = case.wishes, bars_asked(case)
+    ranges = wishes.fill_bars or wishes.vary_bars
+    if ranges:
+        return [bar for first, last in ranges for bar in range(first, last + 1)]
+    return list(range(1 if wishes.prompt_bars is None else wishes.prompt_bars + 1, bars + 1))
 
 
 class RandomRequests:
@@ -81,11 +99,11 @@ class RandomRequests:
         ranges = self._ranges(len(song))
         if sum(last - first + 1 for first, last in ranges) == len(song):  # something must be given
             ranges = ranges[:1]
-        return Case(self._with_more(Wishes(fill_bars=ranges), len(song)), song)
+        return self._with_more(Case(Wishes(fill_bars=ranges), song))
 
     def _vary(self) -> Case:
         song = self._excerpt()
-        return Case(self._with_more(Wishes(vary_bars=self._ranges(len(song))), len(song)), song)
+        return self._with_more(Case(Wishes(vary_bars=self._ranges(len(song))), song))
 
     def _accompany(self) -> Case:
         song = self._excerpt()
@@ -93,42 +111,55 @@ class RandomRequests:
         playing = [instruments.index(instrument) for instrument in np.unique(song.notes[:, INSTRUMENT]).tolist()]
         count = int(self._chance.integers(1, max(2, len(playing))))
         given = self._chance.choice(playing, min(count, len(playing)), replace=False) if playing else [0]
-        return Case(self._with_more(Wishes(given_tracks=frozenset(map(int, given))), len(song)), song)
+        return self._with_more(Case(Wishes(given_tracks=frozenset(map(int, given))), song))
 
     def _continue(self) -> Case:
         song = self._excerpt()
         kept = int(self._chance.integers(1, 6))
-        return Case(self._with_more(Wishes(prompt_bars=kept, bars=len(song)), len(song)), song)
+        return self._with_more(Case(Wishes(prompt_bars=kept, bars=len(song)), song))
 
     def _form(self) -> Case:
         letters = self._chance.choice(list(_SECTION_LETTERS), int(self._chance.integers(2, 5)))
         form = parse_outline("".join(f"{letter}{self._chance.integers(1, 5)}" for letter in letters))
-        return self._from_scratch(Wishes(form=form), form.num_bars)
+        return self._from_scratch(Wishes(form=form))
 
     def _tracks(self) -> Case:
         bars = self._length()
-        return self._from_scratch(Wishes(bars=bars, tracks=self._plan(bars)), bars)
+        return self._from_scratch(Wishes(bars=bars, tracks=self._plan(bars)))
 
     def _tempo(self) -> Case:
         bars = self._length()
-        return self._from_scratch(Wishes(bars=bars, tempo=self._tempo_id()), bars)
+        return self._from_scratch(Wishes(bars=bars, tempo=self._tempo_id()))
 
     def _bars(self) -> Case:
         bars = int(self._chance.integers(1, LENGTHS[1] + 1))
-        return self._from_scratch(Wishes(bars=bars), bars)
+        return self._from_scratch(Wishes(bars=bars))
 
-    def _from_scratch(self, wishes: Wishes, bars: int) -> Case:
-        return Case(self._with_more(wishes, bars), self._nothing)
+    def _from_scratch(self, wishes: Wishes) -> Case:
+        return self._with_more(Case(wishes, self._nothing))
 
-    def _with_more(self, wishes: Wishes, bars: int) -> Wishes:
-        """And, each in a quarter of all cases, tracks, a tempo and a density."""
+    def _with_more(self, case: Case) -> Case:
+        """And, each in a quarter of all cases, tracks, a tempo, a density and bars that repeat."""
+        wishes, bars = case.wishes, bars_asked(case)
         if wishes.tracks is None and self._chance.random() < 0.25:
             wishes = replace(wishes, tracks=self._plan(bars, wishes.given_tracks))
         if wishes.tempo is None and self._chance.random() < 0.25:
             wishes = replace(wishes, tempo=self._tempo_id())
         if self._chance.random() < 0.25:
             wishes = replace(wishes, notes=int(self._chance.integers(80)))
-        return wishes
+        if self._chance.random() < 0.25:
+            wishes = replace(wishes, repeats=self._repeats(written_bars(case)))
+        return replace(case, wishes=wishes)
+
+    def _repeats(self, written: list[int]) -> tuple[Repeat, ...]:
+        """Of half of the bars but the first, numbers from 1, which earlier ones they repeat, and what of it stays."""
+        names = [self._families.representation.name_of(n) for n in self._families.representation.instruments]
+        found = []
+        for bar in written:
+            if bar > 1 and self._chance.random() < 0.5:
+                stays = self._chance.random(len(names)) < self._chance.choice([0.0, 0.5, 1.0])
+                found.append(Repeat(bar - 1, int(self._chance.integers(bar - 1)), unchanged_text(stays, names)))
+        return tuple(found)
 
     def _tempo_id(self) -> int:
         return tempo_id(float(self._chance.uniform(50, 200)))

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation.orders.exactness import bars_asked, faults_of, report, written_bars
+from data_prep.form.outlines import Repeat
+from evaluation.orders.exactness import faults_of, report
 from evaluation.orders.pieces import Piece
-from evaluation.orders.random_requests import LENGTHS, Case, RandomRequests
+from evaluation.orders.random_requests import LENGTHS, Case, RandomRequests, bars_asked, written_bars
 from museformer_plugin.steering.track_plan import TrackPlan
 from museformer_plugin.steering.wishes import Wishes
 
@@ -77,6 +78,20 @@ def test_a_tempo_that_was_not_asked_for_is_a_fault(song, piece_of, nothing, fami
     assert faults_of(between, with_bar(faster, 4, piece_of([NOTES], tempo=33).bars[0], families), families) == []
 
 
+def test_a_track_that_was_to_stay_and_changed_is_a_fault(piece_of, families, nothing):
+    piece = piece_of([NOTES, NOTES, [*NOTES[:2], (12, 80, 64, 12)], NOTES])
+
+    def faults(text, **more):
+        wishes = Wishes(bars=4, repeats=(Repeat(1, 0, "all"), Repeat(2, 1, text), Repeat(3, 1)), **more)
+        return faults_of(Case(wishes, nothing), piece, families)
+
+    said = ["bar 3: tracks that were to stay have other notes than the bar that it repeats"]
+    assert faults("all") == faults("melody") == faults("-piano") == said
+    assert faults("none") == faults("piano") == faults("-melody") == []
+    tracks = TrackPlan.parse("melody,piano,3:-melody", families.representation)
+    assert said[0] not in faults("all", tracks=tracks)  # it was not to play at all
+
+
 def test_what_breaks_the_grammar_is_a_fault(song, families):
     tokens = np.concatenate([song.tokens[1:3], song.tokens])  # the second bar's onsets and no tempo
     case = Case(Wishes(vary_bars=((1, 12),)), song)
@@ -96,6 +111,9 @@ def test_random_requests_can_be_made_and_follow_from_the_seed(song, families):
         assert kind in ("form", "bars") or LENGTHS[0] <= bars_asked(case) <= LENGTHS[1]
     asked = [case.wishes for _, case in cases]
     assert any(wishes.tracks for wishes in asked) and any(wishes.tempo is not None for wishes in asked)
+    assert all(
+        any(case.wishes.repeats for kind, case in cases if kind == named) for named in {kind for kind, _ in cases}
+    )
     assert sum(bool(wishes.fill_bars) for wishes in asked) == sum(bool(wishes.vary_bars) for wishes in asked) == 60
 
 
