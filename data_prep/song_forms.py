@@ -4,8 +4,8 @@
 
 prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6:melody+bass``: its sections, and of each bar that repeats
 another which tracks do so to the note (see ``data_prep.form.outlines``). ``--form forms.txt`` writes songs in forms
-drawn from such a list. TOKENS are token files (one piece a line), folders of them (.txt,
-.tokens), or what ``fairseq-generate`` printed.
+drawn from such a list, with a model of the same tracks. TOKENS are token files (one piece a line), folders of them
+(.txt, .tokens), or what ``fairseq-generate`` printed.
 """
 
 from __future__ import annotations

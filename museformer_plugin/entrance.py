@@ -114,7 +114,9 @@ def _check_room(
             f"raise --max-len-b{fewer}."
         )
     for prompt, request in zip(prompts, requests or ()):
-        needed = len(prompt) + BarsToWrite(request, families).tokens_left() + TOKENS_TO_CLOSE
+        bars = BarsToWrite(request, families)
+        bars.release()  # as it is where there is no room for what repeats
+        needed = len(prompt) + bars.tokens_left() + TOKENS_TO_CLOSE
         if needed > rules.max_len:
             raise UserError(
                 f"{len(prompt) - 1} given tokens and {len(request.written)} bars to write have no room in "

@@ -11,9 +11,10 @@ from data_prep.tokens.grammar import GrammarState
 
 from .fc_attention.kept_memory import reordered
 from .grammar import StreamGrammar
-from .piece_rules import PieceRules
+from .piece_rules import TOKENS_TO_CLOSE, PieceRules
 from .pieces_under_way import PieceUnderWay
 from .sampling import SamplingOptions, choose_tokens
+from .steering.bars_to_write import BarsToWrite
 from .steering.stream_orders import StreamOrders
 from .token_families import TokenFamilies
 
@@ -78,11 +79,16 @@ class NextTokens:
             return
         closing = []
         for piece, order in zip(pieces, orders):
-            if self._rules.is_closing(len(piece.tokens), order.tokens_left()):
+            if order.begins_bar and self._is_closing(piece, order):
                 order.release()
-            is_closing = self._rules.is_closing(len(piece.tokens), order.tokens_left())
-            closing.append(not order.request.open_ended and is_closing)
+            closing.append(self._is_closing(piece, order))
         self._orders.hold(orders, closing)
+
+    def _is_closing(self, piece: PieceUnderWay, order: BarsToWrite) -> bool:
+        """Whether no more than must be fits. A piece of any length is closed whatever its bars still must hold, so that
+        these must be over before."""
+        more = TOKENS_TO_CLOSE if order.request.open_ended else 0
+        return bool(self._rules.is_closing(len(piece.tokens), order.tokens_left() + more))
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these pieces, in this order."""

@@ -58,7 +58,7 @@ class PieceRules:
         if not self.grammar:
             return self._of_length(lengths, grammar, logits)
         once = grammar.has_note()
-        if orders is not None and orders.has_given_notes:  # notes of others come as they are
+        if orders is not None:  # notes of given tracks come as they are
             once &= ~orders.in_given_track
         by_grammar = grammar.allowed(once)
         allowed = self._closing(lengths, grammar, by_grammar)

@@ -22,8 +22,8 @@ from data_prep.form.unchanged import unchanged_syntax
 from data_prep.tokens.encode import MAX_BARS
 
 _NEW = "new"
-_EXAMPLE = "9-12=1-4, or 16=new"
-_LONGEST_PART = 32  # characters of such an example, so that sentences which quote one stay short
+_EXAMPLE = "9-12=1-4, 9-12=1-4:melody+bass, or 16=new"
+_LONGEST_PART = 32  # characters that say which bars, so that sentences which quote them stay short
 
 
 class Repeat(NamedTuple):
@@ -79,7 +79,7 @@ def repeats_by_letter(sections: Sequence[Section]) -> np.ndarray:
 def outline_of(sections: tuple[Section, ...], repeats: np.ndarray, unchanged: Sequence[str]) -> Outline:
     """The outline of a piece whose bars repeat ``repeats``, int64 [bars]; ``unchanged``: of each bar, as ``Repeat``
     has it."""
-    bars = zip(repeats.tolist(), repeats_by_letter(sections).tolist(), unchanged)
+    bars = zip(repeats.tolist(), repeats_by_letter(sections).tolist(), unchanged, strict=True)
     said = [
         Repeat(bar, repeated, tracks if repeated != NEW else "")
         for bar, (repeated, by_letter, tracks) in enumerate(bars)

@@ -16,7 +16,8 @@ from data_prep.tokens.coded_notes import BAR, INSTRUMENT
 from data_prep.tokens.note_table import NOTE_CODES, note_codes
 
 _ALL, _NONE = "all", "none"
-_NAMES = re.compile(r"[a-z0-9_ ]+(\+[a-z0-9_ ]+)*|(-[a-z0-9_ ]+)+", re.IGNORECASE)
+_NAME = r"\s*[a-z0-9_][a-z0-9_ ]*"
+_NAMES = re.compile(rf"{_NAME}(\+{_NAME})*|(-{_NAME})+", re.IGNORECASE)
 _LONGEST_QUOTED = 32  # characters
 _FEW = 16  # names that a sentence may list
 
@@ -39,7 +40,7 @@ def unchanged_tracks(notes: np.ndarray, repeated: np.ndarray, instruments: Seque
 
 
 def unchanged_text(unchanged: Sequence[bool], names: Sequence[str]) -> str:
-    """The shortest text for tracks of these ``names``, of which ``unchanged`` says which are."""
+    """The text of fewest names for tracks of these ``names``, of which ``unchanged`` says which are."""
     kept = [name for name, same in zip(names, unchanged) if same]
     others = [name for name, same in zip(names, unchanged) if not same]
     if not others:
@@ -71,6 +72,7 @@ def parse_unchanged(text: str, names: Sequence[str]) -> frozenset[int]:
         return everything if stripped == _ALL else frozenset()
     known = {name.lower(): place for place, name in enumerate(names)}
     said = [name.strip() for name in re.split(r"[+-]", stripped.removeprefix("-"))]
+    said = [str(int(name)) if name.isdecimal() else name for name in said]  # programs
     unknown = next((name for name in said if name not in known), None)
     if unknown is not None:
         there_are = ", ".join(names) if len(names) <= _FEW else "General MIDI programs, 0 to 127, and drums"

@@ -56,14 +56,12 @@ def _faults_of_bar(case: Case, number: int, bar: np.ndarray, piece: Piece, famil
         given = [families.representation.instruments[rank] for rank in wishes.given_tracks]
         if _notes_of(piece, number, given) != _notes_of(case.song, number, given):
             found.append("the notes of given tracks are not as they were given")
-    for repeat in wishes.repeats:
-        if repeat.bar + 1 == number:
-            stays = _staying(wishes, number, unchanged_ranks(repeat.unchanged, families.representation))
-            instruments_that_stay = [families.representation.instruments[rank] for rank in stays]
-            if _notes_of(piece, number, instruments_that_stay) != _notes_of(
-                piece, repeat.repeated + 1, instruments_that_stay
-            ):
-                found.append("tracks that were to stay have other notes than the bar that it repeats")
+    repeat = next((repeat for repeat in wishes.repeats if repeat.bar + 1 == number), None)
+    if repeat is not None:
+        stay = _staying(wishes, number, unchanged_ranks(repeat.unchanged, families.representation))
+        instruments = {families.representation.instruments[rank] for rank in stay}
+        if _notes_of(piece, number, [*instruments]) != _notes_of(piece, repeat.repeated + 1, [*instruments]):
+            found.append("tracks that were to stay have other notes than the bar that it repeats")
     return found
 
 

@@ -125,7 +125,7 @@ def _listed_forms(options: SteeringOptions, representation: Representation) -> l
 
 def _check_names(repeats: Sequence[Repeat], representation: Representation) -> None:
     """Raises FormError where tracks are to stay to the note that the representation has not."""
-    for text in {repeat.unchanged for repeat in repeats}:
+    for text in dict.fromkeys(repeat.unchanged for repeat in repeats):
         unchanged_ranks(text, representation)
 
 

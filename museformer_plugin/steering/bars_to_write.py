@@ -77,9 +77,8 @@ class BarsToWrite:
 
     def release(self) -> None:
         """Nothing in the bar under way must be as in the bar that it repeats: there is no room left for so much."""
-        unchanged = self._unchanged() if self.notes is not None else ()
-        if self.notes is not None and unchanged:
-            self.notes.release(unchanged)
+        if self.notes is not None:
+            self.notes.release(self._unchanged())
 
     @property
     def num_bars(self) -> int:
@@ -87,12 +86,17 @@ class BarsToWrite:
         return 0 if self.request.open_ended else len(self.request.written)
 
     @property
+    def begins_bar(self) -> bool:
+        """Whether nothing of the bar under way is written; told of every token alone (``has_given_notes``)."""
+        return not self._written
+
+    @property
     def has_given_notes(self) -> bool:
         """Whether there are tracks whose notes are given, so that ``advance`` must be told every token."""
         return bool(self.request.given_tracks) or bool(self.request.unchanged)
 
     def notes_left(self) -> int:
-        """Upper bound of how many tokens the given notes of the bar under way still take."""
+        """How many tokens the given notes of the bar under way still take."""
         return 0 if self.notes is None else self.notes.tokens_left()
 
     def tokens_left(self) -> int:

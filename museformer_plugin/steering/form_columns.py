@@ -52,7 +52,7 @@ def distances_of(repeated: np.ndarray) -> np.ndarray:
 
     int64 [bars] each, bars counted from 0. A bar that repeats none has ``data_prep.form.repeats.NEW``.
     """
-    return np.array([distance_of(Repeat(bar, int(other))) for bar, other in enumerate(repeated)], dtype=np.int64)
+    return np.where(repeated == repeats.NEW, NEW, np.arange(len(repeated)) - repeated)
 
 
 def distance_of(repeat: Repeat) -> int:

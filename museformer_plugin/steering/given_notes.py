@@ -13,7 +13,7 @@ from data_prep.tokens.vocabulary import LETTERS
 from ..token_families import TokenFamilies
 
 _BAR_END, _METRE, _ONSET, _TEMPO, _INSTRUMENT, _PITCH = (LETTERS.index(letter) for letter in "bsotip")
-_TOKENS_A_NOTE, _TOKENS_AN_ONSET = 3, 2  # pitch, duration and velocity; onset and tempo
+_TOKENS_A_NOTE = 3  # pitch, duration and velocity
 
 
 class GivenPart(NamedTuple):
@@ -45,6 +45,7 @@ class GivenNotes:
         self._tracks = frozenset[int]().union(*(part.tracks for part in parts))
         self._others = others
         self._family, self._value = families.family_of_token, families.value_of_token
+        self._tempo_follows = "t" in families.representation.successors["o"]
         notes = [note for part in parts for note in self._read(part)]
         notes.sort(key=lambda note: (note.onset, note.instrument))
         self._hold(notes)
@@ -53,7 +54,6 @@ class GivenNotes:
         self._onset, self._instrument = -1, -1
         self._in_note = 0  # how many tokens of a given note have been written
         self._latest = _BAR_END  # family of the last token
-        self._tempo_follows = "t" in families.representation.successors["o"]
         family, value = families.family_of_token, families.value_of_token
         self._onsets = np.where(family == _ONSET, value, -1)  # by token
         self._instruments = np.where(family == _INSTRUMENT, value, -1)
@@ -79,7 +79,7 @@ class GivenNotes:
         behind = None
         for note in self._notes:
             shared = behind is not None and behind.onset == note.onset
-            of_onset = 0 if shared else _TOKENS_AN_ONSET
+            of_onset = 0 if shared else 1 + self._tempo_follows
             of_instrument = 0 if shared and behind is not None and behind.instrument == note.instrument else 1
             self._tokens.append(self._tokens[-1] + _TOKENS_A_NOTE + of_onset + of_instrument)
             behind = note
@@ -92,12 +92,17 @@ class GivenNotes:
     def release(self, tracks: Collection[int]) -> None:
         """Notes of these tracks are given no longer."""
         self._tracks -= frozenset(tracks)
+        self._others = self._others or bool(tracks)
         self._hold([note for note in self._notes[::-1] if note.instrument not in tracks])
         self._in_note = self._in_note if self.in_given_track else 0
 
     def tokens_left(self) -> int:
-        """Upper bound of how many tokens the notes still take."""
-        return self._tokens[len(self._notes)]
+        """How many tokens the notes still take."""
+        left = self._tokens[len(self._notes)]
+        if not self._notes or self._notes[-1].onset != self._onset:
+            return left
+        left -= 1 + (self._tempo_follows and self._latest != _ONSET)
+        return left - self._in_note - (self._notes[-1].instrument == self._instrument)
 
     def advance(self, token: int) -> None:
         """The stream has written this token of the bar."""

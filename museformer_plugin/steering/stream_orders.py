@@ -72,8 +72,7 @@ class StreamOrders:
     def allowed(self) -> Tensor:
         """bool [B, V]: what the requests leave in the bars under way."""
         rows = self._mask_of_bar.gather(1, self._under_way[:, None])[:, 0]
-        allowed = self._masks[rows]
-        return allowed & ~self._refused if self.has_given_notes else allowed
+        return self._masks[rows] & ~self._refused
 
     def _enters(self) -> Tensor:
         """Of each stream the token of the instrument that is to enter in the bar under way, plus 1, int64 [B]."""

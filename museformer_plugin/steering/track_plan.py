@@ -1,4 +1,5 @@
-"""Which tracks play from which bar on, as people write it: ``melody,bass,9:+drums,25:-bass``; tracks by name."""
+"""Which tracks play from which bar on, as people write it: ``melody,bass,9:+drums,25:-bass``; which tracks
+a name means."""
 
 from __future__ import annotations
 

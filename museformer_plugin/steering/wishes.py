@@ -196,7 +196,8 @@ class Wishes:
         """Of each bar to write the instruments, as ranks, that keep to the notes of the bar that it repeats."""
         asked = self._asked_repeats()
         said = [asked[number - 1].unchanged if number - 1 in asked else "" for number in written]
-        return [unchanged_ranks(text, families.representation) - self.given_tracks for text in said]
+        ranks = {text: unchanged_ranks(text, families.representation) - self.given_tracks for text in set(said)}
+        return [ranks[text] for text in said]
 
     def _asked_repeats(self) -> dict[int, Repeat]:
         """By bar, from 0, what the form says, and over it ``repeats``."""

@@ -1,10 +1,12 @@
 """Writing on the device, a token of which the host reads a step late, against a host that reads each at once."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from data_prep.tokens.vocabulary import LETTERS
 from museformer_plugin.family_temperatures import FamilyTemperatures
 from museformer_plugin.fc_attention import cache, cache_buffers
 from museformer_plugin.generator import MuseformerGenerator
@@ -14,6 +16,7 @@ from museformer_plugin.piece_rules import PieceRules
 from museformer_plugin.recorded_steps import RecordedSteps
 from museformer_plugin.sampling import SamplingOptions
 from museformer_plugin.steering.asked import Ask, wishes_of
+from museformer_plugin.steering.sequence_bars import cut_bars
 from museformer_plugin.task_options import MuseformerTaskConfig
 from tests.museformer_plugin.host_loop import write_by_host
 from tests.museformer_plugin.recordings import Counted
@@ -146,6 +149,23 @@ def test_requests_are_kept_by_recorded_steps(build_decoder, requests_of, on_padd
     assert on_padded.played > 20
     prompts = [torch.cat([begin, torch.from_numpy(request.prompt())]) for request in requests]
     assert_same(found, write_by_host(decoder, prompts, OPTIONS["any"], 0, 240, 1, 3, 7, requests))
+
+
+def test_notes_that_are_given_late_are_kept_by_recorded_steps(build_decoder, on_padded):
+    """A step recorded while nothing was given goes on where a stream enters whose notes are."""
+    decoder = build_decoder("six_track", seed=3, steerable=True)
+    families = decoder.families
+    requests = []
+    for form in ("A2A2", "A2A2 3-4=1-2:all", "A2A2 3-4=1-2:all"):
+        wishes = wishes_of(MuseformerTaskConfig(form=form), families.representation)
+        requests.append(Ask(wishes, families)(np.empty(0, dtype=np.int64), 0))
+    begin = torch.tensor([decoder.dictionary.eos()])
+    found = write(decoder, [begin] * 3, OPTIONS["any"], PieceRules(families, 0, 2000), at_once=1, requests=requests)
+    assert on_padded.played > 20
+    for piece, _ in found[1:]:
+        tokens = np.array(piece)
+        bars = cut_bars(tokens[families.family_of_token[tokens] != LETTERS.index("t")], families.end_of_bar)
+        assert [bar.tolist() for bar in bars[2:4]] == [bar.tolist() for bar in bars[:2]]
 
 
 class _HostReads(TorchDispatchMode):

@@ -83,7 +83,7 @@ def test_any_repeats_are_kept(seed):
     [
         ("", "no bar is said to repeat another"),
         (" , ", "no bar is said to repeat another"),
-        ("3", "'3' does not say which bars repeat which; write it as 9-12=1-4, or 16=new"),
+        ("3", "'3' does not say which bars repeat which; write it as 9-12=1-4, 9-12=1-4:melody+bass, or 16=new"),
         ("3=", "'3=' does not say which bars repeat which"),
         ("=1", "'=1' does not say"),
         ("=new", "'=new' does not say"),

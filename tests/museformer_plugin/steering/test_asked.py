@@ -28,7 +28,10 @@ SIX_TRACK = [
     ({"form": "A0"}, "--form: this is no form: section 1, A0, has no bars"),
     ({"form": "A4,B4"}, "--form: this is no form: at place 3"),
     ({"form": "A4B4", "bars": 9}, "--form has 8 bars and --bars asks for 9: leave --bars out"),
-    ({"repeats": "3"}, "--repeats: '3' does not say which bars repeat which; write it as 9-12=1-4, or 16=new"),
+    (
+        {"repeats": "3"},
+        "--repeats: '3' does not say which bars repeat which; write it as 9-12=1-4, 9-12=1-4:melody",
+    ),
     (
         {"repeats": "3=1:flute"},
         "--repeats: there is no track 'flute'; there are melody, drums, bass, guitar, piano, strings",

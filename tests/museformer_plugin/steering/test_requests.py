@@ -7,7 +7,7 @@ import torch
 from museformer_plugin import pieces_under_way
 from museformer_plugin.errors import UserError
 from museformer_plugin.generator import MuseformerGenerator
-from museformer_plugin.piece_rules import PieceRules
+from museformer_plugin.piece_rules import TOKENS_TO_CLOSE, PieceRules
 from museformer_plugin.sampling import SamplingOptions
 from museformer_plugin.steering.asked import Ask, wishes_of
 from museformer_plugin.steering.sequence_bars import cut_bars, only_tracks
@@ -210,7 +210,12 @@ def test_bars_repeat_others_to_the_note_in_the_tracks_that_stay(decoder, empty, 
     options = {"bars": 5, "tracks": f"{first},{second}", "repeats": repeats}
     one, other = ranks_of(decoder, first), ranks_of(decoder, second)
     played, varied = 0, 0
-    for found in filter(had_room, fulfil([(empty, None, options)] * 12, max_len=ROOM, at_once=30)):
+    others = [
+        (empty, None, {"bars": 3}),
+        (empty, None, {"tempo": "96"}),
+    ]  # which such streams follow, and are followed by
+    asked = [*others, *[(empty, None, options)] * 12, *others]
+    for found in filter(had_room, fulfil(asked, max_len=ROOM, at_once=5)[2:-2]):
         for bar, tracks in ((1, one | other), (2, one), (3, other)):
             assert notes_of(decoder, found[bar], tracks) == notes_of(decoder, found[0], tracks)
             played += any(symbol[0] == "p" for symbol in notes_of(decoder, found[bar], tracks))
@@ -256,6 +261,21 @@ def test_accompaniments_repeat_to_the_note_what_is_not_given(decoder, accompanie
             assert notes_of(decoder, found[1], others) == notes_of(decoder, found[0], others)
             compared += any(symbol[0] == "p" for symbol in notes_of(decoder, found[1], others))
     assert compared
+
+
+def test_a_bar_that_repeats_to_the_note_is_whole_where_it_fits(decoder, songs, fulfil):
+    """And where it does not, it is written all the same, of what there is room for."""
+    whole, written = 0, 0
+    for song in [song for song in songs if len(bars_of(decoder, song)[0]) > 20][:6]:
+        first = bars_of(decoder, song)[0]
+        asked = [(song, 1, {"bars": 2, "repeats": "2=1:all"})]
+        for more in range(TOKENS_TO_CLOSE + 1, TOKENS_TO_CLOSE + 4):
+            (found,) = fulfil(asked, max_len=2 * len(first) + more)
+            assert notes_of(decoder, found[1]) == notes_of(decoder, first)
+            whole += 1
+        (found,) = fulfil(asked, max_len=2 * len(first) + TOKENS_TO_CLOSE - 4)
+        written += len(found[1]) > 2
+    assert whole and written
 
 
 @pytest.mark.parametrize("length", [{"bars": 6}, {}], ids=["so many bars", "any length"])
