@@ -79,13 +79,10 @@ def repeats_by_letter(sections: Sequence[Section]) -> np.ndarray:
 def outline_of(sections: tuple[Section, ...], repeats: np.ndarray, unchanged: Sequence[str]) -> Outline:
     """The outline of a piece whose bars repeat ``repeats``, int64 [bars]; ``unchanged``: of each bar, as ``Repeat``
     has it."""
-    bars = zip(repeats.tolist(), repeats_by_letter(sections).tolist(), unchanged, strict=True)
-    said = [
-        Repeat(bar, repeated, tracks if repeated != NEW else "")
-        for bar, (repeated, by_letter, tracks) in enumerate(bars)
-        if repeated != by_letter or (tracks and repeated != NEW)
-    ]
-    return Outline(sections, tuple(said))
+    texts = [text if other != NEW else "" for other, text in zip(repeats.tolist(), unchanged, strict=True)]
+    heard = [Repeat(bar, other, text) for bar, (other, text) in enumerate(zip(repeats.tolist(), texts))]
+    by_letter = Outline(sections).of_all_bars()
+    return Outline(sections, tuple(repeat for repeat, known in zip(heard, by_letter) if repeat != known))
 
 
 def outline_text(outline: Outline) -> str:

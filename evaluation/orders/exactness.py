@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.tokens.coded_notes import BAR, INSTRUMENT
-from data_prep.tokens.vocabulary import LETTERS
+from data_prep.tokens.vocabulary import LETTERS, SIX_TRACK
 from museformer_plugin.steering.form_columns import bars_without_melody
 from museformer_plugin.steering.track_plan import unchanged_ranks
 from museformer_plugin.steering.wishes import Wishes
@@ -26,6 +26,7 @@ from .tables import markdown
 from .writer import Writer
 
 _TEMPO, _INSTRUMENT = (LETTERS.index(letter) for letter in "ti")
+_MELODY = frozenset({SIX_TRACK.instruments.index(SIX_TRACK.instrument_of("melody"))})
 
 
 def faults_of(case: Case, piece: Piece, families: TokenFamilies) -> list[str]:
@@ -68,8 +69,8 @@ def _faults_of_bar(case: Case, number: int, bar: np.ndarray, piece: Piece, famil
 def _staying(wishes: Wishes, number: int, unchanged: frozenset[int]) -> frozenset[int]:
     """Of the instruments, as ranks, that are to stay in a bar those that are not given and may play in it."""
     playing = unchanged if wishes.tracks is None else unchanged & wishes.tracks.playing(number)
-    melody = {0} if number in bars_without_melody(wishes.sections) else set()
-    return playing - wishes.given_tracks - melody
+    silent = _MELODY if number in bars_without_melody(wishes.sections) else frozenset()
+    return playing - wishes.given_tracks - silent
 
 
 def _tempos_near(number: int, song: Piece, wishes: Wishes, families: TokenFamilies) -> set[int]:

@@ -1,5 +1,5 @@
-"""Which tracks play from which bar on, as people write it: ``melody,bass,9:+drums,25:-bass``; which tracks
-a name means."""
+"""Which tracks play from which bar on, as people write it: ``melody,bass,9:+drums,25:-bass``, and the
+instruments that names of tracks mean."""
 
 from __future__ import annotations
 
@@ -98,5 +98,5 @@ def unchanged_ranks(text: str, representation: Representation) -> frozenset[int]
 
 
 def _name_of(rank: int, representation: Representation) -> str:
-    instrument = representation.instruments[rank]
-    return representation.track_names().get(instrument, "drums" if instrument == DRUMS else f"program {instrument}")
+    name = representation.name_of(representation.instruments[rank])
+    return f"program {name}" if name.isdecimal() else name

@@ -210,10 +210,7 @@ def test_bars_repeat_others_to_the_note_in_the_tracks_that_stay(decoder, empty, 
     options = {"bars": 5, "tracks": f"{first},{second}", "repeats": repeats}
     one, other = ranks_of(decoder, first), ranks_of(decoder, second)
     played, varied = 0, 0
-    others = [
-        (empty, None, {"bars": 3}),
-        (empty, None, {"tempo": "96"}),
-    ]  # which such streams follow, and are followed by
+    others = [(empty, None, {"bars": 3}), (empty, None, {"tempo": "96"})]  # so that streams of both kinds enter
     asked = [*others, *[(empty, None, options)] * 12, *others]
     for found in filter(had_room, fulfil(asked, max_len=ROOM, at_once=5)[2:-2]):
         for bar, tracks in ((1, one | other), (2, one), (3, other)):
