@@ -27,19 +27,19 @@ from .models.options import BarAwareLanguageModel
 logger = logging.getLogger(__name__)
 
 MODEL, DICTIONARY = "model.pt", "dict.txt"  # in OUT_DIR
-_SPECIALS = 4  # the entries that fairseq puts before those of dict.txt
+SPECIALS = 4  # the entries that fairseq puts before those of dict.txt
 
 
 def read_trained(path: Path) -> dict[str, Any]:
     """A checkpoint of ours, on the CPU; raises UserError when it is something else."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     cfg = state.get("cfg") if isinstance(state, dict) else None
-    if not isinstance(cfg, dict) or "model" not in state or _architecture(cfg.get("model") or {}) is None:
+    if not isinstance(cfg, dict) or "model" not in state or architecture_of(cfg.get("model") or {}) is None:
         raise UserError(f"{path} is not a checkpoint that fairseq-train wrote for a Museformer.")
     return state
 
 
-def _architecture(options: dict[str, Any]) -> str | None:
+def architecture_of(options: dict[str, Any]) -> str | None:
     """The name under which an architecture of ours is registered, from its name or that of one of its sizes."""
     name = ARCH_MODEL_NAME_REGISTRY.get(options.get("_name"))
     return name if name and issubclass(MODEL_REGISTRY[name], BarAwareLanguageModel) else None
@@ -62,7 +62,7 @@ def dictionary_for(parameters: dict[str, Tensor]) -> str:
     """The dict.txt of the model's representation; raises UserError when its tokens are of neither."""
     entries = len(parameters.get("decoder.embedding.token.weight", ()))
     for representation in REPRESENTATIONS.values():
-        if entries == _SPECIALS + len(representation.symbols()):
+        if entries == SPECIALS + len(representation.symbols()):
             return representation.dict_txt()
     raise UserError(f"The model has {entries} dictionary entries, neither those of six_track nor of general.")
 
@@ -73,7 +73,7 @@ def export(trained: Path, out_dir: Path) -> None:
         raise UserError(f"{out_dir / MODEL} exists already; move it away, or name another folder.")
     state = read_trained(trained)
     dictionary = dictionary_for(state["model"])
-    architecture = _architecture(state["cfg"]["model"])
+    architecture = architecture_of(state["cfg"]["model"])
     names = {field.name for field in fields(MODEL_DATACLASS_REGISTRY[architecture])}
     options = {name: value for name, value in state["cfg"]["model"].items() if name in names and name[0] != "_"}
     updates = (state.get("optimizer_history") or [{}])[-1].get("num_updates", 0)
