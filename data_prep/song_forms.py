@@ -4,8 +4,8 @@
 
 prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6:melody+bass``: its sections, and of each bar that repeats
 another which tracks do so to the note (see ``data_prep.form.outlines``). ``--form forms.txt`` writes songs in forms
-drawn from such a list, with a model of the same tracks. TOKENS are token files (one piece a line), folders of them
-(.txt, .tokens), or what ``fairseq-generate`` printed.
+drawn from such a list, with a model of the same tracks; ``--any-tracks`` says nothing of tracks, for models of any.
+TOKENS are token files (one piece a line), folders of them (.txt, .tokens), or what ``fairseq-generate`` printed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _run(args: argparse.Namespace) -> int:
     lines = (line.text.split() for source in token_sources(args.tokens) for line in read_token_lines(source.path))
     listed = 0
     for tokens in tqdm(lines, desc="songs", unit="song", leave=False):
-        outline = _heard_outline(tokens)
+        outline = _heard_outline(tokens, args.any_tracks)
         if 0 < outline.num_bars <= args.most_bars:
             print(outline_text(outline))
             listed += 1
@@ -40,11 +40,14 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _heard_outline(tokens: Sequence[str]) -> Outline:
-    """Of the complete bars of a piece; what is no token means nothing."""
+def _heard_outline(tokens: Sequence[str], any_tracks: bool) -> Outline:
+    """Of the complete bars of a piece, but for which tracks stay where they are of no matter; what is no token means
+    nothing."""
     representation = detect_representation(tokens)
     coded = coded_tokens(tokens, representation)
     notes, form = hear_tokens(coded[:, 0], coded[:, 1], representation)
+    if any_tracks:
+        return outline_of(form.sections, form.repeats, [""] * len(form.repeats))
     names = [representation.name_of(instrument) for instrument in representation.instruments]
     unchanged = unchanged_tracks(notes, form.repeats, representation.instruments)
     return outline_of(form.sections, form.repeats, [unchanged_text(row, names) for row in unchanged])
@@ -55,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.song_forms", description=__doc__.split("\n")[0])
     parser.add_argument("tokens", metavar="TOKENS", nargs="+", type=Path, help="token files or folders of them")
     parser.add_argument("--most-bars", type=positive, default=MAX_BARS, help="leave longer pieces out")
+    parser.add_argument("--any-tracks", action="store_true", help="say nothing of which tracks repeat to the note")
     args = parser.parse_args(arguments)
     return run_command(lambda: _run(args), "Interrupted.")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from data_prep.form.hear import hear_tokens
-from data_prep.form.outlines import read_outlines
+from data_prep.form.outlines import parse_outline, read_outlines
 from data_prep.form.unchanged import parse_unchanged, unchanged_tracks
 from data_prep.song_forms import main
 from data_prep.tokens.encode import encode
@@ -42,6 +42,20 @@ def test_forms_that_are_listed_are_those_that_are_heard(tokens, tmp_path, capsys
             assert said == {*tracks.nonzero()[0].tolist()}
             assert bool(repeat.unchanged) == (repeat.repeated >= 0)
     assert any(":-" in line for line in listed) and any(":all" in line for line in listed)
+
+
+def test_nothing_is_said_of_tracks_where_any_will_do(tokens, capsys):
+    assert main([str(tokens)]) == 0
+    of_tracks = capsys.readouterr().out
+    assert main([str(tokens), "--any-tracks"]) == 0
+    of_any = capsys.readouterr().out
+    assert ":" in of_tracks and ":" not in of_any
+
+    def told(listed):
+        outlines = [parse_outline(line) for line in listed.splitlines()]
+        return [[repeat.repeated for repeat in outline.of_all_bars()] for outline in outlines]
+
+    assert told(of_any) == told(of_tracks)
 
 
 def test_long_pieces_are_left_out(tokens, capsys, caplog):
