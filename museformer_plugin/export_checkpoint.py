@@ -34,15 +34,23 @@ def read_trained(path: Path) -> dict[str, Any]:
     """A checkpoint of ours, on the CPU; raises UserError when it is something else."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     cfg = state.get("cfg") if isinstance(state, dict) else None
-    if not isinstance(cfg, dict) or "model" not in state or architecture_of(cfg.get("model") or {}) is None:
+    if not isinstance(cfg, dict) or "model" not in state or _architecture(cfg.get("model") or {}) is None:
         raise UserError(f"{path} is not a checkpoint that fairseq-train wrote for a Museformer.")
     return state
 
 
-def architecture_of(options: dict[str, Any]) -> str | None:
+def _architecture(options: dict[str, Any]) -> str | None:
     """The name under which an architecture of ours is registered, from its name or that of one of its sizes."""
     name = ARCH_MODEL_NAME_REGISTRY.get(options.get("_name"))
     return name if name and issubclass(MODEL_REGISTRY[name], BarAwareLanguageModel) else None
+
+
+def options_of(state: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Of a checkpoint of ours the architecture, and the options that rebuild its model."""
+    options = state["cfg"]["model"]
+    architecture = _architecture(options)
+    names = {field.name for field in fields(MODEL_DATACLASS_REGISTRY[architecture])}
+    return architecture, {name: value for name, value in options.items() if name in names and name[0] != "_"}
 
 
 def in_half_precision(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -73,9 +81,7 @@ def export(trained: Path, out_dir: Path) -> None:
         raise UserError(f"{out_dir / MODEL} exists already; move it away, or name another folder.")
     state = read_trained(trained)
     dictionary = dictionary_for(state["model"])
-    architecture = architecture_of(state["cfg"]["model"])
-    names = {field.name for field in fields(MODEL_DATACLASS_REGISTRY[architecture])}
-    options = {name: value for name, value in state["cfg"]["model"].items() if name in names and name[0] != "_"}
+    architecture, options = options_of(state)
     updates = (state.get("optimizer_history") or [{}])[-1].get("num_updates", 0)
     model = in_half_precision(state["model"])
     out_dir.mkdir(parents=True, exist_ok=True)

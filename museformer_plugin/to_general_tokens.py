@@ -10,19 +10,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import torch
-from fairseq.models import MODEL_DATACLASS_REGISTRY
 from torch import Tensor
 
 from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK, split_token
 
 from .checkpoint_files import checkpoint_of, run_checkpoint_command, write_checkpoint
 from .errors import UserError
-from .export_checkpoint import SPECIALS, architecture_of, read_trained
+from .export_checkpoint import SPECIALS, options_of, read_trained
 from .steering.conditions import ConditionColumns
 
 logger = logging.getLogger(__name__)
@@ -86,9 +84,7 @@ def to_general_tokens(trained: Path, out: Path) -> None:
     if out.exists():
         raise UserError(f"{out} exists already; move it away, or name another file.")
     state = read_trained(trained)
-    architecture = architecture_of(state["cfg"]["model"])
-    names = {field.name for field in fields(MODEL_DATACLASS_REGISTRY[architecture])}
-    options = {name: value for name, value in state["cfg"]["model"].items() if name in names and name[0] != "_"}
+    architecture, options = options_of(state)
     parameters = general_parameters(state["model"])
     write_checkpoint(checkpoint_of(parameters, options, arch=architecture), out)
     logger.info("%s: %d parameters, for general tokens", out, sum(tensor.numel() for tensor in parameters.values()))
