@@ -909,4 +909,22 @@ FAULTS = (
         "return self._metres & (np.arange(len(self._family)) == self._metre)",
         "museformer_plugin/steering/test_requests.py",
     ),
+    Fault(
+        "museformer_plugin/to_general_tokens.py",
+        'if family == "i" and number in _TRACK_OF:',
+        'if family == "p" and number in _TRACK_OF:',
+        "museformer_plugin/test_to_general_tokens.py",
+    ),
+    Fault(
+        "museformer_plugin/to_general_tokens.py",
+        "of_tracks[_TRACK_OF[instrument]] if instrument in _TRACK_OF",
+        "of_tracks[_TRACK_OF[instrument] - 1] if instrument in _TRACK_OF",
+        "museformer_plugin/test_to_general_tokens.py",
+    ),
+    Fault(
+        "data_prep/song_forms.py",
+        "outline = _heard_outline(tokens, args.any_tracks)",
+        "outline = _heard_outline(tokens, not args.any_tracks)",
+        "data_prep/test_song_forms.py",
+    ),
 )
