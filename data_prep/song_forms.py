@@ -4,8 +4,9 @@
 
 prints a line for each piece, such as ``i4A8A8B8A8o2 7-8=5-6:melody+bass``: its sections, and of each bar that repeats
 another which tracks do so to the note (see ``data_prep.form.outlines``). ``--form forms.txt`` writes songs in forms
-drawn from such a list, with a model of the same tracks; ``--any-tracks`` says nothing of tracks, for models of any.
-TOKENS are token files (one piece a line), folders of them (.txt, .tokens), or what ``fairseq-generate`` printed.
+drawn from such a list, with a model of the same tracks; ``--any-tracks`` says nothing of tracks, so that models of any
+take it. TOKENS are token files (one piece a line), folders of them (.txt, .tokens), or what ``fairseq-generate``
+printed.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _heard_outline(tokens: Sequence[str], any_tracks: bool) -> Outline:
-    """Of the complete bars of a piece, but for which tracks stay where they are of no matter; what is no token means
-    nothing."""
+    """The outline of a piece's complete bars; with ``any_tracks`` it does not say which tracks repeat to the note.
+
+    Words that are no tokens are passed over.
+    """
     representation = detect_representation(tokens)
     coded = coded_tokens(tokens, representation)
     notes, form = hear_tokens(coded[:, 0], coded[:, 1], representation)

@@ -8,8 +8,9 @@ import torch
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 
 from museformer_plugin.errors import UserError
-from museformer_plugin.export_checkpoint import DICTIONARY, MODEL, read_trained
+from museformer_plugin.export_checkpoint import DICTIONARY, MODEL
 from museformer_plugin.models.protocol import BarAwareModel
+from museformer_plugin.trained_checkpoints import read_trained
 
 from .quiet import logging_as_it_was
 

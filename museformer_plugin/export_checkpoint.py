@@ -9,48 +9,19 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
-
-from data_prep.tokens.vocabulary import REPRESENTATIONS
 
 from .checkpoint_files import checkpoint_of, run_checkpoint_command, write_checkpoint
 from .errors import UserError
-from .models.options import BarAwareLanguageModel
+from .trained_checkpoints import options_of, read_trained, representation_of_model
 
 logger = logging.getLogger(__name__)
 
 MODEL, DICTIONARY = "model.pt", "dict.txt"  # in OUT_DIR
-SPECIALS = 4  # the entries that fairseq puts before those of dict.txt
-
-
-def read_trained(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours, on the CPU; raises UserError when it is something else."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    cfg = state.get("cfg") if isinstance(state, dict) else None
-    if not isinstance(cfg, dict) or "model" not in state or _architecture(cfg.get("model") or {}) is None:
-        raise UserError(f"{path} is not a checkpoint that fairseq-train wrote for a Museformer.")
-    return state
-
-
-def _architecture(options: dict[str, Any]) -> str | None:
-    """The name under which an architecture of ours is registered, from its name or that of one of its sizes."""
-    name = ARCH_MODEL_NAME_REGISTRY.get(options.get("_name"))
-    return name if name and issubclass(MODEL_REGISTRY[name], BarAwareLanguageModel) else None
-
-
-def options_of(state: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Of a checkpoint of ours the architecture, and the options that rebuild its model."""
-    options = state["cfg"]["model"]
-    architecture = _architecture(options)
-    names = {field.name for field in fields(MODEL_DATACLASS_REGISTRY[architecture])}
-    return architecture, {name: value for name, value in options.items() if name in names and name[0] != "_"}
 
 
 def in_half_precision(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -66,21 +37,12 @@ def in_half_precision(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     return half
 
 
-def dictionary_for(parameters: dict[str, Tensor]) -> str:
-    """The dict.txt of the model's representation; raises UserError when its tokens are of neither."""
-    entries = len(parameters.get("decoder.embedding.token.weight", ()))
-    for representation in REPRESENTATIONS.values():
-        if entries == SPECIALS + len(representation.symbols()):
-            return representation.dict_txt()
-    raise UserError(f"The model has {entries} dictionary entries, neither those of six_track nor of general.")
-
-
 def export(trained: Path, out_dir: Path) -> None:
     """Export the checkpoint at ``trained``; raises UserError rather than write over another model."""
     if (out_dir / MODEL).exists():
         raise UserError(f"{out_dir / MODEL} exists already; move it away, or name another folder.")
     state = read_trained(trained)
-    dictionary = dictionary_for(state["model"])
+    dictionary = representation_of_model(state["model"]).dict_txt()
     architecture, options = options_of(state)
     updates = (state.get("optimizer_history") or [{}])[-1].get("num_updates", 0)
     model = in_half_precision(state["model"])

@@ -1,8 +1,10 @@
 """A six-track model to train on with general tokens: ``python -m museformer_plugin.to_general_tokens MODEL OUT.pt``.
 
-Rows of tokens that both dictionaries have are kept; a program gets those of the track that would take it; any other
-token gets the mean of its family, or of all tokens where the family is new. ``--finetune-from-model OUT.pt`` goes on
-from there.
+Tokens that six-track pieces hold keep their rows; a program has those of the track that would take it; any other token
+that pieces may hold has the mean of its family, or of all tokens where the family is new. So the logits of what both
+know are what they were, and probabilities are not: all programs of a track begin as likely as it was alone. That, and
+that tempos stand behind the onset and metres before it, is learnt in a few dozen updates of
+``fairseq-train --finetune-from-model OUT.pt``.
 """
 
 from __future__ import annotations
@@ -16,34 +18,39 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK, split_token
+from data_prep.tokens.vocabulary import DEFAULT_METRE, FAMILIES, GENERAL, SIX_TRACK, bar_length, split_token
 
 from .checkpoint_files import checkpoint_of, run_checkpoint_command, write_checkpoint
 from .errors import UserError
-from .export_checkpoint import SPECIALS, options_of, read_trained
 from .steering.conditions import ConditionColumns
+from .trained_checkpoints import SPECIALS, options_of, read_trained, representation_of_model
 
 logger = logging.getLogger(__name__)
 
-_TRACK_OF = {program: rank for rank, track in enumerate(SIX_TRACK.tracks) for program in track.takes}
-_TRACK_OF |= {track.instrument: rank for rank, track in enumerate(SIX_TRACK.tracks)}
+_TOKENS = ("decoder.embedding.token.weight", "decoder.output_projection.weight")
+_CONDITIONS = (  # of models as they are now, and from before commit f886ed0
+    "decoder.conditions.embedding",
+    "decoder.conditions.late",
+    "decoder.conditions",
+    "decoder.late_conditions",
+)
+_IDS = {family.letter: family.ids for family in FAMILIES} | {"o": range(bar_length(*DEFAULT_METRE))}
 
 
 def general_parameters(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``parameters`` of a six-track model as those of a model of general tokens, float32.
+    """``parameters`` of a six-track model as those of a model of general tokens, copies in float32.
 
     Rows of tokens, and what may be said of tracks, are laid out anew; all else is as it was. Raises UserError where the
-    model is not of six-track tokens.
+    model is not of six-track tokens, or is told of bars as no model is now.
     """
-    entries = len(parameters.get("decoder.embedding.token.weight", ()))
-    if entries != SPECIALS + len(SIX_TRACK.symbols()):
-        raise UserError(f"The model has {entries} dictionary entries, not those of six_track.")
+    if representation_of_model(parameters) is not SIX_TRACK:
+        raise UserError("The model is of general tokens already: train on from it as it is.")
     general = {}
     for name, tensor in parameters.items():
-        tensor = tensor.float() if tensor.is_floating_point() else tensor.clone()
-        if name in ("decoder.embedding.token.weight", "decoder.output_projection.weight"):
+        tensor = tensor.to(torch.float32, copy=True) if tensor.is_floating_point() else tensor.clone()
+        if name in _TOKENS:
             tensor = _rows_of_tokens(tensor)
-        elif name.startswith(("decoder.conditions", "decoder.late_conditions")):
+        elif name in _CONDITIONS:
             tensor = _rows_of_conditions(tensor)
         general[name] = tensor
     return general
@@ -51,32 +58,46 @@ def general_parameters(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _rows_of_tokens(rows: Tensor) -> Tensor:
     """float [entries of general, D] of those of six_track."""
-    known = {symbol: SPECIALS + n for n, symbol in enumerate(SIX_TRACK.symbols())}
+    held: dict[str, int] = {}
     of_family: dict[str, list[int]] = {}
-    for symbol, row in known.items():
-        of_family.setdefault(symbol.split("-")[0], []).append(row)
+    never = []  # rows of entries that no piece has: learnt to be impossible
+    for row, symbol in enumerate(SIX_TRACK.symbols(), SPECIALS):
+        family, _, number = symbol.partition("-")
+        if family in _IDS and int(number) in _IDS[family]:
+            held[symbol] = row
+            of_family.setdefault(family, []).append(row)
+        else:
+            never.append(row)
 
     def row_of(symbol: str) -> Tensor:
         family, number = split_token(symbol)
-        if family == "i" and number in _TRACK_OF:
-            symbol = f"i-{SIX_TRACK.instruments[_TRACK_OF[number]]}"
-        if symbol in known:
-            return rows[known[symbol]]
-        return rows[of_family.get(family, list(known.values()))].mean(dim=0)
+        if not _may_be_held(family, number):
+            return rows[never].mean(dim=0)
+        if family == "i":
+            symbol = f"i-{SIX_TRACK.taken_by().get(number, number)}"
+        return rows[held[symbol]] if symbol in held else rows[of_family.get(family, list(held.values()))].mean(dim=0)
 
     return torch.cat([rows[:SPECIALS], torch.stack([row_of(symbol) for symbol in GENERAL.symbols()])])
 
 
+def _may_be_held(family: str, number: int) -> bool:
+    """Whether general pieces hold a token."""
+    return any(family == of.letter and number in of.ids for of in FAMILIES)
+
+
 def _rows_of_conditions(rows: Tensor) -> Tensor:
-    """float [features of general, D] of those of six_track: the last are whether each instrument plays."""
-    tracks = len(SIX_TRACK.instruments)
-    before = ConditionColumns(tracks).width - tracks
-    of_tracks = rows[before:]
-    of_instruments = [
-        of_tracks[_TRACK_OF[instrument]] if instrument in _TRACK_OF else of_tracks.mean(dim=0)
-        for instrument in GENERAL.instruments
-    ]
-    return torch.cat([rows[:before], torch.stack(of_instruments)])
+    """float [features of general, D] of those of six_track. Raises UserError where these are of another number."""
+    columns = ConditionColumns(len(SIX_TRACK.instruments))
+    if len(rows) != columns.width:
+        raise UserError(f"The model is told of bars by {len(rows)} numbers, where models are now by {columns.width}.")
+    of_tracks = rows[columns.instruments]
+    taken_by = SIX_TRACK.taken_by()
+    of_instruments = []
+    for instrument in GENERAL.instruments:
+        track = taken_by.get(instrument, instrument)
+        known = track in SIX_TRACK.instruments
+        of_instruments.append(of_tracks[SIX_TRACK.instruments.index(track)] if known else of_tracks.mean(dim=0))
+    return torch.cat([rows[: columns.instruments.start], torch.stack(of_instruments)])
 
 
 def to_general_tokens(trained: Path, out: Path) -> None:
@@ -86,6 +107,7 @@ def to_general_tokens(trained: Path, out: Path) -> None:
     state = read_trained(trained)
     architecture, options = options_of(state)
     parameters = general_parameters(state["model"])
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_checkpoint(checkpoint_of(parameters, options, arch=architecture), out)
     logger.info("%s: %d parameters, for general tokens", out, sum(tensor.numel() for tensor in parameters.values()))
 

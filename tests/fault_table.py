@@ -911,15 +911,27 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/to_general_tokens.py",
-        'if family == "i" and number in _TRACK_OF:',
-        'if family == "p" and number in _TRACK_OF:',
+        'symbol = f"i-{SIX_TRACK.taken_by().get(number, number)}"',
+        'symbol = f"i-{number}"',
         "museformer_plugin/test_to_general_tokens.py",
     ),
     Fault(
         "museformer_plugin/to_general_tokens.py",
-        "of_tracks[_TRACK_OF[instrument]] if instrument in _TRACK_OF",
-        "of_tracks[_TRACK_OF[instrument] - 1] if instrument in _TRACK_OF",
+        "        track = taken_by.get(instrument, instrument)",
+        "        track = instrument",
         "museformer_plugin/test_to_general_tokens.py",
+    ),
+    Fault(
+        "museformer_plugin/to_general_tokens.py",
+        '| {"o": range(bar_length(*DEFAULT_METRE))}',
+        "",
+        "museformer_plugin/test_to_general_tokens.py",
+    ),
+    Fault(
+        "evaluation/orders/exactness.py",
+        "frozenset(melody_rank(families) if number",
+        "frozenset(() if number",
+        "evaluation/orders/test_exactness.py",
     ),
     Fault(
         "data_prep/song_forms.py",

@@ -79,10 +79,10 @@ def repeats_by_letter(sections: Sequence[Section]) -> np.ndarray:
 def outline_of(sections: tuple[Section, ...], repeats: np.ndarray, unchanged: Sequence[str]) -> Outline:
     """The outline of a piece whose bars repeat ``repeats``, int64 [bars]; ``unchanged``: of each bar, as ``Repeat``
     has it."""
-    texts = [text if other != NEW else "" for other, text in zip(repeats.tolist(), unchanged, strict=True)]
-    heard = [Repeat(bar, other, text) for bar, (other, text) in enumerate(zip(repeats.tolist(), texts))]
+    told = zip(repeats.tolist(), unchanged, strict=True)
+    heard = [Repeat(bar, repeated, text if repeated != NEW else "") for bar, (repeated, text) in enumerate(told)]
     by_letter = Outline(sections).of_all_bars()
-    return Outline(sections, tuple(repeat for repeat, known in zip(heard, by_letter) if repeat != known))
+    return Outline(sections, tuple(repeat for repeat, known in zip(heard, by_letter, strict=True) if repeat != known))
 
 
 def outline_text(outline: Outline) -> str:

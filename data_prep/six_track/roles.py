@@ -13,11 +13,7 @@ MELODY, BASS, GUITAR, PIANO, STRINGS = (
     SIX_TRACK.instrument_of(name) for name in ("melody", "bass", "guitar", "piano", "strings")
 )
 
-_TAKEN_BY = {
-    program: track.instrument
-    for track in sorted(SIX_TRACK.tracks, key=lambda track: -len(track.takes))
-    for program in track.takes
-}
+_TAKEN_BY = SIX_TRACK.taken_by()
 _SYNTHESISERS = (*range(80, 88), *range(96, 104))
 _BASS_BELOW = 45  # mean pitch of a voice that plays the bass whatever its program: below A2
 _BASS_ABOVE = 60  # mean pitch of a "bass" that plays something else: above middle C

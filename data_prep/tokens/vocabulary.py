@@ -210,6 +210,11 @@ class Representation:
         """The instrument of a track. Raises KeyError when there is no such track."""
         return {track.name: track.instrument for track in self.tracks}[track_name]
 
+    def taken_by(self) -> dict[int, int]:
+        """By program the instrument of the track that takes it, in representations whose tracks have roles."""
+        particular_last = sorted(self.tracks, key=lambda track: -len(track.takes))
+        return {program: track.instrument for track in particular_last for program in track.takes}
+
     def name_of(self, instrument: int) -> str:
         """What a track of ``instrument`` is called: its role, ``drums``, or its program as a number."""
         return self.track_names().get(instrument, "drums" if instrument == DRUMS else str(instrument))

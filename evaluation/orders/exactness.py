@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.tokens.coded_notes import BAR, INSTRUMENT
-from data_prep.tokens.vocabulary import LETTERS, SIX_TRACK
+from data_prep.tokens.vocabulary import LETTERS
 from museformer_plugin.steering.form_columns import bars_without_melody
 from museformer_plugin.steering.track_plan import unchanged_ranks
-from museformer_plugin.steering.wishes import Wishes
+from museformer_plugin.steering.wishes import Wishes, melody_rank
 from museformer_plugin.token_families import TokenFamilies
 
 from .pieces import Piece
@@ -26,7 +26,6 @@ from .tables import markdown
 from .writer import Writer
 
 _TEMPO, _INSTRUMENT = (LETTERS.index(letter) for letter in "ti")
-_MELODY = frozenset({SIX_TRACK.instruments.index(SIX_TRACK.instrument_of("melody"))})
 
 
 def faults_of(case: Case, piece: Piece, families: TokenFamilies) -> list[str]:
@@ -59,17 +58,17 @@ def _faults_of_bar(case: Case, number: int, bar: np.ndarray, piece: Piece, famil
             found.append("the notes of given tracks are not as they were given")
     repeat = next((repeat for repeat in wishes.repeats if repeat.bar + 1 == number), None)
     if repeat is not None:
-        stay = _staying(wishes, number, unchanged_ranks(repeat.unchanged, families.representation))
+        stay = _staying(wishes, number, unchanged_ranks(repeat.unchanged, families.representation), families)
         instruments = {families.representation.instruments[rank] for rank in stay}
         if _notes_of(piece, number, [*instruments]) != _notes_of(piece, repeat.repeated + 1, [*instruments]):
             found.append("tracks that were to stay have other notes than the bar that it repeats")
     return found
 
 
-def _staying(wishes: Wishes, number: int, unchanged: frozenset[int]) -> frozenset[int]:
+def _staying(wishes: Wishes, number: int, unchanged: frozenset[int], families: TokenFamilies) -> frozenset[int]:
     """Of the instruments, as ranks, that are to stay in a bar those that are not given and may play in it."""
     playing = unchanged if wishes.tracks is None else unchanged & wishes.tracks.playing(number)
-    silent = _MELODY if number in bars_without_melody(wishes.sections) else frozenset()
+    silent = frozenset(melody_rank(families) if number in bars_without_melody(wishes.sections) else ())
     return playing - wishes.given_tracks - silent
 
 

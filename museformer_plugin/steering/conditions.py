@@ -126,6 +126,7 @@ class ConditionColumns:
         before = sum(self._classes.values())
         self._repeats = slice(before, before + 2 + 2 * _REPEAT_ANGLES)
         self.width = self._repeats.stop + 1 + num_instruments
+        self.instruments = slice(self.width - num_instruments, self.width)  # whether each plays
 
     def roles(self, features: np.ndarray) -> np.ndarray:
         """Of features [n, width] the roles, int64 [n]."""

@@ -221,7 +221,7 @@ class Wishes:
     def _playing(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int] | None]:
         """Which instruments may play in each bar to write, as ranks; None: all."""
         everything = frozenset(range(len(families.representation.instruments)))
-        silent, melody = bars_without_melody(self.sections), frozenset(_melody(families))
+        silent, melody = bars_without_melody(self.sections), frozenset(melody_rank(families))
         allowed: list[frozenset[int] | None] = []
         for number in written:
             playing = everything if self.tracks is None else self.tracks.playing(number)
@@ -242,7 +242,7 @@ class Wishes:
 
         entering = sorted(self.tracks.entering(number)) if self.tracks else []
         if number in bars_where_melody_enters(self.sections):
-            entering = [*_melody(families), *entering]
+            entering = [*melody_rank(families), *entering]
         may = [rank for rank in entering if instruments is None or rank in instruments]
         enters = next((rank for rank in may if rank not in self.given_tracks), None)  # what is given plays without help
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -251,7 +251,7 @@ class Wishes:
         return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), enters)
 
 
-def _melody(families: TokenFamilies) -> list[int]:
+def melody_rank(families: TokenFamilies) -> list[int]:
     """The rank of the melody, where the representation has one."""
     representation = families.representation
     return [representation.instruments.index(representation.instrument_of("melody"))] if representation.tracks else []

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from data_prep.tokens.grammar import check_piece
-from data_prep.tokens.vocabulary import SIX_TRACK
+from data_prep.tokens.vocabulary import GENERAL, SIX_TRACK
 from museformer_plugin.errors import UserError
-from museformer_plugin.export_checkpoint import dictionary_for, export, in_half_precision, main
+from museformer_plugin.export_checkpoint import export, in_half_precision, main
+from museformer_plugin.trained_checkpoints import representation_of_model
 
 PLUGIN = Path(__file__).resolve().parents[2] / "museformer_plugin"
 TASK = ["--user-dir", PLUGIN, "--task", "museformer_language_modeling"]
@@ -209,6 +210,6 @@ def test_weights_that_float16_cannot_hold_are_refused(value):
         in_half_precision({"light": torch.ones(2), "heavy": torch.tensor([1.0, value])})
 
 
-def test_both_representations_have_their_dictionary():
-    assert dictionary_for({"decoder.embedding.token.weight": torch.zeros(560, 1)}).startswith("b-0 0\n")
-    assert "s-0 0\n" in dictionary_for({"decoder.embedding.token.weight": torch.zeros(1024, 1)})
+def test_both_representations_are_known_by_their_dictionary():
+    for representation, entries in ((SIX_TRACK, 560), (GENERAL, 1024)):
+        assert representation_of_model({"decoder.embedding.token.weight": torch.zeros(entries, 1)}) is representation

@@ -78,6 +78,12 @@ def test_any_repeats_are_kept(seed):
     ]
 
 
+def test_sections_and_repeats_are_of_the_same_bars():
+    for bars, texts in ((5, 5), (3, 3), (4, 3)):
+        with pytest.raises(ValueError, match="zip"):
+            outline_of(parse_form("A4"), np.full(bars, NEW), [""] * texts)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

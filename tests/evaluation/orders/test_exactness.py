@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.form.outlines import Repeat
+from data_prep.form.outlines import Repeat, parse_outline
 from evaluation.orders.exactness import faults_of, report
 from evaluation.orders.pieces import Piece
 from evaluation.orders.random_requests import LENGTHS, Case, RandomRequests, bars_asked, written_bars
@@ -90,6 +90,18 @@ def test_a_track_that_was_to_stay_and_changed_is_a_fault(piece_of, families, not
     assert faults("none") == faults("piano") == faults("-melody") == []
     tracks = TrackPlan.parse("melody,piano,3:-melody", families.representation)
     assert said[0] not in faults("all", tracks=tracks)  # it was not to play at all
+
+
+def test_a_section_without_melody_keeps_all_else(piece_of, families, nothing):
+    """Where the form has no melody the bar that is repeated cannot give its own."""
+
+    def faults(bar):
+        piece = piece_of([NOTES, NOTES, bar])
+        wishes = Wishes(bars=3, form=parse_outline("A2a1"), repeats=(Repeat(2, 0, "all"),))
+        return faults_of(Case(wishes, nothing), piece, families)
+
+    assert faults([note for note in NOTES if note[1] != 80]) == []
+    assert faults([(0, 0, 50, 12)]) == ["bar 3: tracks that were to stay have other notes than the bar that it repeats"]
 
 
 def test_what_breaks_the_grammar_is_a_fault(song, families):
