@@ -17,7 +17,7 @@ from data_prep.tokens.vocabulary import REPRESENTATIONS
 from examples.make_songs import compose_song, to_midi
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-BITS = {"six_track": 0.8960}
+BITS = {"six_track": 0.8960, "general": 1.2502}
 FOLDERS = sorted(path.parent for path in (REPOSITORY / "pretrained").glob("*/model.pt"))
 
 
@@ -26,8 +26,8 @@ def folder(request):
     return request.param
 
 
-def test_a_six_track_model_ships():
-    assert "six_track" in [folder.name for folder in FOLDERS]
+def test_a_model_of_each_representation_ships():
+    assert [folder.name for folder in FOLDERS] == sorted(REPRESENTATIONS)
 
 
 def test_weights_are_small_and_hold_nothing_but_tensors(folder):
