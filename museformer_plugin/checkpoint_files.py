@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import warnings
@@ -67,15 +68,23 @@ def write_checkpoint(checkpoint: dict[str, Any], out: Path) -> None:
         partial_file.unlink(missing_ok=True)
 
 
-def run_checkpoint_command(action: Callable[[], None], logger: logging.Logger) -> int:
-    """Do it, showing what ``logger`` says: exit status 0, or 1 after telling in a sentence why it could not be done.
+def run_checkpoint_command(
+    action: Callable[[Path, Path], None], description: str, checkpoint: str, out: str, logger: logging.Logger
+) -> int:
+    """``action`` with the two paths of the command line, showing what ``logger`` says.
 
-    Raises what has no sentence: a defect of the program.
+    ``checkpoint`` and ``out`` are what ``--help`` says of them, the first line of ``description`` of the command.
+    Returns the exit status: 0, or 1 after telling in a sentence why it could not be done. Raises what has no sentence:
+    a defect of the program.
     """
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("checkpoint", type=Path, help=checkpoint)
+    parser.add_argument("out", type=Path, help=out)
+    arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)  # fairseq has its own
     logger.setLevel(logging.INFO)
     try:
-        action()
+        action(arguments.checkpoint, arguments.out)
     except Exception as error:
         sentence = str(error) if isinstance(error, OSError) else sentence_for(error)
         if sentence is None:

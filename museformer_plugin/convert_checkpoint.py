@@ -6,11 +6,9 @@ read with ``weights_only``, with that one class allowed.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from argparse import Namespace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,11 +212,9 @@ def convert(original: Path, out: Path) -> None:
 
 def main() -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("original", type=Path, help="checkpoint of the original system")
-    parser.add_argument("out", type=Path, help="checkpoint to write, for fairseq's --path")
-    arguments = parser.parse_args()
-    return run_checkpoint_command(partial(convert, arguments.original, arguments.out), logger)
+    return run_checkpoint_command(
+        convert, __doc__, "of the original system", "checkpoint to write, for fairseq's --path", logger
+    )
 
 
 if __name__ == "__main__":

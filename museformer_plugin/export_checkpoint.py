@@ -6,10 +6,8 @@ Writes ``OUT_DIR/model.pt``, the weights in float16 with the options that rebuil
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -74,11 +72,9 @@ def _write_dictionary(path: Path, text: str) -> None:
 
 def main() -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("checkpoint", type=Path, help="what fairseq-train wrote")
-    parser.add_argument("out_dir", type=Path, help=f"folder for {MODEL} and {DICTIONARY}")
-    arguments = parser.parse_args()
-    return run_checkpoint_command(partial(export, arguments.checkpoint, arguments.out_dir), logger)
+    return run_checkpoint_command(
+        export, __doc__, "what fairseq-train wrote", f"folder for {MODEL} and {DICTIONARY}", logger
+    )
 
 
 if __name__ == "__main__":

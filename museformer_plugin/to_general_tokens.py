@@ -9,10 +9,9 @@ that tempos stand behind the onset and metres before it, is learnt in a few doze
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,7 +33,9 @@ _CONDITIONS = (  # of models as they are now, and from before commit f886ed0
     "decoder.conditions",
     "decoder.late_conditions",
 )
-_IDS = {family.letter: family.ids for family in FAMILIES} | {"o": range(bar_length(*DEFAULT_METRE))}
+# ids, by family: that general pieces hold; and six-track ones, of those in their dictionary
+_HELD = {family.letter: family.ids for family in FAMILIES}
+_HELD_IN_4_4 = _HELD | {"o": range(bar_length(*DEFAULT_METRE))}
 
 
 def general_parameters(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -58,31 +59,26 @@ def general_parameters(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _rows_of_tokens(rows: Tensor) -> Tensor:
     """float [entries of general, D] of those of six_track."""
-    held: dict[str, int] = {}
-    of_family: dict[str, list[int]] = {}
-    never = []  # rows of entries that no piece has: learnt to be impossible
-    for row, symbol in enumerate(SIX_TRACK.symbols(), SPECIALS):
+    known: dict[str, Tensor] = {}
+    of_family: dict[str, list[Tensor]] = {}
+    never = []  # of entries that no piece has: learnt to be impossible
+    for symbol, row in zip(SIX_TRACK.symbols(), rows[SPECIALS:], strict=True):
         family, _, number = symbol.partition("-")
-        if family in _IDS and int(number) in _IDS[family]:
-            held[symbol] = row
+        if family in _HELD_IN_4_4 and int(number) in _HELD_IN_4_4[family]:
+            known[symbol] = row
             of_family.setdefault(family, []).append(row)
         else:
             never.append(row)
 
     def row_of(symbol: str) -> Tensor:
         family, number = split_token(symbol)
-        if not _may_be_held(family, number):
-            return rows[never].mean(dim=0)
+        if number not in _HELD.get(family, ()):
+            return _mean(never)
         if family == "i":
-            symbol = f"i-{SIX_TRACK.taken_by().get(number, number)}"
-        return rows[held[symbol]] if symbol in held else rows[of_family.get(family, list(held.values()))].mean(dim=0)
+            symbol = f"i-{_track_for(number)}"
+        return known[symbol] if symbol in known else _mean(of_family.get(family, list(known.values())))
 
     return torch.cat([rows[:SPECIALS], torch.stack([row_of(symbol) for symbol in GENERAL.symbols()])])
-
-
-def _may_be_held(family: str, number: int) -> bool:
-    """Whether general pieces hold a token."""
-    return any(family == of.letter and number in of.ids for of in FAMILIES)
 
 
 def _rows_of_conditions(rows: Tensor) -> Tensor:
@@ -90,14 +86,19 @@ def _rows_of_conditions(rows: Tensor) -> Tensor:
     columns = ConditionColumns(len(SIX_TRACK.instruments))
     if len(rows) != columns.width:
         raise UserError(f"The model is told of bars by {len(rows)} numbers, where models are now by {columns.width}.")
-    of_tracks = rows[columns.instruments]
-    taken_by = SIX_TRACK.taken_by()
-    of_instruments = []
-    for instrument in GENERAL.instruments:
-        track = taken_by.get(instrument, instrument)
-        known = track in SIX_TRACK.instruments
-        of_instruments.append(of_tracks[SIX_TRACK.instruments.index(track)] if known else of_tracks.mean(dim=0))
+    of_tracks = dict(zip(SIX_TRACK.instruments, rows[columns.instruments]))
+    mean = _mean(list(of_tracks.values()))
+    of_instruments = [of_tracks.get(_track_for(instrument), mean) for instrument in GENERAL.instruments]
     return torch.cat([rows[: columns.instruments.start], torch.stack(of_instruments)])
+
+
+def _track_for(instrument: int) -> int:
+    """The instrument of the six-track track that would take it, or itself."""
+    return SIX_TRACK.taken_by().get(instrument, instrument)
+
+
+def _mean(rows: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(rows)).mean(dim=0)
 
 
 def to_general_tokens(trained: Path, out: Path) -> None:
@@ -114,11 +115,13 @@ def to_general_tokens(trained: Path, out: Path) -> None:
 
 def main() -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", type=Path, help="of six-track tokens, such as pretrained/six_track/model.pt")
-    parser.add_argument("out", type=Path, help="the checkpoint to write")
-    arguments = parser.parse_args()
-    return run_checkpoint_command(partial(to_general_tokens, arguments.model, arguments.out), logger)
+    return run_checkpoint_command(
+        to_general_tokens,
+        __doc__,
+        "of six-track tokens, such as pretrained/six_track/model.pt",
+        "checkpoint to write, for --finetune-from-model",
+        logger,
+    )
 
 
 if __name__ == "__main__":

@@ -24,11 +24,14 @@ class TokenFamilies:
 
     A sequence is int [n] with the begin token first (the prefix, bar 0, beat 0). ``family_of_token`` and
     ``value_of_token``, int64 [V], are the dictionary as ``data_prep.tokens.grammar.coded_symbols`` codes it.
+    ``melody_ranks``: where the melody stands among the instruments; empty where no track is known for it.
     """
 
     def __init__(self, dictionary: Dictionary) -> None:
         self.dictionary = dictionary
         self.representation = _representation_of(dictionary)
+        instruments, names = self.representation.instruments, self.representation.track_names()
+        self.melody_ranks = frozenset(rank for rank, of in enumerate(instruments) if names.get(of) == "melody")
         self.end_of_bar = dictionary.index(END_OF_BAR)
         self.family_of_token, self.value_of_token = coded_symbols(dictionary.symbols, self.representation)
         self._beat_of_token = np.array([self._beat_of(s) for s in dictionary.symbols], dtype=np.int64)

@@ -911,14 +911,14 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/to_general_tokens.py",
-        'symbol = f"i-{SIX_TRACK.taken_by().get(number, number)}"',
+        'symbol = f"i-{_track_for(number)}"',
         'symbol = f"i-{number}"',
         "museformer_plugin/test_to_general_tokens.py",
     ),
     Fault(
         "museformer_plugin/to_general_tokens.py",
-        "        track = taken_by.get(instrument, instrument)",
-        "        track = instrument",
+        "of_tracks.get(_track_for(instrument), mean)",
+        "of_tracks.get(instrument, mean)",
         "museformer_plugin/test_to_general_tokens.py",
     ),
     Fault(
@@ -929,8 +929,8 @@ FAULTS = (
     ),
     Fault(
         "evaluation/orders/exactness.py",
-        "frozenset(melody_rank(families) if number",
-        "frozenset(() if number",
+        "silent = families.melody_ranks if number",
+        "silent = frozenset() if number",
         "evaluation/orders/test_exactness.py",
     ),
     Fault(

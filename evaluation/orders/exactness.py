@@ -17,7 +17,7 @@ from data_prep.tokens.coded_notes import BAR, INSTRUMENT
 from data_prep.tokens.vocabulary import LETTERS
 from museformer_plugin.steering.form_columns import bars_without_melody
 from museformer_plugin.steering.track_plan import unchanged_ranks
-from museformer_plugin.steering.wishes import Wishes, melody_rank
+from museformer_plugin.steering.wishes import Wishes
 from museformer_plugin.token_families import TokenFamilies
 
 from .pieces import Piece
@@ -68,7 +68,7 @@ def _faults_of_bar(case: Case, number: int, bar: np.ndarray, piece: Piece, famil
 def _staying(wishes: Wishes, number: int, unchanged: frozenset[int], families: TokenFamilies) -> frozenset[int]:
     """Of the instruments, as ranks, that are to stay in a bar those that are not given and may play in it."""
     playing = unchanged if wishes.tracks is None else unchanged & wishes.tracks.playing(number)
-    silent = frozenset(melody_rank(families) if number in bars_without_melody(wishes.sections) else ())
+    silent = families.melody_ranks if number in bars_without_melody(wishes.sections) else frozenset()
     return playing - wishes.given_tracks - silent
 
 

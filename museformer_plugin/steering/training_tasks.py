@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.tokens.vocabulary import SIX_TRACK
-
 from ..errors import UserError
 from ..token_families import TokenFamilies
 from .conditions import KINDS, NEW, BarConditions, ConditionColumns, Role
@@ -24,8 +22,6 @@ _TASKS = ("fill", "accompany", "vary", _SHORTEN)
 _MELODY_ALONE = 0.6  # share of accompaniments whose given track is the melody, where there is one
 _KEPT = 0.6  # of each kind of conditions, in windows that have any
 _WITH_GAPS = 0.3  # share of those windows in which each bar has its conditions with a chance of one half
-
-_MELODY = SIX_TRACK.instruments.index(SIX_TRACK.instrument_of("melody"))
 
 
 @dataclass(frozen=True)
@@ -189,9 +185,9 @@ class TrainingTasks:
         """Some of the instruments that play, as ranks; not all of them where there are several."""
         family, value = self._families.family_of_token[tokens], self._families.value_of_token[tokens]
         playing = np.unique(value[family == INSTRUMENT])
-        melody = self._families.representation is SIX_TRACK and _MELODY in playing
+        melody = self._families.melody_ranks.intersection(playing.tolist())
         if melody and chance.random() < _MELODY_ALONE:
-            return {_MELODY}
+            return {*melody}
         count = int(chance.integers(1, max(2, len(playing))))
         return set(chance.choice(playing, min(count, len(playing)), replace=False).tolist())
 

@@ -221,7 +221,7 @@ class Wishes:
     def _playing(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int] | None]:
         """Which instruments may play in each bar to write, as ranks; None: all."""
         everything = frozenset(range(len(families.representation.instruments)))
-        silent, melody = bars_without_melody(self.sections), frozenset(melody_rank(families))
+        silent, melody = bars_without_melody(self.sections), families.melody_ranks
         allowed: list[frozenset[int] | None] = []
         for number in written:
             playing = everything if self.tracks is None else self.tracks.playing(number)
@@ -242,16 +242,10 @@ class Wishes:
 
         entering = sorted(self.tracks.entering(number)) if self.tracks else []
         if number in bars_where_melody_enters(self.sections):
-            entering = [*melody_rank(families), *entering]
+            entering = [*families.melody_ranks, *entering]
         may = [rank for rank in entering if instruments is None or rank in instruments]
         enters = next((rank for rank in may if rank not in self.given_tracks), None)  # what is given plays without help
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)
         return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), enters)
-
-
-def melody_rank(families: TokenFamilies) -> list[int]:
-    """The rank of the melody, where the representation has one."""
-    representation = families.representation
-    return [representation.instruments.index(representation.instrument_of("melody"))] if representation.tracks else []
