@@ -114,7 +114,9 @@ class MuseformerTaskConfig(FairseqDataclass):
     )
     repeat_temperature: float = field(
         default=0.1,
-        metadata={"help": "of bars that are told to repeat one, as --form and --repeats do, on top of --temperature"},
+        metadata={
+            "help": "of bars that are told to repeat one, and not which tracks do to the note, on top of --temperature"
+        },
     )
     streams: int = field(
         default=0,

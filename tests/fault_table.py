@@ -820,6 +820,18 @@ FAULTS = (
         "museformer_plugin/test_writing.py",
     ),
     Fault(
+        "museformer_plugin/steering/stream_orders.py",
+        "in_next = goes_on & (self._has_entered | (self._enters() != entering))",
+        "in_next = goes_on & (self._has_entered | self._may_stay_away)",
+        "museformer_plugin/test_writing.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/bars_to_write.py",
+        "repeated != NO_BAR and said is None for",
+        "repeated != NO_BAR for",
+        "museformer_plugin/test_guidance.py",
+    ),
+    Fault(
         "museformer_plugin/steering/shortened_pieces.py",
         "[*bars[: first[cut]], *bars[next_bar[cut] :]]",
         "[*bars[: first[cut]], *bars[next_bar[cut] + 1 :]]",
@@ -833,8 +845,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/steering/stream_orders.py",
-        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_repeats")',
-        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering")',
+        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_repeats")',
+        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on")',
         "museformer_plugin/test_guidance.py",
     ),
     Fault(

@@ -64,9 +64,8 @@ class BarsToWrite:
 
     def _unchanged(self) -> frozenset[int]:
         """Instruments whose notes in the bar under way are to be those of the bar that it repeats."""
-        if not self.request.unchanged:
-            return frozenset()
-        unchanged, playing = self.request.unchanged[self._under_way], self.request.limits[self._under_way].instruments
+        said, playing = self.request.unchanged, self.request.limits[self._under_way].instruments
+        unchanged = (said[self._under_way] if said else None) or frozenset()
         return unchanged if playing is None else unchanged & playing
 
     def _has_metre_of(self, bar: np.ndarray) -> bool:
@@ -93,7 +92,7 @@ class BarsToWrite:
     @property
     def has_given_notes(self) -> bool:
         """Whether there are tracks whose notes are given, so that ``advance`` must be told every token."""
-        return bool(self.request.given_tracks) or bool(self.request.unchanged)
+        return bool(self.request.given_tracks) or any(self.request.unchanged)
 
     def notes_left(self) -> int:
         """How many tokens the given notes of the bar under way still take."""
@@ -120,10 +119,15 @@ class BarsToWrite:
         index = self._families.dictionary.index
         return [index(names[limits.enters]) if names[limits.enters] else -1 for limits in self.request.limits]
 
+    def going_on(self) -> list[bool]:
+        """Of each bar whether that instrument is to enter only where it was silent in the bar before."""
+        return [limits.goes_on for limits in self.request.limits]
+
     def repeating(self) -> list[bool]:
-        """Of each bar whether it is told to repeat one."""
-        behind = self.request.guide.repeats[len(self.request.given) :]
-        return [repeated != NO_BAR for repeated in behind.tolist()]
+        """Of each bar whether it is told to repeat one, and not how exactly: what is not said to stay then varies."""
+        behind = self.request.guide.repeats[len(self.request.given) :].tolist()
+        unchanged = self.request.unchanged or [None] * len(behind)
+        return [repeated != NO_BAR and said is None for repeated, said in zip(behind, unchanged, strict=True)]
 
     def masks(self) -> list[np.ndarray]:
         """bool [V] of each bar: what it may hold, and ``</s>`` where the piece may end before it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -36,8 +37,17 @@ def bars_without_melody(sections: Sequence[Section]) -> frozenset[int]:
 
 def bars_where_melody_enters(sections: Sequence[Section]) -> frozenset[int]:
     """The numbers, from 1, of the first bars of sections with a melody that may come again: capital letters but X."""
-    melodic = [section for section in sections if section.letter.isupper() and section.letter != PASSING_MELODY]
-    return frozenset(section.first_bar + 1 for section in melodic)
+    return frozenset(section.first_bar + 1 for section in _melodic(sections))
+
+
+def bars_with_melody(sections: Sequence[Section]) -> frozenset[int]:
+    """The numbers, from 1, of all bars of such sections."""
+    bars = (range(section.first_bar + 1, section.first_bar + section.bars + 1) for section in _melodic(sections))
+    return frozenset(chain.from_iterable(bars))
+
+
+def _melodic(sections: Sequence[Section]) -> list[Section]:
+    return [section for section in sections if section.letter.isupper() and section.letter != PASSING_MELODY]
 
 
 def columns_of_form(sections: Sequence[Section]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

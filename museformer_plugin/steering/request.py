@@ -17,13 +17,15 @@ class BarLimits:
     """What may stand in a bar that is written; None is anything.
 
     ``instruments``: which play, as ranks in the representation. ``tempos`` and ``metres``: ids. ``enters``: an
-    instrument, as rank, that is to be heard in the bar if it can.
+    instrument, as rank, that is to be heard in the bar if it can; where it ``goes_on``, only if it was silent in the
+    bar written before.
     """
 
     instruments: frozenset[int] | None = None
     tempos: frozenset[int] | None = None
     metres: frozenset[int] | None = None
     enters: int | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Request:
     ``guide``: of both. ``limits``: of each bar to write. ``given_tracks``: instruments, as ranks, whose notes are those
     of the bar of the same number that is a ``PART``, exactly. ``open_ended``: whether the piece may end before all
     bars are written. ``unchanged``: of each bar to write the instruments, as ranks, whose notes are those of the bar
-    that it repeats; empty where there are none in any.
+    that it repeats, None where it is not said how exactly it does; empty where nothing is said of any.
     """
 
     given: list[SequenceBar]
@@ -43,7 +45,7 @@ class Request:
     limits: list[BarLimits]
     given_tracks: frozenset[int] = frozenset()
     open_ended: bool = False
-    unchanged: Sequence[frozenset[int]] = ()
+    unchanged: Sequence[frozenset[int] | None] = ()
 
     def prompt(self) -> np.ndarray:
         """The tokens of the given bars, int64 [n], without the begin token."""

@@ -43,9 +43,12 @@ class StreamOrders:
         rows = [[self._place(mask.tobytes()) for mask in order.masks()] for order in orders]
         self._masks = _stacked(self._places).to(device)  # bool [M, V]
         self._mask_of_bar = torch.tensor(_of_one_length(rows, longest + 1), device=device)  # [B, bars + 1]
-        # of each bar the token of an instrument that is to enter, plus 1, or 0, [B, bars + 1]; whether it has, [B]
+        # of each bar the token of an instrument that is to enter, plus 1, or 0, and whether it may stay away where it
+        # sounded in the bar before, [B, bars + 1]; whether it has sounded in this one, and may stay away from it, [B]
         entering = [[token + 1 for token in order.entering()] for order in orders]
         self._entering = torch.tensor(_of_one_length(entering, longest + 1), device=device)
+        going_on = [order.going_on() for order in orders]
+        self._goes_on = torch.tensor(_of_one_length(going_on, longest + 1), dtype=torch.bool, device=device)
         repeating = [order.repeating() for order in orders]
         self._repeats = torch.tensor(_of_one_length(repeating, longest + 1), dtype=torch.bool, device=device)
         behind = [order.least_behind for order in orders]
@@ -54,6 +57,7 @@ class StreamOrders:
         self.may_end_early = torch.tensor([order.request.open_ended for order in orders], device=device)  # [B]
         self._under_way = torch.zeros_like(self._bars)
         self._has_entered = torch.zeros_like(self.may_end_early)
+        self._may_stay_away = self._goes_on[:, 0].clone()
         self._refused = torch.zeros(len(orders), self._masks.shape[1], dtype=torch.bool, device=device)
         self._notes_left = torch.zeros_like(self._bars)
         self.in_given_track = torch.zeros_like(self.may_end_early)  # whether the latest instrument's notes are given
@@ -88,7 +92,7 @@ class StreamOrders:
         letters ask for.
         """
         enters = self._enters()
-        waiting = (enters > 0) & ~self._has_entered
+        waiting = (enters > 0) & ~self._has_entered & ~self._may_stay_away
         raised = (waiting * ENTERS).to(logits.dtype)[:, None]
         repeats = self._repeats.gather(1, self._under_way[:, None])
         logits = torch.where(repeats, logits / self._repeat_temperature, logits)
@@ -112,10 +116,14 @@ class StreamOrders:
 
     def advance(self, tokens: Tensor) -> None:
         """The streams have written these tokens, int64 [B]."""
-        ends = tokens == self._end_of_bar
-        self._has_entered |= tokens == self._enters() - 1
-        self._has_entered &= ~ends
+        ends, entering = tokens == self._end_of_bar, self._enters()
+        self._has_entered |= tokens == entering - 1
         self._under_way += ends
+        goes_on = self._goes_on.gather(1, self._under_way[:, None])[:, 0]
+        # of another instrument than this bar's it is not known whether it sounded
+        in_next = goes_on & (self._has_entered | (self._enters() != entering))
+        self._may_stay_away.copy_(torch.where(ends, in_next, self._may_stay_away))
+        self._has_entered &= ~ends
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams, in this order."""
@@ -138,19 +146,20 @@ class StreamOrders:
 
     def changed(self) -> list[Tensor]:
         """What ``advance`` changes, in place."""
-        return [self._under_way, self._has_entered]
+        return [self._under_way, self._has_entered, self._may_stay_away]
 
     def read(self) -> list[Tensor]:
         """What is read besides."""
         return [self._masks, *(getattr(self, name) for name in (*_OF_BARS, *_OF_STREAMS))]
 
 
-_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_repeats")  # [B, bars + 1]
+_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_repeats")  # [B, bars + 1]
 _OF_STREAMS = (  # [B, ...]
     "_bars",
     "may_end_early",
     "_under_way",
     "_has_entered",
+    "_may_stay_away",
     "_refused",
     "_notes_left",
     "in_given_track",

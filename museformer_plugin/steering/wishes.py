@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
 from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
-from .form_columns import bars_where_melody_enters, bars_without_melody, columns_of_form, distance_of
+from .form_columns import bars_where_melody_enters, bars_with_melody, bars_without_melody, columns_of_form, distance_of
 from .heard_conditions import repeats_of_parts
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
@@ -114,7 +114,7 @@ class Wishes:
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
         limits = [self._limits(number, instruments, bars, families) for number, instruments in zip(written, playing)]
         unchanged = self._unchanged(written, families)
-        return Request(given, written, guide, limits, self.given_tracks, not total, unchanged if any(unchanged) else ())
+        return Request(given, written, guide, limits, self.given_tracks, not total, unchanged)
 
     def _length(self) -> int:
         """Bars of the whole piece where they are told, else 0."""
@@ -192,12 +192,13 @@ class Wishes:
                 asked[row] = distance_of(of_bars[number - 1])
         return asked
 
-    def _unchanged(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int]]:
-        """Of each bar to write the instruments, as ranks, that keep to the notes of the bar that it repeats."""
+    def _unchanged(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int] | None]:
+        """As ``Request.unchanged`` has it."""
         asked = self._asked_repeats()
         said = [asked[number - 1].unchanged if number - 1 in asked else "" for number in written]
-        ranks = {text: unchanged_ranks(text, families.representation) - self.given_tracks for text in set(said)}
-        return [ranks[text] for text in said]
+        texts = set(filter(None, said))
+        ranks = {text: unchanged_ranks(text, families.representation) - self.given_tracks for text in texts}
+        return [ranks.get(text) for text in said] if texts else []
 
     def _asked_repeats(self) -> dict[int, Repeat]:
         """By bar, from 0, what the form says, and over it ``repeats``."""
@@ -240,12 +241,23 @@ class Wishes:
             of_letter = families.family_of_token[song] == LETTERS.index(letter)
             return frozenset(families.value_of_token[song][of_letter].tolist()) or None
 
-        entering = sorted(self.tracks.entering(number)) if self.tracks else []
-        if number in bars_where_melody_enters(self.sections):
-            entering = [*families.melody_ranks, *entering]
-        may = [rank for rank in entering if instruments is None or rank in instruments]
-        enters = next((rank for rank in may if rank not in self.given_tracks), None)  # what is given plays without help
+        enters, goes_on = self._to_be_heard(number, instruments, families)
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)
-        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), enters)
+        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), enters, goes_on)
+
+    def _to_be_heard(
+        self, number: int, instruments: frozenset[int] | None, families: TokenFamilies
+    ) -> tuple[int | None, bool]:
+        """``enters`` and ``goes_on`` of a bar's limits, in which ``instruments`` may play."""
+        entering = sorted(self.tracks.entering(number)) if self.tracks else []
+        if number in bars_where_melody_enters(self.sections):
+            entering = [*families.melody_ranks, *entering]
+        going_on = families.melody_ranks if number in bars_with_melody(self.sections) else ()
+        for rank, goes_on in [*((rank, False) for rank in entering), *((rank, True) for rank in going_on)]:
+            if (
+                instruments is None or rank in instruments
+            ) and rank not in self.given_tracks:  # these play without help
+                return rank, goes_on
+        return None, False

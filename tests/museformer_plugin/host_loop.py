@@ -46,16 +46,27 @@ class _Piece:
         limits = request.limits[self.bars] if request is not None and self.bars < len(request.written) else None
         if limits is None:
             return logits
-        if request.guide.repeats[len(request.given) + self.bars] != NO_BAR:
+        if self._repeats(request):
             logits = logits / repeat_temperature
         if limits.enters is None:
             return logits
         instrument = self.families.representation.instruments[limits.enters]
         token = self.dictionary.index(f"i-{instrument}")
-        ends = [n for n, other in enumerate(self.tokens) if other == self.families.end_of_bar]
+        ends = [n + 1 for n, other in enumerate(self.tokens) if other == self.families.end_of_bar]
+        bar_before, bar = [0, 0, *ends][-2:]
+        heard = self.tokens[bar:]
+        if limits.goes_on:
+            if self.bars == 0 or request.limits[self.bars - 1].enters != limits.enters:
+                return logits
+            heard = self.tokens[bar_before:]
         raised = logits.clone()
-        raised[token] += ENTERS * (token not in self.tokens[ends[-1] + 1 if ends else 0 :])
+        raised[token] += ENTERS * (token not in heard)
         return raised
+
+    def _repeats(self, request):
+        """Whether the bar under way is told to repeat one, and not how exactly."""
+        said = request.unchanged and request.unchanged[self.bars] is not None
+        return not said and request.guide.repeats[len(request.given) + self.bars] != NO_BAR
 
     def allowed(self, min_len, max_len):
         """bool [V], by the words that the grammar names."""

@@ -209,7 +209,8 @@ def test_bars_repeat_those_that_are_asked_for_before_those_of_their_letters(fami
     request = ask(six_track, form="A4A4 3=1,6=new", repeats="6=3,7=new")
     assert request.guide.repeats.tolist() == [-1, -1, 0, -1, 0, 2, -1, 3]
     request = ask(six_track, form="A2A2 3=1:-drums", repeats="4=2:melody+bass")
-    assert request.unchanged == [frozenset(), frozenset(), frozenset({0, 2, 3, 4, 5}), frozenset({0, 2})]
+    assert request.unchanged == [None, None, frozenset({0, 2, 3, 4, 5}), frozenset({0, 2})]
+    assert ask(six_track, form="A2A2 3=1:none").unchanged == [None, None, frozenset(), None]
     request = ask(six_track, form="A2A2 3=1:all", repeats="3=1")  # of which no more is said
     assert not request.unchanged
     request = ask(six_track, repeats="3-4=1-2,6=new")  # of a piece of any length
@@ -255,7 +256,8 @@ def test_a_melody_enters_with_the_sections_that_have_one(families_of):
     families = families_of("six_track")
     melody = families.representation.instruments.index(families.representation.instrument_of("melody"))
     request = ask(families, form="i1A2b1X1A1o1")
-    assert [limits.enters for limits in request.limits] == [None, melody, None, None, None, melody, None]
+    assert [limits.enters for limits in request.limits] == [None, melody, melody, None, None, melody, None]
+    assert [limits.goes_on for limits in request.limits] == [False, False, True, False, False, False, False]
     for asked in (ask(families, form="A2", tracks="bass"), ask(families_of("general"), form="A2")):
         assert [limits.enters for limits in asked.limits] == [None, None]
 
@@ -268,6 +270,9 @@ def test_tracks_enter_at_their_bar(families_of):
     assert [limits.enters for limits in request.limits] == [None, None, drums, None, drums]
     request = ask(families, form="i1A1B1", tracks="bass,melody,2:+drums,3:+piano")
     assert [limits.enters for limits in request.limits] == [None, ranks["melody"], ranks["melody"]]
+    request = ask(families, form="i1A3", tracks="bass,melody,3:+drums")
+    assert [limits.enters for limits in request.limits] == [None, ranks["melody"], drums, ranks["melody"]]
+    assert [limits.goes_on for limits in request.limits] == [False, False, False, True]
 
 
 def test_an_asked_form_says_how_many_bars_follow(families_of):
