@@ -16,9 +16,12 @@ _ITEM = re.compile(r"(?:([0-9]{1,6}):)?([+-]?)([a-z0-9_ ]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class TrackPlan:
-    """``changes``: from each bar on, counted from 1 and rising, the instruments that play, as ranks; bar 1 is there."""
+    """``changes``: from each bar on, counted from 1 and rising, the instruments that play, as ranks; bar 1 is there.
+    ``named``: those that are named to play from the beginning, in the order of their names.
+    """
 
     changes: tuple[tuple[int, frozenset[int]], ...]
+    named: tuple[int, ...] = ()
 
     @property
     def last_change(self) -> int:
@@ -42,7 +45,7 @@ class TrackPlan:
         Raises UserError for what is none.
         """
         everything = frozenset(range(len(representation.instruments)))
-        first: set[int] = set()
+        first: list[int] = []
         later: list[tuple[int, str, int]] = []
         for part in filter(None, (piece.strip() for piece in text.split(","))):
             match = _ITEM.fullmatch(part)
@@ -53,7 +56,7 @@ class TrackPlan:
                 )
             instrument = parse_track(match[3], representation, option)
             if not match[1]:
-                first.add(instrument)
+                first += [instrument] * (instrument not in first)
             elif int(match[1]) < 1:
                 raise UserError(f"{option}: bars are counted from 1, there is no bar {int(match[1])}.")
             else:
@@ -70,7 +73,7 @@ class TrackPlan:
                 raise UserError(f"{option}: {name} {'plays already' if sign == '+' else 'does not play'} at bar {bar}.")
             playing = playing | {instrument} if sign == "+" else playing - {instrument}
             changes[bar] = playing
-        return TrackPlan(tuple(sorted(changes.items())))
+        return TrackPlan(tuple(sorted(changes.items())), tuple(first))
 
 
 def parse_track(name: str, representation: Representation, option: str) -> int:

@@ -15,7 +15,8 @@ from ..errors import UserError
 from ..token_families import TokenFamilies
 from .bar_ranges import bars_of_ranges
 from .conditions import UNKNOWN, BarConditions, ConditionColumns, Role
-from .form_columns import bars_where_melody_enters, bars_with_melody, bars_without_melody, columns_of_form, distance_of
+from .favoured import Favoured, favoured_instruments
+from .form_columns import bars_without_melody, columns_of_form, distance_of
 from .heard_conditions import repeats_of_parts
 from .request import BarLimits, Request
 from .sequence_bars import SequenceBar, cut_bars, guide_of, only_tracks
@@ -112,7 +113,10 @@ class Wishes:
         self._check_repeats(written, total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
-        limits = [self._limits(number, instruments, bars, families) for number, instruments in zip(written, playing)]
+        limits = [
+            self._limits(number, instruments, favoured, bars, families)
+            for number, instruments, favoured in zip(written, playing, self._favoured(written, playing, families))
+        ]
         unchanged = self._unchanged(written, families)
         return Request(given, written, guide, limits, self.given_tracks, not total, unchanged)
 
@@ -230,8 +234,23 @@ class Wishes:
             allowed.append(None if playing == everything else playing)
         return allowed
 
+    def _favoured(
+        self, written: Sequence[int], playing: Sequence[frozenset[int] | None], families: TokenFamilies
+    ) -> list[Favoured]:
+        """Of each bar to write, of which ``_playing`` says what may play; what is given plays without help."""
+        everything = frozenset(range(len(families.representation.instruments)))
+        may = [(everything if instruments is None else instruments) - self.given_tracks for instruments in playing]
+        named = self.tracks.named if self.tracks and written[0] == 1 and not self.needs_piece else ()
+        bars = list(zip(written, may, strict=True))
+        return favoured_instruments(bars, self.sections, self.tracks, families.melody_ranks, named)
+
     def _limits(
-        self, number: int, instruments: frozenset[int] | None, bars: Sequence[np.ndarray], families: TokenFamilies
+        self,
+        number: int,
+        instruments: frozenset[int] | None,
+        favoured: Favoured,
+        bars: Sequence[np.ndarray],
+        families: TokenFamilies,
     ) -> BarLimits:
         """``instruments``: that may play; ``bars``: of the piece, in whose metre each is written anew."""
 
@@ -241,23 +260,7 @@ class Wishes:
             of_letter = families.family_of_token[song] == LETTERS.index(letter)
             return frozenset(families.value_of_token[song][of_letter].tolist()) or None
 
-        enters, goes_on = self._to_be_heard(number, instruments, families)
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)
-        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), enters, goes_on)
-
-    def _to_be_heard(
-        self, number: int, instruments: frozenset[int] | None, families: TokenFamilies
-    ) -> tuple[int | None, bool]:
-        """``enters`` and ``goes_on`` of a bar's limits, in which ``instruments`` may play."""
-        entering = sorted(self.tracks.entering(number)) if self.tracks else []
-        if number in bars_where_melody_enters(self.sections):
-            entering = [*families.melody_ranks, *entering]
-        going_on = families.melody_ranks if number in bars_with_melody(self.sections) else ()
-        for rank, goes_on in [*((rank, False) for rank in entering), *((rank, True) for rank in going_on)]:
-            if (
-                instruments is None or rank in instruments
-            ) and rank not in self.given_tracks:  # these play without help
-                return rank, goes_on
-        return None, False
+        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), *favoured)

@@ -258,7 +258,7 @@ def test_a_melody_enters_with_the_sections_that_have_one(families_of):
     request = ask(families, form="i1A2b1X1A1o1")
     assert [limits.enters for limits in request.limits] == [None, melody, melody, None, None, melody, None]
     assert [limits.goes_on for limits in request.limits] == [False, False, True, False, False, False, False]
-    for asked in (ask(families, form="A2", tracks="bass"), ask(families_of("general"), form="A2")):
+    for asked in (ask(families, form="A2", tracks="1:-melody"), ask(families_of("general"), form="A2")):
         assert [limits.enters for limits in asked.limits] == [None, None]
 
 
@@ -267,12 +267,30 @@ def test_tracks_enter_at_their_bar(families_of):
     ranks = {name: rank for rank, name in enumerate(families.representation.track_names().values())}
     request = ask(families, bars=5, tracks="bass,melody,3:+drums,4:-drums,5:+drums")
     drums = ranks["drums"]
-    assert [limits.enters for limits in request.limits] == [None, None, drums, None, drums]
-    request = ask(families, form="i1A1B1", tracks="bass,melody,2:+drums,3:+piano")
-    assert [limits.enters for limits in request.limits] == [None, ranks["melody"], ranks["melody"]]
-    request = ask(families, form="i1A3", tracks="bass,melody,3:+drums")
-    assert [limits.enters for limits in request.limits] == [None, ranks["melody"], drums, ranks["melody"]]
-    assert [limits.goes_on for limits in request.limits] == [False, False, False, True]
+    bass, melody = ranks["bass"], ranks["melody"]
+    assert [limits.enters for limits in request.limits] == [bass, melody, drums, None, drums]
+    request = ask(families, form="i1A1B1o2", tracks="3:+drums,3:+piano")
+    assert [limits.enters for limits in request.limits] == [None, melody, melody, drums, ranks["piano"]]
+    request = ask(families, form="i1A4", tracks="bass,melody,3:+drums")
+    assert [limits.enters for limits in request.limits] == [bass, melody, drums, melody, melody]
+    assert [limits.goes_on for limits in request.limits] == [False, False, False, True, True]
+
+
+def test_tracks_that_are_named_are_heard_one_after_the_other(families_of, read_piece):
+    families = families_of("general")
+    request = ask(families, bars=5, tracks="32,drums,0,32")
+    drums = len(families.representation.instruments) - 1
+    assert [limits.enters for limits in request.limits] == [32, drums, 0, None, None]
+    families = families_of("six_track")
+    ranks = {name: rank for rank, name in enumerate(families.representation.track_names().values())}
+    request = ask(families, form="i2A2", tracks="melody,bass,piano")  # an intro has no melody but for its upbeat
+    assert [limits.enters for limits in request.limits] == [
+        ranks[name] for name in ("bass", "melody", "melody", "piano")
+    ]
+    song = read_piece("six_track", bars=3, seed=1).numpy()[1:]
+    for options in ({"bars": 5, "prompt_bars": 3}, {"fill_bars": "1-2"}, {"accompany": "melody"}):
+        request = ask(families, song, prompt_length=len(song), tracks="melody,bass,piano", **options)
+        assert {limits.enters for limits in request.limits} == {None}
 
 
 def test_an_asked_form_says_how_many_bars_follow(families_of):
