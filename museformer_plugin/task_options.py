@@ -115,7 +115,8 @@ class MuseformerTaskConfig(FairseqDataclass):
     repeat_temperature: float = field(
         default=0.1,
         metadata={
-            "help": "of bars that are told to repeat one, and not which tracks do to the note, on top of --temperature"
+            "help": "of bars that are told to repeat one, but not which tracks stay to the note, on top of "
+            "--temperature"
         },
     )
     streams: int = field(

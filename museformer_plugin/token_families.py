@@ -36,6 +36,10 @@ class TokenFamilies:
         self.family_of_token, self.value_of_token = coded_symbols(dictionary.symbols, self.representation)
         self._beat_of_token = np.array([self._beat_of(s) for s in dictionary.symbols], dtype=np.int64)
 
+    def instrument_token(self, rank: int) -> int:
+        """The token by which the instrument of this rank begins to play."""
+        return self.dictionary.index(f"i-{self.representation.instruments[rank]}")
+
     def _beat_of(self, symbol: str) -> int:
         """0 for specials, bar ends and the token that opens a bar; position + 1 for onsets."""
         try:

@@ -821,14 +821,26 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/steering/stream_orders.py",
-        "in_next = goes_on & (self._has_entered | (self._enters() != entering))",
-        "in_next = goes_on & (self._has_entered | self._may_stay_away)",
+        "self._melody_paused.copy_(torch.where(ends, ~self._melody_sounds, self._melody_paused))",
+        "self._melody_paused |= ends & ~self._melody_sounds",
         "museformer_plugin/test_writing.py",
     ),
     Fault(
         "museformer_plugin/steering/favoured.py",
-        "waiting = [rank for rank in waiting if rank != favoured.enters]",
+        "waiting = [rank for rank in waiting if rank != enters]",
         "waiting = waiting[1:]",
+        "museformer_plugin/steering/test_asked.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/favoured.py",
+        "waiting = []\n",
+        "pass\n",
+        "museformer_plugin/steering/test_asked.py",
+    ),
+    Fault(
+        "museformer_plugin/steering/wishes.py",
+        "self.given_tracks | (ranks or frozenset())",
+        "(ranks or frozenset())",
         "museformer_plugin/steering/test_asked.py",
     ),
     Fault(
@@ -857,7 +869,7 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/steering/stream_orders.py",
-        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_repeats")',
+        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_colder")',
         '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on")',
         "museformer_plugin/test_guidance.py",
     ),

@@ -114,17 +114,12 @@ class BarsToWrite:
 
     def entering(self) -> list[int]:
         """Of each bar the token of the instrument that is to enter in it, -1 for none."""
-        representation = self._families.representation
-        names = {None: ""} | {rank: f"i-{name}" for rank, name in enumerate(representation.instruments)}
-        index = self._families.dictionary.index
-        return [index(names[limits.enters]) if names[limits.enters] else -1 for limits in self.request.limits]
+        ranks = [limits.enters for limits in self.request.limits]
+        return [-1 if rank is None else self._families.instrument_token(rank) for rank in ranks]
 
-    def going_on(self) -> list[bool]:
-        """Of each bar whether that instrument is to enter only where it was silent in the bar before."""
-        return [limits.goes_on for limits in self.request.limits]
-
-    def repeating(self) -> list[bool]:
-        """Of each bar whether it is told to repeat one, and not how exactly: what is not said to stay then varies."""
+    def colder(self) -> list[bool]:
+        """Of each bar whether it is told to repeat one, but not which tracks stay to the note: where that is said, what
+        is not to stay varies."""
         behind = self.request.guide.repeats[len(self.request.given) :].tolist()
         unchanged = self.request.unchanged or [None] * len(behind)
         return [repeated != NO_BAR and said is None for repeated, said in zip(behind, unchanged, strict=True)]

@@ -1,8 +1,14 @@
-"""Which instrument is to be heard in which bar, that a model might leave out though it was told of it."""
+"""Which instruments are to be heard in a bar that a model might leave out though it was told of them.
+
+A melody enters once in some hundred bars, too seldom for a model to have learnt it from being told: it would leave
+sections without the melody that their letters ask for. Where it has dropped out in one bar it would stay away, and bars
+that repeat that one would lack it too. What a model has seldom read beside other instruments it would leave out for
+good.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from data_prep.form.sections import Section
@@ -22,28 +28,33 @@ def favoured_instruments(
     bars: Sequence[tuple[int, frozenset[int]]],
     sections: Sequence[Section],
     tracks: TrackPlan | None,
-    melody: Iterable[int],
+    melody: Collection[int],
     named: Sequence[int],
 ) -> list[Favoured]:
-    """Of each bar to write at most one: a melody that enters, else another track that enters there or could not be
-    favoured in an earlier bar, else the next that is named, else a melody under way.
+    """Of each bar to write.
+
+    One instrument a bar enters: a melody by its letters, else another track that enters there or could not in the bars
+    before, else the next that is named.
 
     Args:
-        bars: their numbers, from 1, and the instruments that may be written there, as ranks.
+        bars: their numbers, from 1, and the instruments whose notes are to be chosen there, as ranks.
         sections: of the form, or none.
         tracks: which play from which bar on, or None.
         melody: the instrument that plays it, where there is one.
-        named: instruments of which each is to be heard once, one a bar: what a model has seldom read beside others it
-            would leave out for good.
+        named: instruments of which each is to be heard, in this order; a melody by the letters, where they have one.
     """
     melody_enters, melody_plays = bars_where_melody_enters(sections), bars_with_melody(sections)
-    waiting, found = list(named), []
+    waiting = [rank for rank in named if not (melody_enters and rank in melody)]
+    found: list[Favoured] = []
+    before = 0
     for number, instruments in bars:
+        if number != before + 1:  # bars between are given
+            waiting = []
         waiting = [*(sorted(tracks.entering(number)) if tracks else ()), *waiting]
         entering = [*(melody if number in melody_enters else ()), *waiting]
-        under_way = melody if number in melody_plays else ()
-        orders = [*(Favoured(rank) for rank in entering), *(Favoured(rank, goes_on=True) for rank in under_way)]
-        favoured = next((order for order in orders if order.enters in instruments), Favoured())
-        found.append(favoured)
-        waiting = [rank for rank in waiting if rank != favoured.enters]
+        enters = next((rank for rank in entering if rank in instruments), None)
+        goes_on = number in melody_plays - melody_enters and number == before + 1 and bool(instruments & set(melody))
+        found.append(Favoured(enters, goes_on))
+        waiting = [rank for rank in waiting if rank != enters]
+        before = number
     return found

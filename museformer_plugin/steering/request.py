@@ -17,8 +17,8 @@ class BarLimits:
     """What may stand in a bar that is written; None is anything.
 
     ``instruments``: which play, as ranks in the representation. ``tempos`` and ``metres``: ids. ``enters``: an
-    instrument, as rank, that is to be heard in the bar if it can; where it ``goes_on``, only if it was silent in the
-    bar written before.
+    instrument, as rank, that is to be heard in the bar if it can. ``goes_on``: whether the melody is, where it was
+    silent in the bar before.
     """
 
     instruments: frozenset[int] | None = None

@@ -25,7 +25,8 @@ class StreamOrders:
         orders: of each stream.
         families: of the dictionary.
         device: where masks are wanted.
-        repeat_temperature: of the choice in bars that are told to repeat one, on top of that of all bars.
+        repeat_temperature: of the choice in bars that are told to repeat one, but not which tracks stay to the note, on
+            top of that of all bars.
     """
 
     def __init__(
@@ -43,21 +44,23 @@ class StreamOrders:
         rows = [[self._place(mask.tobytes()) for mask in order.masks()] for order in orders]
         self._masks = _stacked(self._places).to(device)  # bool [M, V]
         self._mask_of_bar = torch.tensor(_of_one_length(rows, longest + 1), device=device)  # [B, bars + 1]
-        # of each bar the token of an instrument that is to enter, plus 1, or 0, and whether it may stay away where it
-        # sounded in the bar before, [B, bars + 1]; whether it has sounded in this one, and may stay away from it, [B]
+        # of each bar the token of an instrument that is to enter, plus 1, or 0, [B, bars + 1]; whether it has, [B]
         entering = [[token + 1 for token in order.entering()] for order in orders]
         self._entering = torch.tensor(_of_one_length(entering, longest + 1), device=device)
-        going_on = [order.going_on() for order in orders]
+        # of each bar whether the melody goes on in it; whether it has sounded in this one, was silent in the one before
+        going_on = [[limits.goes_on for limits in order.request.limits] for order in orders]
         self._goes_on = torch.tensor(_of_one_length(going_on, longest + 1), dtype=torch.bool, device=device)
-        repeating = [order.repeating() for order in orders]
-        self._repeats = torch.tensor(_of_one_length(repeating, longest + 1), dtype=torch.bool, device=device)
+        self._melody = next(map(families.instrument_token, families.melody_ranks), None)
+        colder = [order.colder() for order in orders]
+        self._colder = torch.tensor(_of_one_length(colder, longest + 1), dtype=torch.bool, device=device)
         behind = [order.least_behind for order in orders]
         self._least_behind = torch.tensor(_of_one_length(behind, longest + 1), device=device)
         self._bars = torch.tensor([len(order.request.written) for order in orders], device=device)  # [B]
         self.may_end_early = torch.tensor([order.request.open_ended for order in orders], device=device)  # [B]
         self._under_way = torch.zeros_like(self._bars)
         self._has_entered = torch.zeros_like(self.may_end_early)
-        self._may_stay_away = self._goes_on[:, 0].clone()
+        self._melody_sounds = torch.zeros_like(self.may_end_early)
+        self._melody_paused = torch.zeros_like(self.may_end_early)
         self._refused = torch.zeros(len(orders), self._masks.shape[1], dtype=torch.bool, device=device)
         self._notes_left = torch.zeros_like(self._bars)
         self.in_given_track = torch.zeros_like(self.may_end_early)  # whether the latest instrument's notes are given
@@ -83,20 +86,22 @@ class StreamOrders:
         return self._entering.gather(1, self._under_way[:, None])[:, 0]
 
     def lean(self, logits: Tensor) -> Tensor:
-        """Logits [B, V], at the temperature of bars that repeat one, raised for an instrument that is to enter, as long
-        as it has not.
+        """Logits [B, V], at the temperature of bars that repeat one, raised for instruments that are to be heard in the
+        bar under way (see ``favoured``), as long as they are not.
 
         Chance changes some note of nearly every bar, however sure a model is of each, and the bars that repeat it
-        carry the slip on: they get less of it, while new bars keep theirs. A melody enters once in some hundred bars,
-        too seldom for a model to have learnt it from being told: it would leave sections without the melody that their
-        letters ask for.
+        carry the slip on: they get less of it, while new bars keep theirs, and bars of which it is said what stays.
         """
+        bar = self._under_way[:, None]
+        logits = torch.where(self._colder.gather(1, bar), logits / self._repeat_temperature, logits)
         enters = self._enters()
-        waiting = (enters > 0) & ~self._has_entered & ~self._may_stay_away
-        raised = (waiting * ENTERS).to(logits.dtype)[:, None]
-        repeats = self._repeats.gather(1, self._under_way[:, None])
-        logits = torch.where(repeats, logits / self._repeat_temperature, logits)
-        return logits.scatter_add(1, (enters - 1).clamp(min=0)[:, None], raised)
+        raised = ((enters > 0) & ~self._has_entered) * ENTERS
+        logits = logits.scatter_add(1, (enters - 1).clamp(min=0)[:, None], raised.to(logits.dtype)[:, None])
+        if self._melody is None:
+            return logits
+        paused = self._goes_on.gather(1, bar)[:, 0] & self._melody_paused & ~self._melody_sounds
+        melody = torch.full_like(bar, self._melody)
+        return logits.scatter_add(1, melody, (paused * ENTERS).to(logits.dtype)[:, None])
 
     def hold(self, orders: Sequence[BarsToWrite], closing: Sequence[bool]) -> None:
         """What given notes refuse of the next token, where ``orders`` stand now.
@@ -116,14 +121,14 @@ class StreamOrders:
 
     def advance(self, tokens: Tensor) -> None:
         """The streams have written these tokens, int64 [B]."""
-        ends, entering = tokens == self._end_of_bar, self._enters()
-        self._has_entered |= tokens == entering - 1
-        self._under_way += ends
-        goes_on = self._goes_on.gather(1, self._under_way[:, None])[:, 0]
-        # of another instrument than this bar's it is not known whether it sounded
-        in_next = goes_on & (self._has_entered | (self._enters() != entering))
-        self._may_stay_away.copy_(torch.where(ends, in_next, self._may_stay_away))
+        ends = tokens == self._end_of_bar
+        self._has_entered |= tokens == self._enters() - 1
         self._has_entered &= ~ends
+        if self._melody is not None:
+            self._melody_paused.copy_(torch.where(ends, ~self._melody_sounds, self._melody_paused))
+            self._melody_sounds |= tokens == self._melody
+            self._melody_sounds &= ~ends
+        self._under_way += ends
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these streams, in this order."""
@@ -146,20 +151,21 @@ class StreamOrders:
 
     def changed(self) -> list[Tensor]:
         """What ``advance`` changes, in place."""
-        return [self._under_way, self._has_entered, self._may_stay_away]
+        return [self._under_way, self._has_entered, self._melody_sounds, self._melody_paused]
 
     def read(self) -> list[Tensor]:
         """What is read besides."""
         return [self._masks, *(getattr(self, name) for name in (*_OF_BARS, *_OF_STREAMS))]
 
 
-_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_repeats")  # [B, bars + 1]
+_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_colder")  # [B, bars + 1]
 _OF_STREAMS = (  # [B, ...]
     "_bars",
     "may_end_early",
     "_under_way",
     "_has_entered",
-    "_may_stay_away",
+    "_melody_sounds",
+    "_melody_paused",
     "_refused",
     "_notes_left",
     "in_given_track",

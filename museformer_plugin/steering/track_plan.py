@@ -17,7 +17,7 @@ _ITEM = re.compile(r"(?:([0-9]{1,6}):)?([+-]?)([a-z0-9_ ]+)", re.IGNORECASE)
 @dataclass(frozen=True)
 class TrackPlan:
     """``changes``: from each bar on, counted from 1 and rising, the instruments that play, as ranks; bar 1 is there.
-    ``named``: those that are named to play from the beginning, in the order of their names.
+    ``named``: those that are named to play from the beginning, in the order in which they are.
     """
 
     changes: tuple[tuple[int, frozenset[int]], ...]

@@ -113,23 +113,24 @@ class Wishes:
         self._check_repeats(written, total)
         sequence = [*given, *(SequenceBar(np.empty(0, dtype=np.int64), number) for number in written)]
         guide = guide_of(sequence, self._conditions(sequence, total, families), ConditionColumns.of(families))
-        limits = [
-            self._limits(number, instruments, favoured, bars, families)
-            for number, instruments, favoured in zip(written, playing, self._favoured(written, playing, families))
-        ]
         unchanged = self._unchanged(written, families)
+        favoured = self._favoured(written, playing, unchanged, families)
+        limits = [
+            replace(self._limits(number, instruments, bars, families), **asked._asdict())
+            for number, instruments, asked in zip(written, playing, favoured)
+        ]
         return Request(given, written, guide, limits, self.given_tracks, not total, unchanged)
 
     def _length(self) -> int:
         """Bars of the whole piece where they are told, else 0."""
         return self.bars or self.form.num_bars
 
-    def _check_tracks(self, playing: Sequence[frozenset[int] | None], total: int) -> None:
+    def _check_tracks(self, playing: Sequence[frozenset[int]], total: int) -> None:
         """Raises UserError where the tracks, of the bars to write as ``_playing`` has them, leave nothing to write, or
         change behind the end of a piece of ``total`` bars; 0 is an open one."""
         if self.tracks is not None and total and self.tracks.last_change > total:
             raise UserError(f"--tracks changes at bar {self.tracks.last_change}, and the piece has {total} bars.")
-        if not any(ranks is None or ranks - self.given_tracks for ranks in playing):
+        if not any(ranks - self.given_tracks for ranks in playing):
             options = [*(["--tracks"] if self.tracks else []), *(["--form"] if self.sections else [])]
             let = "let" if len(options) > 1 else "lets"
             kept = "none but those that are given" if self.given_tracks else "none"
@@ -223,34 +224,32 @@ class Wishes:
         beside = [bars[first - 2]] if first > 1 else []
         return np.concatenate([*beside, *bars[last : last + 1]])
 
-    def _playing(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int] | None]:
-        """Which instruments may play in each bar to write, as ranks; None: all."""
+    def _playing(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int]]:
+        """Which instruments may play in each bar to write, as ranks."""
         everything = frozenset(range(len(families.representation.instruments)))
         silent, melody = bars_without_melody(self.sections), families.melody_ranks
-        allowed: list[frozenset[int] | None] = []
+        allowed = []
         for number in written:
             playing = everything if self.tracks is None else self.tracks.playing(number)
-            playing = (playing - melody if number in silent else playing) | self.given_tracks
-            allowed.append(None if playing == everything else playing)
+            allowed.append((playing - melody if number in silent else playing) | self.given_tracks)
         return allowed
 
     def _favoured(
-        self, written: Sequence[int], playing: Sequence[frozenset[int] | None], families: TokenFamilies
+        self,
+        written: Sequence[int],
+        playing: Sequence[frozenset[int]],
+        unchanged: Sequence[frozenset[int] | None],
+        families: TokenFamilies,
     ) -> list[Favoured]:
-        """Of each bar to write, of which ``_playing`` says what may play; what is given plays without help."""
-        everything = frozenset(range(len(families.representation.instruments)))
-        may = [(everything if instruments is None else instruments) - self.given_tracks for instruments in playing]
+        """Of each bar to write, of which ``_playing`` and ``_unchanged`` say what may play, and what does as before."""
+        settled = [self.given_tracks | (ranks or frozenset()) for ranks in unchanged or [None] * len(written)]
+        chosen = [ranks - without_help for ranks, without_help in zip(playing, settled, strict=True)]
         named = self.tracks.named if self.tracks and written[0] == 1 and not self.needs_piece else ()
-        bars = list(zip(written, may, strict=True))
+        bars = list(zip(written, chosen, strict=True))
         return favoured_instruments(bars, self.sections, self.tracks, families.melody_ranks, named)
 
     def _limits(
-        self,
-        number: int,
-        instruments: frozenset[int] | None,
-        favoured: Favoured,
-        bars: Sequence[np.ndarray],
-        families: TokenFamilies,
+        self, number: int, instruments: frozenset[int], bars: Sequence[np.ndarray], families: TokenFamilies
     ) -> BarLimits:
         """``instruments``: that may play; ``bars``: of the piece, in whose metre each is written anew."""
 
@@ -263,4 +262,6 @@ class Wishes:
         own, near = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self.needs_piece:
             own, near = bars[number - 1], self._bars_near(number, bars)
-        return BarLimits(instruments, allowed("t", self.tempo, near), allowed("s", self.metre, own), *favoured)
+        may_all = len(instruments) == len(families.representation.instruments)
+        tempos, metres = allowed("t", self.tempo, near), allowed("s", self.metre, own)
+        return BarLimits(None if may_all else instruments, tempos, metres)

@@ -48,20 +48,19 @@ class _Piece:
             return logits
         if self._repeats(request):
             logits = logits / repeat_temperature
-        if limits.enters is None:
-            return logits
-        instrument = self.families.representation.instruments[limits.enters]
-        token = self.dictionary.index(f"i-{instrument}")
         ends = [n + 1 for n, other in enumerate(self.tokens) if other == self.families.end_of_bar]
         bar_before, bar = [0, 0, *ends][-2:]
-        heard = self.tokens[bar:]
-        if limits.goes_on:
-            if self.bars == 0 or request.limits[self.bars - 1].enters != limits.enters:
-                return logits
-            heard = self.tokens[bar_before:]
         raised = logits.clone()
-        raised[token] += ENTERS * (token not in heard)
+        if limits.enters is not None:
+            token = self._instrument(limits.enters)
+            raised[token] += ENTERS * (token not in self.tokens[bar:])
+        if limits.goes_on and self.bars:
+            (token,) = map(self._instrument, self.families.melody_ranks)
+            raised[token] += ENTERS * (token not in self.tokens[bar_before:])
         return raised
+
+    def _instrument(self, rank):
+        return self.dictionary.index(f"i-{self.families.representation.instruments[rank]}")
 
     def _repeats(self, request):
         """Whether the bar under way is told to repeat one, and not how exactly."""

@@ -27,7 +27,7 @@ ASKED = [
     {"accompany": "melody"},
     {"fill_bars": "2-3", "density": 20},
     {"vary_bars": "1-2", "repeats": "2=1"},
-    {"tracks": "melody,bass"},
+    {"tracks": "1:-drums,1:-piano"},
 ]
 
 

@@ -102,7 +102,7 @@ def requests_of(read_piece):
             {"bars": 6},
             {"tempo": "96"},
             {"tracks": tracks, "bars": 4},
-            {"form": "i1A3B1A3"},
+            {"form": "i1A3B1A3", "tracks": tracks.replace("bass", "bass,melody")},
         ]
         found = []
         for number, options in enumerate(asked):

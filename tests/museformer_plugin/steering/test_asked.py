@@ -231,6 +231,15 @@ def test_bars_written_into_a_song_repeat_given_ones(families_of, song):
     assert request.guide.bars_back()[16:].tolist() == [0] * 5 + [5] + [4] * 2 + [0] * 4 + [8] * 4
 
 
+def entering(request):
+    return [limits.enters for limits in request.limits]
+
+
+def going_on(request):
+    """The numbers of bars in which the melody goes on."""
+    return [number for number, limits in zip(request.written, request.limits) if limits.goes_on]
+
+
 def test_what_enters_later_does_not_play_before(families_of):
     families = families_of("six_track")
     request = ask(families, bars=6, tracks="3:+drums,5:-drums,4:-bass")
@@ -252,14 +261,28 @@ def test_no_melody_plays_in_sections_without_one(families_of):
     assert all(limits.instruments is None for limits in request.limits)
 
 
-def test_a_melody_enters_with_the_sections_that_have_one(families_of):
+def test_a_melody_enters_with_the_sections_that_have_one(families_of, read_piece):
     families = families_of("six_track")
     melody = families.representation.instruments.index(families.representation.instrument_of("melody"))
     request = ask(families, form="i1A2b1X1A1o1")
-    assert [limits.enters for limits in request.limits] == [None, melody, melody, None, None, melody, None]
-    assert [limits.goes_on for limits in request.limits] == [False, False, True, False, False, False, False]
-    for asked in (ask(families, form="A2", tracks="1:-melody"), ask(families_of("general"), form="A2")):
-        assert [limits.enters for limits in asked.limits] == [None, None]
+    assert entering(request) == [None, melody, None, None, None, melody, None]
+    assert going_on(request) == [3]
+    silent = [
+        ask(families, form="A2", tracks="1:-melody"),
+        ask(families_of("general"), form="A2"),
+        ask(families, read_piece("six_track", bars=2, seed=1).numpy()[1:], accompany="melody", form="A2"),
+    ]
+    for request in silent:
+        assert entering(request) == [None, None] and not going_on(request)
+
+
+def test_a_melody_goes_on_from_the_bar_before(families_of, read_piece):
+    families = families_of("six_track")
+    song = read_piece("six_track", bars=6, seed=1).numpy()[1:]
+    assert going_on(ask(families, song, form="A6", fill_bars="2-3,5-6")) == [3, 6]  # not behind bars that are given
+    behind = int(np.flatnonzero(song == families.end_of_bar)[1]) + 1
+    assert going_on(ask(families, song, prompt_length=behind, form="A5")) == [4, 5]
+    assert going_on(ask(families, form="A3A3 4-5=1-2:melody")) == [2, 3, 6]  # it is as it was where it is to stay
 
 
 def test_tracks_enter_at_their_bar(families_of):
@@ -268,29 +291,42 @@ def test_tracks_enter_at_their_bar(families_of):
     request = ask(families, bars=5, tracks="bass,melody,3:+drums,4:-drums,5:+drums")
     drums = ranks["drums"]
     bass, melody = ranks["bass"], ranks["melody"]
-    assert [limits.enters for limits in request.limits] == [bass, melody, drums, None, drums]
+    assert entering(request) == [bass, melody, drums, None, drums]
     request = ask(families, form="i1A1B1o2", tracks="3:+drums,3:+piano")
-    assert [limits.enters for limits in request.limits] == [None, melody, melody, drums, ranks["piano"]]
+    assert entering(request) == [None, melody, melody, drums, ranks["piano"]]
+    request = ask(families, bars=4, tracks="bass,melody,piano,2:+drums")
+    assert entering(request) == [bass, drums, melody, ranks["piano"]]
     request = ask(families, form="i1A4", tracks="bass,melody,3:+drums")
-    assert [limits.enters for limits in request.limits] == [bass, melody, drums, melody, melody]
-    assert [limits.goes_on for limits in request.limits] == [False, False, False, True, True]
+    assert entering(request) == [bass, melody, drums, None, None]
+    assert going_on(request) == [3, 4, 5]
+
+
+def test_no_track_is_to_enter_where_its_notes_are_settled(families_of, read_piece):
+    families = families_of("six_track")
+    ranks = {name: rank for rank, name in enumerate(families.representation.track_names().values())}
+    bass, drums, melody, piano = (ranks[name] for name in ("bass", "drums", "melody", "piano"))
+    request = ask(families, bars=6, tracks="melody,bass,drums,piano", repeats="2=1:all,3=2:all,4=1:bass")
+    assert entering(request) == [melody, None, None, drums, bass, piano]
+    request = ask(families, form="A2A2", tracks="1:-drums,3:+drums", repeats="3-4=1-2:melody")
+    assert entering(request) == [melody, None, drums, None]
+    song = read_piece("six_track", bars=6, seed=1).numpy()[1:]
+    request = ask(families, song, fill_bars="2,4-5", tracks="2:+drums,2:+piano")
+    assert entering(request) == [drums, None, None]  # what could not enter in one gap does not in the next
 
 
 def test_tracks_that_are_named_are_heard_one_after_the_other(families_of, read_piece):
     families = families_of("general")
     request = ask(families, bars=5, tracks="32,drums,0,32")
     drums = len(families.representation.instruments) - 1
-    assert [limits.enters for limits in request.limits] == [32, drums, 0, None, None]
+    assert entering(request) == [32, drums, 0, None, None]
     families = families_of("six_track")
     ranks = {name: rank for rank, name in enumerate(families.representation.track_names().values())}
-    request = ask(families, form="i2A2", tracks="melody,bass,piano")  # an intro has no melody but for its upbeat
-    assert [limits.enters for limits in request.limits] == [
-        ranks[name] for name in ("bass", "melody", "melody", "piano")
-    ]
+    request = ask(families, form="i2A2", tracks="melody,bass,piano")  # the melody by its letter
+    assert entering(request) == [ranks["bass"], ranks["piano"], ranks["melody"], None]
     song = read_piece("six_track", bars=3, seed=1).numpy()[1:]
     for options in ({"bars": 5, "prompt_bars": 3}, {"fill_bars": "1-2"}, {"accompany": "melody"}):
         request = ask(families, song, prompt_length=len(song), tracks="melody,bass,piano", **options)
-        assert {limits.enters for limits in request.limits} == {None}
+        assert set(entering(request)) == {None}
 
 
 def test_an_asked_form_says_how_many_bars_follow(families_of):
