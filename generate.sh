@@ -45,8 +45,8 @@ Environment variables and their defaults:
                   --fill, --vary and --accompany, whose notes are to go with those that are there)
   GUIDANCE=0.5    how far songs go beyond what the model would write when told what is asked, away from what it would
                   write told no more than what bars repeat; 0 writes faster and keeps to it less, 1 overdoes it
-  REPEAT_TEMPERATURE=0.1   of bars told to repeat one, as --form, --repeats and --accompany do, but not which
-                  tracks stay to the note, on top of TEMPERATURE; 1 varies them more
+  REPEAT_TEMPERATURE=0.1   of bars told to repeat one, as --form, --repeats and --accompany do, on top of
+                  TEMPERATURE; 1 varies them more
   MAX_LEN=        longest song, in tokens, what is given included (fairseq's --max-len-b); bars end early where it
                   leaves little room
                   (default: room for all that is asked for; 20480 behind what is given where a song may end anywhere)

@@ -45,8 +45,8 @@ class WritingOptions(TypedDict, total=False):
     ``family_temperatures``: the same inside kinds of tokens, ``"pitch=0.7,duration=0.7"``; without it ``"pitch=0.6"``
     where bars are written into a song.
     ``guidance``: how far beyond what the model would write when told what is asked; 0 is faster, 1 overdoes it.
-    ``repeat_temperature``: of bars that are told to repeat one, as ``form``, ``repeats`` and given tracks do, but for
-    those of which it is said which tracks do so to the note; on top of ``temperature``.
+    ``repeat_temperature``: of bars that are told to repeat one, as ``form``, ``repeats`` and given tracks do, on top
+    of ``temperature``.
     ``max_tokens``: of a song, what is given included; bars end early where they leave little room. Without it there is
     room for all that is asked for.
     ``progress``: show a progress bar on standard error.

@@ -22,7 +22,7 @@ class SamplingOptions:
     and at 0 or less. ``reshape`` takes the log-probabilities [B, V] of what these leave, at the temperature, minus
     infinity elsewhere, and returns those to draw from. ``guidance``: how far beyond what a model writes when it is told
     something of bars, see ``guidance``; 0 leaves that as it is. ``repeat_temperature``: on top of the temperature, in
-    bars that are told to repeat one, but not which tracks stay to the note, see ``steering.stream_orders``.
+    bars that are told to repeat one, see ``steering.stream_orders``.
     """
 
     sampling: bool

@@ -114,10 +114,7 @@ class MuseformerTaskConfig(FairseqDataclass):
     )
     repeat_temperature: float = field(
         default=0.1,
-        metadata={
-            "help": "of bars that are told to repeat one, but not which tracks stay to the note, on top of "
-            "--temperature"
-        },
+        metadata={"help": "of bars that are told to repeat one, as --form and --repeats do, on top of --temperature"},
     )
     streams: int = field(
         default=0,

@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--repeat-temperature",
         type=float,
         default=0.1,
-        help="of bars told to repeat one, but not which tracks stay to the note (default: 0.1)",
+        help="of bars told to repeat one (default: 0.1)",
     )
     args = parser.parse_args(arguments)
     if (args.labels is None) != (args.midi is None):

@@ -64,8 +64,9 @@ class BarsToWrite:
 
     def _unchanged(self) -> frozenset[int]:
         """Instruments whose notes in the bar under way are to be those of the bar that it repeats."""
-        said, playing = self.request.unchanged, self.request.limits[self._under_way].instruments
-        unchanged = (said[self._under_way] if said else None) or frozenset()
+        if not self.request.unchanged:
+            return frozenset()
+        unchanged, playing = self.request.unchanged[self._under_way], self.request.limits[self._under_way].instruments
         return unchanged if playing is None else unchanged & playing
 
     def _has_metre_of(self, bar: np.ndarray) -> bool:
@@ -92,7 +93,7 @@ class BarsToWrite:
     @property
     def has_given_notes(self) -> bool:
         """Whether there are tracks whose notes are given, so that ``advance`` must be told every token."""
-        return bool(self.request.given_tracks) or any(self.request.unchanged)
+        return bool(self.request.given_tracks) or bool(self.request.unchanged)
 
     def notes_left(self) -> int:
         """How many tokens the given notes of the bar under way still take."""
@@ -118,11 +119,9 @@ class BarsToWrite:
         return [-1 if rank is None else self._families.instrument_token(rank) for rank in ranks]
 
     def colder(self) -> list[bool]:
-        """Of each bar whether it is told to repeat one, but not which tracks stay to the note: where that is said, what
-        is not to stay varies."""
-        behind = self.request.guide.repeats[len(self.request.given) :].tolist()
-        unchanged = self.request.unchanged or [None] * len(behind)
-        return [repeated != NO_BAR and said is None for repeated, said in zip(behind, unchanged, strict=True)]
+        """Of each bar whether it is told to repeat one."""
+        behind = self.request.guide.repeats[len(self.request.given) :]
+        return [repeated != NO_BAR for repeated in behind.tolist()]
 
     def masks(self) -> list[np.ndarray]:
         """bool [V] of each bar: what it may hold, and ``</s>`` where the piece may end before it.

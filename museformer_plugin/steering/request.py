@@ -36,7 +36,7 @@ class Request:
     ``guide``: of both. ``limits``: of each bar to write. ``given_tracks``: instruments, as ranks, whose notes are those
     of the bar of the same number that is a ``PART``, exactly. ``open_ended``: whether the piece may end before all
     bars are written. ``unchanged``: of each bar to write the instruments, as ranks, whose notes are those of the bar
-    that it repeats, None where it is not said how exactly it does; empty where nothing is said of any.
+    that it repeats; empty where there are none in any.
     """
 
     given: list[SequenceBar]
@@ -45,7 +45,7 @@ class Request:
     limits: list[BarLimits]
     given_tracks: frozenset[int] = frozenset()
     open_ended: bool = False
-    unchanged: Sequence[frozenset[int] | None] = ()
+    unchanged: Sequence[frozenset[int]] = ()
 
     def prompt(self) -> np.ndarray:
         """The tokens of the given bars, int64 [n], without the begin token."""

@@ -25,8 +25,7 @@ class StreamOrders:
         orders: of each stream.
         families: of the dictionary.
         device: where masks are wanted.
-        repeat_temperature: of the choice in bars that are told to repeat one, but not which tracks stay to the note, on
-            top of that of all bars.
+        repeat_temperature: of the choice in bars that are told to repeat one, on top of that of all bars.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class StreamOrders:
         bar under way (see ``favoured``), as long as they are not.
 
         Chance changes some note of nearly every bar, however sure a model is of each, and the bars that repeat it
-        carry the slip on: they get less of it, while new bars keep theirs, and bars of which it is said what stays.
+        carry the slip on: they get less of it, while new bars keep theirs.
         """
         bar = self._under_way[:, None]
         logits = torch.where(self._colder.gather(1, bar), logits / self._repeat_temperature, logits)

@@ -119,7 +119,7 @@ class Wishes:
             replace(self._limits(number, instruments, bars, families), **asked._asdict())
             for number, instruments, asked in zip(written, playing, favoured)
         ]
-        return Request(given, written, guide, limits, self.given_tracks, not total, unchanged)
+        return Request(given, written, guide, limits, self.given_tracks, not total, unchanged if any(unchanged) else ())
 
     def _length(self) -> int:
         """Bars of the whole piece where they are told, else 0."""
@@ -197,13 +197,12 @@ class Wishes:
                 asked[row] = distance_of(of_bars[number - 1])
         return asked
 
-    def _unchanged(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int] | None]:
-        """As ``Request.unchanged`` has it."""
+    def _unchanged(self, written: Sequence[int], families: TokenFamilies) -> list[frozenset[int]]:
+        """Of each bar to write the instruments, as ranks, that keep to the notes of the bar that it repeats."""
         asked = self._asked_repeats()
         said = [asked[number - 1].unchanged if number - 1 in asked else "" for number in written]
-        texts = set(filter(None, said))
-        ranks = {text: unchanged_ranks(text, families.representation) - self.given_tracks for text in texts}
-        return [ranks.get(text) for text in said] if texts else []
+        ranks = {text: unchanged_ranks(text, families.representation) - self.given_tracks for text in set(said)}
+        return [ranks[text] for text in said]
 
     def _asked_repeats(self) -> dict[int, Repeat]:
         """By bar, from 0, what the form says, and over it ``repeats``."""
@@ -238,12 +237,11 @@ class Wishes:
         self,
         written: Sequence[int],
         playing: Sequence[frozenset[int]],
-        unchanged: Sequence[frozenset[int] | None],
+        unchanged: Sequence[frozenset[int]],
         families: TokenFamilies,
     ) -> list[Favoured]:
         """Of each bar to write, of which ``_playing`` and ``_unchanged`` say what may play, and what does as before."""
-        settled = [self.given_tracks | (ranks or frozenset()) for ranks in unchanged or [None] * len(written)]
-        chosen = [ranks - without_help for ranks, without_help in zip(playing, settled, strict=True)]
+        chosen = [may - as_before - self.given_tracks for may, as_before in zip(playing, unchanged, strict=True)]
         named = self.tracks.named if self.tracks and written[0] == 1 and not self.needs_piece else ()
         bars = list(zip(written, chosen, strict=True))
         return favoured_instruments(bars, self.sections, self.tracks, families.melody_ranks, named)

@@ -63,9 +63,8 @@ class _Piece:
         return self.dictionary.index(f"i-{self.families.representation.instruments[rank]}")
 
     def _repeats(self, request):
-        """Whether the bar under way is told to repeat one, and not how exactly."""
-        said = request.unchanged and request.unchanged[self.bars] is not None
-        return not said and request.guide.repeats[len(request.given) + self.bars] != NO_BAR
+        """Whether the bar under way is told to repeat one."""
+        return request.guide.repeats[len(request.given) + self.bars] != NO_BAR
 
     def allowed(self, min_len, max_len):
         """bool [V], by the words that the grammar names."""

@@ -21,8 +21,8 @@ STRENGTH, REPEAT_TEMPERATURE = 0.75, 0.4
 CONTINUED = {"form": "a2b3a2"}  # behind five bars
 ASKED = [
     CONTINUED,
-    # nothing enters, whose logit would be raised; the last three bars repeat those before, one of them said how exactly
-    {"form": "i1b2b2", "repeats": "3=2,5=3:none"},
+    # nothing enters, whose logit would be raised; the last three bars repeat those before
+    {"form": "i1b2b2", "repeats": "3=2"},
     {"bars": 3, "density": 20},
     {"accompany": "melody"},
     {"fill_bars": "2-3", "density": 20},
@@ -91,10 +91,7 @@ def test_bars_that_repeat_have_a_temperature_of_their_own(decoder, asked):
         written = np.array(piece.tokens[len(prompt) - 1 :])
         logits = logits_behind(decoder, prompt, request.guide, written)
         bars = len(request.given) + np.cumsum(written == end_of_bar) - (written == end_of_bar)
-        told = np.append(request.guide.repeats, NO_BAR)  # nothing is told of the end of the piece
-        if request.unchanged:
-            told[[said is not None for said in [*[None] * len(request.given), *request.unchanged, None]]] = NO_BAR
-        repeats = told[bars] != NO_BAR
+        repeats = np.append(request.guide.repeats, NO_BAR)[bars] != NO_BAR  # nothing is told of the end of the piece
         repeating += repeats.sum()
         logits = torch.where(torch.from_numpy(repeats)[:, None], logits / REPEAT_TEMPERATURE, logits)
         expected = logits.log_softmax(-1)[range(len(written)), written]
