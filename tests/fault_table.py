@@ -845,8 +845,8 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/steering/wishes.py",
-        "if self.tracks and written[0] == 1 and not self.needs_piece else ()",
-        "if self.tracks and written[0] == 1 else ()",
+        "if self.tracks and not self.needs_piece else ()",
+        "if self.tracks else ()",
         "museformer_plugin/steering/test_asked.py",
     ),
     Fault(
@@ -863,7 +863,7 @@ FAULTS = (
     ),
     Fault(
         "museformer_plugin/steering/stream_orders.py",
-        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_colder")',
+        '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_repeats")',
         '_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on")',
         "museformer_plugin/test_guidance.py",
     ),

@@ -136,12 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--temperature", type=float, default=1.0, help="above 1 is wilder (default: 1)")
     add("--family-temperatures", default="", help="inside kinds of tokens, such as pitch=0.7,duration=0.7")
     add("--guidance", type=float, default=0.5, help="how far beyond what is written when told (default: 0.5)")
-    add(
-        "--repeat-temperature",
-        type=float,
-        default=0.1,
-        help="of bars told to repeat one (default: 0.1)",
-    )
+    add("--repeat-temperature", type=float, default=0.1, help="of bars told to repeat one (default: 0.1)")
     args = parser.parse_args(arguments)
     if (args.labels is None) != (args.midi is None):
         parser.error("--labels and --midi go together")

@@ -118,7 +118,7 @@ class BarsToWrite:
         ranks = [limits.enters for limits in self.request.limits]
         return [-1 if rank is None else self._families.instrument_token(rank) for rank in ranks]
 
-    def colder(self) -> list[bool]:
+    def repeating(self) -> list[bool]:
         """Of each bar whether it is told to repeat one."""
         behind = self.request.guide.repeats[len(self.request.given) :]
         return [repeated != NO_BAR for repeated in behind.tolist()]

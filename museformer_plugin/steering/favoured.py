@@ -41,14 +41,15 @@ def favoured_instruments(
         sections: of the form, or none.
         tracks: which play from which bar on, or None.
         melody: the instrument that plays it, where there is one.
-        named: instruments of which each is to be heard, in this order; a melody by the letters, where they have one.
+        named: instruments of which each is to be heard, in this order, where the piece is written from its first bar; a
+            melody by the letters, where they have one.
     """
     melody_enters, melody_plays = bars_where_melody_enters(sections), bars_with_melody(sections)
     waiting = [rank for rank in named if not (melody_enters and rank in melody)]
     found: list[Favoured] = []
     before = 0
     for number, instruments in bars:
-        if number != before + 1:  # bars between are given
+        if number != before + 1:  # the bar before is given
             waiting = []
         waiting = [*(sorted(tracks.entering(number)) if tracks else ()), *waiting]
         entering = [*(melody if number in melody_enters else ()), *waiting]

@@ -46,12 +46,13 @@ class StreamOrders:
         # of each bar the token of an instrument that is to enter, plus 1, or 0, [B, bars + 1]; whether it has, [B]
         entering = [[token + 1 for token in order.entering()] for order in orders]
         self._entering = torch.tensor(_of_one_length(entering, longest + 1), device=device)
-        # of each bar whether the melody goes on in it; whether it has sounded in this one, was silent in the one before
+        # of each bar whether the melody goes on in it, [B, bars + 1]; whether it has sounded in the bar under way,
+        # and was silent in the one before, [B]
         going_on = [[limits.goes_on for limits in order.request.limits] for order in orders]
         self._goes_on = torch.tensor(_of_one_length(going_on, longest + 1), dtype=torch.bool, device=device)
         self._melody = next(map(families.instrument_token, families.melody_ranks), None)
-        colder = [order.colder() for order in orders]
-        self._colder = torch.tensor(_of_one_length(colder, longest + 1), dtype=torch.bool, device=device)
+        repeating = [order.repeating() for order in orders]
+        self._repeats = torch.tensor(_of_one_length(repeating, longest + 1), dtype=torch.bool, device=device)
         behind = [order.least_behind for order in orders]
         self._least_behind = torch.tensor(_of_one_length(behind, longest + 1), device=device)
         self._bars = torch.tensor([len(order.request.written) for order in orders], device=device)  # [B]
@@ -92,7 +93,7 @@ class StreamOrders:
         carry the slip on: they get less of it, while new bars keep theirs.
         """
         bar = self._under_way[:, None]
-        logits = torch.where(self._colder.gather(1, bar), logits / self._repeat_temperature, logits)
+        logits = torch.where(self._repeats.gather(1, bar), logits / self._repeat_temperature, logits)
         enters = self._enters()
         raised = ((enters > 0) & ~self._has_entered) * ENTERS
         logits = logits.scatter_add(1, (enters - 1).clamp(min=0)[:, None], raised.to(logits.dtype)[:, None])
@@ -157,7 +158,7 @@ class StreamOrders:
         return [self._masks, *(getattr(self, name) for name in (*_OF_BARS, *_OF_STREAMS))]
 
 
-_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_colder")  # [B, bars + 1]
+_OF_BARS = ("_mask_of_bar", "_least_behind", "_entering", "_goes_on", "_repeats")  # [B, bars + 1]
 _OF_STREAMS = (  # [B, ...]
     "_bars",
     "may_end_early",

@@ -17,7 +17,7 @@ _ITEM = re.compile(r"(?:([0-9]{1,6}):)?([+-]?)([a-z0-9_ ]+)", re.IGNORECASE)
 @dataclass(frozen=True)
 class TrackPlan:
     """``changes``: from each bar on, counted from 1 and rising, the instruments that play, as ranks; bar 1 is there.
-    ``named``: those that are named to play from the beginning, in the order in which they are.
+    ``named``: those that are named to play from the beginning, in the order of the text.
     """
 
     changes: tuple[tuple[int, frozenset[int]], ...]
@@ -56,7 +56,7 @@ class TrackPlan:
                 )
             instrument = parse_track(match[3], representation, option)
             if not match[1]:
-                first += [instrument] * (instrument not in first)
+                first.append(instrument)
             elif int(match[1]) < 1:
                 raise UserError(f"{option}: bars are counted from 1, there is no bar {int(match[1])}.")
             else:
@@ -73,7 +73,7 @@ class TrackPlan:
                 raise UserError(f"{option}: {name} {'plays already' if sign == '+' else 'does not play'} at bar {bar}.")
             playing = playing | {instrument} if sign == "+" else playing - {instrument}
             changes[bar] = playing
-        return TrackPlan(tuple(sorted(changes.items())), tuple(first))
+        return TrackPlan(tuple(sorted(changes.items())), tuple(dict.fromkeys(first)))
 
 
 def parse_track(name: str, representation: Representation, option: str) -> int:

@@ -242,7 +242,7 @@ class Wishes:
     ) -> list[Favoured]:
         """Of each bar to write, of which ``_playing`` and ``_unchanged`` say what may play, and what does as before."""
         chosen = [may - as_before - self.given_tracks for may, as_before in zip(playing, unchanged, strict=True)]
-        named = self.tracks.named if self.tracks and written[0] == 1 and not self.needs_piece else ()
+        named = self.tracks.named if self.tracks and not self.needs_piece else ()
         bars = list(zip(written, chosen, strict=True))
         return favoured_instruments(bars, self.sections, self.tracks, families.melody_ranks, named)
 

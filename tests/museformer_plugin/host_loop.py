@@ -46,7 +46,7 @@ class _Piece:
         limits = request.limits[self.bars] if request is not None and self.bars < len(request.written) else None
         if limits is None:
             return logits
-        if self._repeats(request):
+        if request.guide.repeats[len(request.given) + self.bars] != NO_BAR:
             logits = logits / repeat_temperature
         ends = [n + 1 for n, other in enumerate(self.tokens) if other == self.families.end_of_bar]
         bar_before, bar = [0, 0, *ends][-2:]
@@ -61,10 +61,6 @@ class _Piece:
 
     def _instrument(self, rank):
         return self.dictionary.index(f"i-{self.families.representation.instruments[rank]}")
-
-    def _repeats(self, request):
-        """Whether the bar under way is told to repeat one."""
-        return request.guide.repeats[len(request.given) + self.bars] != NO_BAR
 
     def allowed(self, min_len, max_len):
         """bool [V], by the words that the grammar names."""
