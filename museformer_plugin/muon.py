@@ -173,6 +173,8 @@ class MuonConfig(FairseqDataclass):
     muon_momentum: float = field(default=0.95, metadata={"help": "Nesterov momentum of the hidden matrices"})
     muon_weight_decay: float = field(default=0.0, metadata={"help": "weight decay of the hidden matrices, decoupled"})
     lr: List[float] = II("optimization.lr")  # noqa: UP006
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
 
 
 def _parse_betas(text: str) -> tuple[float, float]:
@@ -203,7 +205,11 @@ def _check(cfg: MuonConfig, lr: float, params: list[Tensor]) -> None:
 
 @register_optimizer("muon", dataclass=MuonConfig)
 class FairseqMuon(FairseqOptimizer):
-    """``MuonAndAdamW`` as fairseq drives it: its schedulers set one rate, and AdamW's follows in proportion."""
+    """``MuonAndAdamW`` as fairseq drives it: its schedulers set one rate, and AdamW's follows in proportion.
+
+    With ``--fp16`` and ``--bf16`` fairseq lets it update float32 copies of the parameters, and writes only the model,
+    rounded, into checkpoints. So the state has the copies too: without them no training would resume exactly.
+    """
 
     def __init__(self, cfg: MuonConfig, params: Iterable[Tensor]) -> None:
         super().__init__(cfg)
@@ -211,6 +217,7 @@ class FairseqMuon(FairseqOptimizer):
         lr = cfg.lr[0] if isinstance(cfg.lr, Collection) else cfg.lr
         _check(cfg, lr, params)
         self._ratios = (1.0, cfg.adamw_lr / lr)
+        self._updates_copies = bool(cfg.fp16 or cfg.bf16)
         self._optimizer = MuonAndAdamW(
             params,
             lr,
@@ -226,8 +233,29 @@ class FairseqMuon(FairseqOptimizer):
         for group, ratio in zip(self.param_groups, self._ratios):
             group["lr"] = lr * ratio
 
+    def state_dict(self) -> dict[str, Any]:
+        """As fairseq's; with it ``full_precision``, the float32 copies of half-precision parameters, where it has any.
+
+        ``--memory-efficient-fp16`` and its like have none.
+        """
+        state = super().state_dict()
+        copies = [copy.detach() for copy in self._parameters() if copy.dtype == torch.float32]
+        if self._updates_copies and copies:
+            state["full_precision"] = copies
+        return state
+
     def load_state_dict(self, state_dict: dict[str, Any], optimizer_overrides: Optional[dict[str, Any]] = None) -> None:
-        """As fairseq's, where an overriding ``lr`` is that of the hidden matrices."""
+        """As fairseq's, where an overriding ``lr`` is that of the hidden matrices; copies come back as they were.
+
+        Checkpoints from before copies were kept resume from the rounded model, as fairseq's other optimisers do.
+        """
         super().load_state_dict(state_dict, optimizer_overrides)
+        if self._updates_copies and "full_precision" in state_dict:
+            with torch.no_grad():
+                for parameter, copy in zip(self._parameters(), state_dict["full_precision"]):
+                    parameter.copy_(copy)
         if optimizer_overrides and "lr" in optimizer_overrides:
             self.set_lr(optimizer_overrides["lr"])
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]

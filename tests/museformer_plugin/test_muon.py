@@ -140,7 +140,7 @@ def fairseq_config(**options):
             "common": {**common, "fp16_scale_window": None},
             "optimization": {"update_freq": [1], "lr": [LR]},
             "distributed_training": {"distributed_world_size": 1},
-            "optimizer": {"_name": "muon", "lr": [LR], "adamw_lr": ADAMW_LR, **options},
+            "optimizer": {"_name": "muon", "lr": [LR], "adamw_lr": ADAMW_LR, "bf16": True, **options},
         }
     )
 
@@ -151,7 +151,7 @@ def full_precision_copies(params):
 
 
 def muon(params, **options):
-    return FairseqMuon(MuonConfig(lr=[LR], adamw_lr=ADAMW_LR, **options), params)
+    return FairseqMuon(MuonConfig(lr=[LR], adamw_lr=ADAMW_LR, fp16=False, bf16=False, **options), params)
 
 
 def through_a_file(state):
@@ -190,6 +190,30 @@ def test_state_of_half_precision_parameters_is_float32():
     assert all(torch.equal(parameter, other) for parameter, other in zip(params, others))
     kept = [tensor for state in resumed.optimizer.state.values() for tensor in state.values()]
     assert {tensor.dtype for tensor in kept} == {torch.float32}
+
+
+def test_resuming_is_exact_with_full_precision_copies():
+    """``--bf16`` and ``--fp16 --fp16-no-flatten-grads``: the model that a checkpoint holds is rounded."""
+    params, others = parameters(torch.bfloat16), parameters(torch.bfloat16)
+    whole = FP16Optimizer.build_optimizer(fairseq_config(), params)
+    resumed = FP16Optimizer.build_optimizer(fairseq_config(), others)
+
+    def go_on(optimizer, of, seeds):
+        for seed in seeds:
+            set_gradients(of, seed)
+            optimizer._needs_sync = True  # what fairseq's backward leaves
+            optimizer.step()
+
+    go_on(whole, params, range(3))
+    resumed.load_state_dict(through_a_file(whole.state_dict()))
+    go_on(whole, params, range(3, 6))
+    go_on(resumed, others, range(3, 6))
+    assert all(torch.equal(copy, other) for copy, other in zip(whole.fp32_params, resumed.fp32_params))
+    assert any(not torch.equal(copy, copy.bfloat16().float()) for copy in whole.fp32_params)
+
+
+def test_float32_parameters_are_not_saved_twice():
+    assert "full_precision" not in muon(parameters(torch.float32)).state_dict()
 
 
 def test_one_step_in_half_precision_is_that_of_float32_rounded():

@@ -42,11 +42,12 @@ def train(data_bin, repository):
     return train
 
 
+@pytest.mark.parametrize("precision", [[], ["--bf16"]], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_a_training_goes_on_where_it_stopped(train, tmp_path, arch):
-    whole = torch.load(train(tmp_path / "whole", arch, 6), weights_only=True)["model"]
-    train(tmp_path / "in two", arch, 4)
-    in_two = torch.load(train(tmp_path / "in two", arch, 6), weights_only=True)["model"]
+def test_a_training_goes_on_where_it_stopped(train, tmp_path, arch, precision):
+    whole = torch.load(train(tmp_path / "whole", arch, 6, *precision), weights_only=True)["model"]
+    train(tmp_path / "in two", arch, 4, *precision)
+    in_two = torch.load(train(tmp_path / "in two", arch, 6, *precision), weights_only=True)["model"]
     assert whole.keys() == in_two.keys()
     for name, tensor in whole.items():
         assert torch.equal(tensor, in_two[name]), name
