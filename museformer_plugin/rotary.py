@@ -45,9 +45,8 @@ class RotaryPositions(nn.Module):
     def __init__(self, head_width: int, in_onset: bool) -> None:
         super().__init__()
         self._in_onset = in_onset
-        if in_onset:
-            # in the weights, so that those which have learnt the other index are refused and do not go on worse
-            self.register_buffer("counts_from_onset", torch.ones(()))
+        # in the weights, so that those which have learnt the other index, or none, are refused and do not go on worse
+        self.register_buffer("counts_from_onset" if in_onset else "counts_from_bar", torch.ones(()))
         if head_width % 2 or head_width < NARROWEST_HEAD:
             raise ValueError(f"head_width: expected an even number from {NARROWEST_HEAD} up, not {head_width}")
         pairs = head_width // 2

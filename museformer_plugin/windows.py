@@ -69,7 +69,10 @@ class WindowSchedule:
         return schedule
 
     def check(self, limits: BatchLimits, edges: Sequence[np.ndarray]) -> None:
-        """Raises UserError when the longest window, or a bar of a piece, does not fit into a batch."""
+        """Raises UserError when the longest window, or a bar of a piece, does not fit into a batch.
+
+        And when the shortest window is shorter than most bars, which are never cut: it would not be what was asked.
+        """
         if self.lengths[-1] > limits.tokens:
             raise UserError(
                 f"Windows of {self.lengths[-1]} tokens do not fit into batches of {limits.tokens}: raise --max-tokens "
@@ -81,6 +84,12 @@ class WindowSchedule:
             raise UserError(
                 f"Piece {longest_bars.index(longest) + 1} has a bar of {longest} tokens, which does not fit into "
                 f"batches of {limits.tokens}: raise --max-tokens or leave the piece out."
+            )
+        usual = math.ceil(np.median(np.concatenate([np.diff(of_piece) for of_piece in edges]))) if edges else 0
+        if self.lengths[0] < usual:
+            raise UserError(
+                f"Windows of {self.lengths[0]} tokens are shorter than most bars, half of which have {usual} or more: "
+                f"raise --window-tokens; a bar is never cut."
             )
 
     def check_model(self, most: float, edges: Sequence[np.ndarray]) -> None:

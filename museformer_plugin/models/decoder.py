@@ -324,8 +324,13 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
             incremental_state[_STATE].select(new_order.tolist())
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-        """As fairseq asks of weights that it loads, before it asks the parts of the decoder: those of a model that
-        could not be told anything do not look back yet."""
+        """As fairseq asks of weights that it loads, before it asks the parts of the decoder.
+
+        Those of a model that could not be told anything do not look back yet. Rotary positions that count from the bar
+        once left no mark: the sizes that had them are told from embedded ones by their normalised queries and keys.
+        """
+        if hasattr(self.rotary, "counts_from_bar") and f"{name}.layers.0.gain" in state_dict:
+            state_dict.setdefault(f"{name}.rotary.counts_from_bar", self.rotary.counts_from_bar)
         if self.repeat_heads and not any(key.startswith(f"{name}.conditions") for key in state_dict):
             state_dict[f"{name}.looks_back"] = self.looks_back
         return super().upgrade_state_dict_named(state_dict, name)

@@ -54,7 +54,7 @@ def test_training_goes_on_as_it_did(run_command, fairseq_preprocess, golden, rep
     found = torch.load(save_dir / "checkpoint_last.pt", weights_only=True)["model"]
     start = torch.load(folder / f"{kind}_after_3_updates.pt", weights_only=True)["model"]
     with np.load(folder / f"{kind}_after_6_updates.npz") as expected:
-        assert set(expected) == set(found)
+        assert set(found) - set(expected) <= {"decoder.rotary.counts_from_bar"}  # a mark that weights have since
         for name in expected:
             error = np.abs(found[name].numpy() - expected[name]).max()
             assert error <= 1e-5, (name, error)

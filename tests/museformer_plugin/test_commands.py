@@ -481,6 +481,7 @@ def assert_one_sentence(done, sentence):
         (["--transpose-train", "--valid-subset", "train"], "which is trained on in other keys: name other data"),
         (["--window-tokens", 40, "--window-overlap", 1], "--window-overlap must be from 0 to below 1, not 1.0"),
         (["--window-overlap", 0.5], "--window-overlap 0.5 needs --window-tokens"),
+        (["--max-tokens", 150, "--window-tokens", 2], "Windows of 2 tokens are shorter than most bars"),
         (["--max-tokens", 150, "--window-tokens", 160], "Windows of 160 tokens do not fit into batches of 150"),
         (["--valid-subset", "nowhere"], "There is no 'nowhere' data at"),
         pytest.param(["--fp16"], "--fp16 needs a GPU", marks=pytest.mark.skipif(HAS_GPU, reason="there is a GPU")),
@@ -583,15 +584,20 @@ def test_checkpoints_that_are_none(run_command, data_bin, trained, tmp_path, kin
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("kind", ["truncated", "other_size", "other_optimizer"])
+@pytest.mark.parametrize("kind", ["truncated", "other_size", "other_positions", "other_optimizer"])
 def test_training_does_not_resume_from_what_does_not_fit(train, trained, tmp_path, kind):
     whole = trained[0].read_bytes()
     cut = len(whole) // 2 if kind == "truncated" else len(whole)
     (tmp_path / "checkpoint_last.pt").write_bytes(whole[:cut])
-    options = {"other_size": ["--decoder-ffn-embed-dim", 48], "other_optimizer": MUON}.get(kind, [])
+    options = {
+        "other_size": ["--decoder-ffn-embed-dim", 48],
+        "other_positions": ["--positions", "rotary", "--decoder-attention-heads", 2],
+        "other_optimizer": MUON,
+    }.get(kind, [])
     sentence = {
         "truncated": "truncated or not a checkpoint",
         "other_size": "a model with other options",
+        "other_positions": "a model with other options",
         "other_optimizer": "trained with another --optimizer",
     }[kind]
     assert_one_sentence(train(tmp_path, "--batch-size", 4, *options), sentence)

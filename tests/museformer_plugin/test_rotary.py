@@ -136,3 +136,12 @@ def test_weights_are_refused_where_they_learnt_the_other_index(build_decoder, in
     with pytest.raises(RuntimeError, match="counts_from_onset"):
         other.load_state_dict(learnt.state_dict())
     build_decoder(positions="rotary", rotary_index=indices[0]).load_state_dict(learnt.state_dict())
+
+
+@pytest.mark.parametrize("index", ["bar", "onset"])
+@pytest.mark.parametrize("learnt", ["embedded", "rotary"])
+def test_weights_are_refused_where_they_learnt_other_positions(build_decoder, index, learnt):
+    embedded, rotary = build_decoder(), build_decoder(positions="rotary", rotary_index=index)
+    learnt, other = (embedded, rotary) if learnt == "embedded" else (rotary, embedded)
+    with pytest.raises(RuntimeError, match=f"counts_from_{index}"):
+        other.load_state_dict(learnt.state_dict())

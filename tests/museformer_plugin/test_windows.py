@@ -285,13 +285,15 @@ def test_what_is_no_schedule_is_told(lengths, updates, sentence):
 
 
 def test_what_does_not_fit_a_batch_is_told(edges):
-    schedule = WindowSchedule((20, 80), (3,))
+    schedule = WindowSchedule((26, 80), (3,))
     schedule.check(BatchLimits(80), edges)
     schedule.check(BatchLimits(windows=1), edges)
     with pytest.raises(UserError, match="Windows of 80 tokens do not fit into batches of 79"):
         schedule.check(BatchLimits(79), edges)
     with pytest.raises(UserError, match="Piece 2 has a bar of 90 tokens, which does not fit into batches of 80"):
         schedule.check(BatchLimits(80), [np.array([0, 5]), np.array([0, 3, 93])])
+    with pytest.raises(UserError, match="Windows of 25 tokens are shorter than most bars, half of which have 26 or"):
+        WindowSchedule((25, 80), (3,)).check(BatchLimits(80), edges)
 
 
 def test_windows_longer_than_the_model_reads_are_told():
