@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
 # Music first, written with the weights that ship, from scratch and to order; then the whole way on songs of our own:
-# MIDI -> tokens -> training -> new MIDI -> pictures. A minute and 5 more on 2 cores.
+# MIDI -> tokens -> training -> new MIDI -> pictures.
 set -euo pipefail
 
 usage() {
     cat <<'EOF'
 Usage: ./demo.sh [--quick] [OUT_DIR]
 
-Writes four songs with the weights that ship (pretrained/six_track) and draws them; then a song of a given form, four
-bars into a song of ours and an accompaniment to another. index.html beside them is a page to listen on. Then goes the whole way: writes 48 arrangements of traditional tunes, prepares them, trains
-museformer_rotary_tiny, reports its perplexity on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
+Writes four songs with the weights that ship (pretrained/six_track) and draws them; then a song of another form, four
+bars into a song of ours and an accompaniment to another. index.html beside them is a page to listen on. Then goes the
+whole way: writes 48 arrangements of traditional tunes, prepares them, trains museformer_rotary_tiny, reports its
+perplexity on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
 
   --quick    only what the weights that ship write, in about a minute
 
-OUT_DIR is demo-output by default. Environment: SEED=1; MAX_LEN, the longest song in tokens (3500 with the
-weights that ship, 5000 with those trained here), MIN_LEN=2000 and MAX_UPDATE=400 (updates of training) of the
-whole way.
+OUT_DIR is demo-output by default. Environment: SEED=1; MAX_LEN, the longest song in tokens (with the weights that
+ship as long as the form needs, 5000 with those trained here), MIN_LEN=2000 and MAX_UPDATE=400 (updates of training)
+of the whole way.
 EOF
 }
 
@@ -52,9 +53,9 @@ began=$SECONDS
 step() { printf '\n== %s (%d s)\n' "$1" "$((SECONDS - began))"; }
 
 if [[ -f $shipped/model.pt ]]; then
-    step "Four songs with the weights that ship"
+    step "Four songs with the weights that ship: an intro, eight bars, eight others, the first again, an end"
     write() { SEED=$seed MIN_LEN=0 "$here/generate.sh" "$shipped/model.pt" "$shipped" "$@"; }
-    MAX_LEN=${MAX_LEN:-3500} write "$out/music" --pieces 4
+    MAX_LEN=${MAX_LEN:-} write "$out/music" --pieces 4 --form i4A8B8A8o4
     "$bin/python" -m evaluation.piano_roll "$out"/music/*.mid "$out/pictures/music"
     echo "Open $out/music/index.html in a browser to listen; pictures are in $out/pictures/music."
 
