@@ -10,35 +10,15 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import Dictionary
+from fairseq.models import MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
 
 from data_prep.tokens.grammar import GrammarState
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from museformer_plugin.convert_checkpoint import convert_options, convert_parameters, read_original
-from museformer_plugin.models.full_attention import FullAttentionDecoder
-from museformer_plugin.models.linear_transformer import LinearTransformerDecoder
-from museformer_plugin.models.longformer import LongformerConfig, LongformerDecoder
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder
-from museformer_plugin.models.music_transformer import MusicTransformerConfig, MusicTransformerDecoder
-from museformer_plugin.models.options import BarAwareConfig
-from museformer_plugin.models.sparse_transformer import SparseTransformerConfig, SparseTransformerDecoder
-from museformer_plugin.models.transformer_xl import TransformerXLConfig, TransformerXLDecoder
 from museformer_plugin.token_families import TokenFamilies
+from tests.architectures import SMALL
 from tests.tiny_model import TINY
-
-# By name: options, decoder, what is small enough for small pieces.
-ARCHITECTURES = {
-    "museformer": (MuseformerConfig, MuseformerDecoder, {"structure_bars": "1,2,4"}),
-    "full_attention": (BarAwareConfig, FullAttentionDecoder, {}),
-    "linear_transformer": (BarAwareConfig, LinearTransformerDecoder, {}),
-    "longformer": (LongformerConfig, LongformerDecoder, {"window": 20}),
-    "sparse_transformer": (
-        SparseTransformerConfig,
-        SparseTransformerDecoder,
-        {"sparse_stride": 11, "sparse_expressivity": 3},
-    ),
-    "music_transformer": (MusicTransformerConfig, MusicTransformerDecoder, {"max_relative_distance": 9}),
-    "transformer_xl": (TransformerXLConfig, TransformerXLDecoder, {"segment_tokens": 8, "memory_tokens": 11}),
-}
 
 
 def _dictionary_of(name):
@@ -115,8 +95,8 @@ def build_decoder():
 
     def build(name="six_track", seed=0, dtype=torch.float64, architecture="museformer", **options):
         torch.manual_seed(seed)
-        config, decoder_class, defaults = ARCHITECTURES[architecture]
-        decoder = decoder_class(config(**{**TINY, **defaults, **options}), _dictionary_of(name))
+        config, decoder_class = MODEL_DATACLASS_REGISTRY[architecture], MODEL_REGISTRY[architecture].decoder_class
+        decoder = decoder_class(config(**{**TINY, **SMALL.get(architecture, {}), **options}), _dictionary_of(name))
         for parameter in decoder.parameters():  # biases are made 0, which would hide what is done with them
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.5)
