@@ -205,7 +205,7 @@ FAULTS = (
         "museformer_plugin/models/streams.py",
         "[:, ::-1][:, :count] for piece",
         "[:, -count:] for piece",
-        "museformer_plugin/test_decoder.py::test_a_prompt_read_at_once_equals_token_by_token[rotary_preset]",
+        "museformer_plugin/test_decoder.py::test_a_prompt_read_at_once_equals_token_by_token[museformer_rotary]",
     ),
     Fault(
         "museformer_plugin/models/streams.py",

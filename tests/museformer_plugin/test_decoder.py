@@ -9,6 +9,7 @@ from torch import nn
 
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder, MuseformerLanguageModel
 from museformer_plugin.steering.guide import BarGuide
+from tests.architectures import KINDS
 
 SHIPPABLE = [
     ("six_track", "six_track_checkpoint", "six_track__band_0"),
@@ -96,8 +97,10 @@ def test_initialisation(dictionary_of):
     assert not any(bias.any() for bias in biases)
 
 
+ROTARY = {"positions": "rotary", "rotary_index": "onset", "qk_norm": True, "previous_tokens": 3}  # as the sizes have it
 VARIANTS = {
-    "coarse": {},
+    **KINDS,
+    **{f"{name}_rotary": {**kind, **ROTARY} for name, kind in KINDS.items()},
     "no_coarse": {"no_coarse_attention": True},
     "no_structure_bars": {"structure_bars": ""},
     "far_structure_bars": {"structure_bars": "3,5"},
@@ -105,28 +108,6 @@ VARIANTS = {
     "rotary_no_coarse": {"positions": "rotary", "qk_norm": True, "no_coarse_attention": True},
     "qk_norm": {"qk_norm": True},
     "previous_tokens": {"previous_tokens": 2},
-    "rotary_preset": {"positions": "rotary", "rotary_index": "onset", "qk_norm": True, "previous_tokens": 3},
-    "full_attention": {"architecture": "full_attention"},
-    "full_attention_rotary": {"architecture": "full_attention", "positions": "rotary", "qk_norm": True},
-    "linear": {"architecture": "linear_transformer", "previous_tokens": 2},
-    "linear_rotary": {"architecture": "linear_transformer", "positions": "rotary", "qk_norm": True},
-    "longformer": {"architecture": "longformer"},
-    "sparse_fixed_rotary": {"architecture": "sparse_transformer", "positions": "rotary", "qk_norm": True},
-    "sparse_strided": {"architecture": "sparse_transformer", "sparse_pattern": "strided"},
-    "music_transformer": {"architecture": "music_transformer"},
-    "music_transformer_rotary": {
-        "architecture": "music_transformer",
-        "positions": "rotary",
-        "qk_norm": True,
-        "previous_tokens": 3,
-    },
-    "transformer_xl": {"architecture": "transformer_xl"},
-    "transformer_xl_rotary": {
-        "architecture": "transformer_xl",
-        "positions": "rotary",
-        "qk_norm": True,
-        "previous_tokens": 3,
-    },
     "transformer_xl_without_memory": {"architecture": "transformer_xl", "memory_tokens": 0},
 }
 
@@ -354,14 +335,14 @@ def test_positions_have_no_end(build_decoder):
     assert logits_of(decoder, ends).isfinite().all()
 
 
-@pytest.mark.parametrize("architecture", ["museformer", "music_transformer", "transformer_xl"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_half_precision_trains(build_decoder, read_piece, dtype, architecture):
+def test_half_precision_trains(build_decoder, read_piece, dtype, kind):
     """As fairseq's --fp16 and --bf16 cast the whole model."""
     tokens = read_piece("six_track", bars=12, seed=0)[None]
     exact, half = (
-        build_decoder(dtype=kind, architecture=architecture, dropout=0, attention_dropout=0).train()
-        for kind in (torch.float64, dtype)
+        build_decoder(dtype=precision, dropout=0, attention_dropout=0, **KINDS[kind]).train()
+        for precision in (torch.float64, dtype)
     )
     logits = [decoder(tokens)[0] for decoder in (exact, half)]
     for decoder_logits in logits:
