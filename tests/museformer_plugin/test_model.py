@@ -7,6 +7,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from museformer_plugin.errors import UserError
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerLanguageModel, parse_structure_bars
+from tests.architectures import ARCHITECTURES
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,7 @@ def test_the_smallest_sizes_make_a_model(dictionary_of):
 
 
 SIZES = ("tiny", "rotary", "rotary_small", "rotary_tiny")
-MODELS = ("museformer", "full_attention", "linear_transformer", "longformer", "music_transformer", "transformer_xl")
-PRESETS = [f"{model}_{size}" for model in MODELS for size in SIZES]
+PRESETS = [f"{model}_{size}" for model in ARCHITECTURES for size in SIZES]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,14 +7,13 @@ import pytest
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY
 
+from tests.architectures import ARCHITECTURES
+
 SIZES = ["", "_tiny", "_rotary", "_rotary_small", "_rotary_tiny"]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    "model",
-    ["full_attention", "linear_transformer", "longformer", "music_transformer", "sparse_transformer", "transformer_xl"],
-)
+@pytest.mark.parametrize("model", sorted({*ARCHITECTURES} - {"museformer"}))
 def test_parameters_are_as_many_as_museformers(dictionary_of, model, size):
     def parameters_of(model):
         given = Namespace()
