@@ -19,7 +19,7 @@ interruption. Environment variables and their defaults:
   MAX_LEN=6000                longest written piece, in tokens
   PROMPT_BARS=8               of each test song, continued for BLEU and, without the grammar, for its errors; 0 for none
   MODELS="museformer no_coarse last_8_bars"
-                              architectures of ours, and these:
+                              architectures of ours, any NAME of which fairseq knows NAME_SIZE, and these:
                               no_coarse      Museformer without coarse-grained attention, and the parameters for it
                               last_8_bars    Museformer with the last 8 bars as structure bars
                               embedded       Museformer of the paper: no rotary positions
@@ -65,30 +65,10 @@ updates=${UPDATES:-$updates} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:
 "$here/setup.sh"
 . "$here/.venv/bin/activate"
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
-mkdir -p "$out"
-settings="$RECIPE recipe, $size, $updates updates, $rates, at most $max_len tokens, \
-${PIECES:-60} pieces, $prompt_bars bars of prompts, $midi_dir, $lists"
-if [[ -f $out/settings && $(cat "$out/settings") != "$settings" ]]; then
-    fail "$out was begun with other settings ($(cat "$out/settings")); name another folder."
-fi
-echo "$settings" >"$out/settings"
 
-if [[ ! -f $out/data-bin/dict.txt ]]; then
-    if [[ ! -f $out/midi/funnel.txt ]]; then # written last
-        resume=()
-        [[ ! -d $out/midi ]] || resume=(--resume)
-        python -m data_prep.prepare_six_track "$midi_dir" "$out/midi" --lists "$lists" ${resume[@]+"${resume[@]}"}
-    fi
-    rm -rf "$out/tokens" "$out/splits" "$out/data-bin.part"
-    python -m data_prep.midi_to_tokens "$out/midi" "$out/tokens" --representation six_track
-    python -m data_prep.make_splits "$out/tokens" "$out/splits" --lists "$lists"
-    fairseq-preprocess --only-source --srcdict "$out/splits/dict.txt" --trainpref "$out/splits/train.tokens" \
-        --validpref "$out/splits/valid.tokens" --testpref "$out/splits/test.tokens" --destdir "$out/data-bin.part"
-    mv "$out/data-bin.part" "$out/data-bin"
-fi
-
-train() { # MODEL SEED FOLDER UPDATES
-    local arch=museformer_$size options=() longest=100000 # tokens of the longest piece, for fairseq's own models
+choose() { # MODEL: sets arch and options
+    arch=museformer_$size options=()
+    local longest=100000 # tokens of the longest piece, for fairseq's own models
     case $1 in
         museformer) ;;
         no_coarse) options=(--no-coarse-attention) ;;
@@ -113,14 +93,51 @@ train() { # MODEL SEED FOLDER UPDATES
                 --decoder-ffn-embed-dim 896 --decoder-attention-heads 4 --share-decoder-input-output-embed
                 --tokens-per-sample $longest --max-target-positions $longest)
             ;;
-        full_attention | linear_transformer | longformer | music_transformer | sparse_transformer | transformer_xl)
-            arch=$1_$size
-            ;;
-        *) fail "there is no model $1." ;;
+        *) arch=$1_$size ;;
     esac
     if [[ $arch == *_lm && $size != *tiny ]]; then
         fail "the model $1 has the size of tiny ones, not of SIZE=$size."
     fi
+}
+
+architectures=()
+for entry in $MODELS; do
+    choose "${entry%%:*}"
+    architectures+=("$arch")
+done
+PYTHONWARNINGS=ignore python - "${architectures[@]}" <<'EOF' || exit 2
+import sys
+import museformer_plugin
+from fairseq.models import ARCH_MODEL_REGISTRY
+for arch in sys.argv[1:]:
+    if arch not in ARCH_MODEL_REGISTRY:
+        sys.exit(f"results.sh: MODELS and SIZE ask for the architecture {arch}, which fairseq does not know.")
+EOF
+
+mkdir -p "$out"
+settings="$RECIPE recipe, $size, $updates updates, $rates, at most $max_len tokens, \
+${PIECES:-60} pieces, $prompt_bars bars of prompts, $midi_dir, $lists"
+if [[ -f $out/settings && $(cat "$out/settings") != "$settings" ]]; then
+    fail "$out was begun with other settings ($(cat "$out/settings")); name another folder."
+fi
+echo "$settings" >"$out/settings"
+
+if [[ ! -f $out/data-bin/dict.txt ]]; then
+    if [[ ! -f $out/midi/funnel.txt ]]; then # written last
+        resume=()
+        [[ ! -d $out/midi ]] || resume=(--resume)
+        python -m data_prep.prepare_six_track "$midi_dir" "$out/midi" --lists "$lists" ${resume[@]+"${resume[@]}"}
+    fi
+    rm -rf "$out/tokens" "$out/splits" "$out/data-bin.part"
+    python -m data_prep.midi_to_tokens "$out/midi" "$out/tokens" --representation six_track
+    python -m data_prep.make_splits "$out/tokens" "$out/splits" --lists "$lists"
+    fairseq-preprocess --only-source --srcdict "$out/splits/dict.txt" --trainpref "$out/splits/train.tokens" \
+        --validpref "$out/splits/valid.tokens" --testpref "$out/splits/test.tokens" --destdir "$out/data-bin.part"
+    mv "$out/data-bin.part" "$out/data-bin"
+fi
+
+train() { # MODEL SEED FOLDER UPDATES
+    choose "$1"
     [[ $RECIPE == fast ]] || options+=(--lr-scheduler polynomial_decay --total-num-update "$4")
     # what else train.sh reads from the environment is as it says
     # shellcheck disable=SC2086

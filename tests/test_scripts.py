@@ -470,8 +470,10 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
         ({"ARCH": "museformer_tiny"}, "ARCH=museformer_tiny is not read here: SIZE and MODELS say what is trained"),
         ({"RECIPE": "slow"}, "RECIPE=slow is neither fast nor paper"),
         ({"MODELS": "museformer lstm:many"}, "MODELS: lstm:many is not a name, or a name, a colon and updates"),
+        ({"MODELS": "longformer:9 reformer"}, "for the architecture reformer_rotary_tiny, which fairseq does not know"),
+        ({"MODELS": "lstm", "SIZE": "rotary"}, "the model lstm has the size of tiny ones, not of SIZE=rotary"),
     ],
-    ids=["arch", "recipe", "models"],
+    ids=["arch", "recipe", "models", "unknown", "size"],
 )
 def test_results_of_settings_that_mean_nothing(tmp_path, environment, sentence):
     done = run("docs/results.sh", tmp_path, tmp_path, tmp_path / "out", **environment)
