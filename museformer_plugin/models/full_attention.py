@@ -1,4 +1,9 @@
-"""A Transformer whose tokens attend to all before them: the same embeddings and layers, without structure."""
+"""Full attention (Vaswani et al. 2017, arXiv 1706.03762), causal: token i attends to itself and to all before it.
+
+    softmax(q_i k_j / sqrt(Dh)) v_j, over j = 1 ... i
+
+Embeddings and layers are those of the other architectures, and there is no structure.
+"""
 
 # No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
