@@ -1,9 +1,11 @@
 """Sparse Transformer (Child et al. 2019, arXiv 1904.10509): attention factorised with a stride l.
 
 ``fixed``, in all heads: token i attends to its block, from l b to i where b = (i - 1) // l, and to the last tokens of
-the blocks before, from k l - c to k l for k = 1 ... b. This is the mask of fairseq's ``SparseMultiheadAttention``.
+the blocks before, from k l - c to k l for k = 1 ... b. This is the mask of fairseq's ``SparseMultiheadAttention``:
+heads all see the same tokens of earlier blocks, where the paper (section 4.3) prefers distinct ones for each.
 
 ``strided``: in the first half of the heads to the l tokens that end with i, in the others to every l-th one before i.
+The paper's window (section 4.3) has l + 1 tokens, from i - l to i; ours leaves i - l to the other heads, which see it.
 """
 
 # No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
@@ -60,9 +62,10 @@ def fixed_plans(stride: int, expressivity: int, lengths: Sequence[int]) -> tuple
 
 def fixed_rows_seen(stride: int, expressivity: int, row: int) -> np.ndarray:
     """What a token of a piece sees, int64."""
-    block = max(0, row - 1) // stride
-    ranges = [*_summaries(stride, expressivity, block), (stride * block, row + 1)]
-    return np.concatenate([np.arange(first, end) for first, end in ranges])
+    first = max(0, row - 1) // stride * stride  # of its block
+    ends = np.arange(stride, first, stride)
+    summaries = ends[:, None] + np.arange(-expressivity, 1)
+    return np.concatenate([summaries.ravel(), np.arange(first - expressivity if first else 0, row + 1)])
 
 
 def strided_plans(stride: int, heads: int, lengths: Sequence[int]) -> tuple[HeadPlan, ...]:
