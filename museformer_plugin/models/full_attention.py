@@ -1,6 +1,6 @@
 """Full attention (Vaswani et al. 2017, arXiv 1706.03762), causal: token i attends to itself and to all before it.
 
-    softmax(q_i k_j / sqrt(Dh)) v_j, over j = 1 ... i
+    softmax(q_i k_j / sqrt(Dh)) v_j, over all j up to i
 
 Embeddings and layers are those of the other architectures, and there is no structure.
 """
