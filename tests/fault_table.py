@@ -214,6 +214,24 @@ FAULTS = (
         "museformer_plugin/test_decoder.py::test_a_stream_takes_the_place_of_another",
     ),
     Fault(
+        "museformer_plugin/models/any_fairseq.py",
+        "copy.deepcopy(state) if index in indices[:new] else state",
+        "state",
+        "museformer_plugin/models/test_any_fairseq.py::test_a_repeated_stream_goes_on_by_itself",
+    ),
+    Fault(
+        "museformer_plugin/models/any_fairseq.py",
+        "self.states[index] = copy.deepcopy(entering.states[0])",
+        "self.states[index] = entering.states[0]",
+        "museformer_plugin/models/test_any_fairseq.py::test_a_repeated_stream_goes_on_by_itself",
+    ),
+    Fault(
+        "museformer_plugin/models/sparse_transformer.py",
+        "ends[:, None] + np.arange(-expressivity, 1)",
+        "ends[:, None] + np.arange(-expressivity, 0)",
+        "museformer_plugin/models/test_planned_attention.py",
+    ),
+    Fault(
         "museformer_plugin/models/full_attention.py",
         "dropout = self.attention_dropout if",
         "dropout = self.dropout if",

@@ -57,6 +57,26 @@ def test_streams_that_enter_and_leave_go_on_as_each_alone(build, dictionary_of, 
 
 @pytest.mark.parametrize("arch", TOLERANCES)
 @torch.no_grad()
+def test_a_repeated_stream_goes_on_by_itself(build, dictionary_of, read_piece, arch):
+    model = build(arch)
+    writer = writing_model(model, TokenFamilies(dictionary_of("six_track")))
+    start, *ends = (read_piece("six_track", bars=3, seed=seed)[:20] for seed in range(3))
+    _, streams = writer.read_prompts([start])
+    _, entering = writer.read_prompts([start])
+    streams.select([0, 0, 0])
+    streams.put(2, entering)
+    for tokens in zip(*ends, ends[0]):
+        found = writer.step(torch.stack(tokens), streams)
+    for row, end in zip(found, (*ends, ends[0])):
+        expected = model(torch.cat([start, end])[None])[0][0, -1]
+        torch.testing.assert_close(row, expected, rtol=0, atol=TOLERANCES[arch])
+    found = writer.step(ends[1][:1], entering)  # which stayed as it was
+    expected = model(torch.cat([start, ends[1][:1]])[None])[0][0, -1]
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=TOLERANCES[arch])
+
+
+@pytest.mark.parametrize("arch", TOLERANCES)
+@torch.no_grad()
 def test_no_position_sees_a_later_one(build, read_piece, arch):
     """Every token in turn becomes another; what comes before it may not notice."""
     model = build(arch)
