@@ -1,5 +1,7 @@
 """The model against the original's numbers, and against itself read in other ways."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -160,12 +162,16 @@ def test_a_batch_of_unequal_pieces_equals_each_alone(build_decoder, read_piece, 
         assert not row[len(piece) :].any()
 
 
-def test_laying_out_in_the_workers_changes_nothing(build_decoder, read_piece):
-    decoder = build_decoder()
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_laying_out_in_the_workers_changes_nothing(build_decoder, read_piece, kind):
+    """What lays out goes to them, and what they lay out comes back."""
+    decoder = build_decoder(**KINDS[kind])
     tokens = read_piece("six_track", bars=4, seed=0)
-    with torch.no_grad():
-        given = decoder(tokens[None], inputs=decoder.inputs_of([tokens]))[0]
-        made = decoder(tokens[None])[0]
+    made = decoder(tokens[None])[0]
+    decoder.inputs = pickle.loads(pickle.dumps(decoder.inputs))
+    inputs = pickle.loads(pickle.dumps(decoder.inputs_of([tokens])))
+    given = decoder(tokens[None], inputs=inputs)[0]
     assert torch.equal(given, made)
 
 

@@ -94,7 +94,7 @@ def test_a_training_goes_on_where_it_stopped(train, trained, tmp_path):
 
 
 def test_validate_and_eval_lm_agree(run_here, trained):
-    told = ["--path", trained[1]]
+    told = ["--path", trained[1], "--num-workers", 0]
     validated = run_here("fairseq-validate", *told, "--valid-subset", "test", "--batch-size", 2)
     scored = run_here("fairseq-eval-lm", *told, "--gen-subset", "test", "--max-tokens", 150)
     bits = float(re.search(r"Loss \(base 2\): ([\d.]+)", scored)[1])
@@ -107,7 +107,7 @@ def test_it_writes(run_here, trained, piece_lines, tmp_path, command):
     writing = ["--path", trained[1], "--sampling", "--beam", 1, "--max-len-b", 200, "--batch-size", 3, "--streams", 2]
     if command == "fairseq-generate":
         prompts = [line[: line.index("b-1") + 3].split() for line in piece_lines["test"]]
-        writing += ["--gen-subset", "test", "--prompt-bars", 1]
+        writing += ["--gen-subset", "test", "--prompt-bars", 1, "--num-workers", 0]
     else:
         prompts = [[], PROMPT.split(), []]
         (tmp_path / "prompts").write_text(f"\n{PROMPT}\n\n")

@@ -54,9 +54,9 @@ def registered():
 
 def test_it_trains_scores_and_writes(registered, run_here, tmp_path):
     training = ["--optimizer", "muon", "--lr", 0.02, "--max-update", 2, "--max-tokens", 150, "--save-dir", tmp_path]
-    windows = ["--window-tokens", "40,120", "--window-updates", 1, "--disable-validation", "--num-workers", 0]
-    run_here("fairseq-train", "--arch", f"{registered}_rotary_tiny", *training, *windows)
-    trained = ["--path", tmp_path / "checkpoint_last.pt", "--gen-subset", "test"]
+    windows = ["--window-tokens", "40,120", "--window-updates", 1, "--disable-validation"]
+    run_here("fairseq-train", "--arch", f"{registered}_rotary_tiny", *training, *windows, "--num-workers", 0)
+    trained = ["--path", tmp_path / "checkpoint_last.pt", "--gen-subset", "test", "--num-workers", 0]
     bits = float(re.search(r"Loss \(base 2\): ([\d.]+)", run_here("fairseq-eval-lm", *trained))[1])
     assert bits > 1
     printed = run_here("fairseq-generate", *trained, "--sampling", "--beam", 1, "--max-len-b", 60, "--batch-size", 3)
