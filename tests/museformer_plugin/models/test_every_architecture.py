@@ -116,8 +116,10 @@ def test_it_writes(run_here, trained, piece_lines, tmp_path, command):
 
 
 @pytest.mark.parametrize("model", OURS)
-def test_it_trains_in_bfloat16_and_loads_from_its_folder(train, tmp_path, data_bin, model, read_piece):
-    checkpoint = train(tmp_path, model, 3, "--bf16")
+def test_it_goes_on_exactly_in_bfloat16_and_loads_from_its_folder(train, tmp_path, data_bin, model, read_piece):
+    whole = parameters(train(tmp_path / "whole", model, 4, "--bf16"))
+    train(tmp_path, model, 2, "--bf16")
+    checkpoint = train(tmp_path, model, 4, "--bf16")
     arch = ARCH_MODEL_REGISTRY[OURS[model][1]]
     hub = arch.from_pretrained(str(tmp_path), checkpoint.name, data_name_or_path=str(data_bin))
     decoder = hub.models[0].decoder.eval().float()
@@ -127,3 +129,4 @@ def test_it_trains_in_bfloat16_and_loads_from_its_folder(train, tmp_path, data_b
     kept = parameters(checkpoint)
     for name, tensor in hub.models[0].state_dict().items():
         assert torch.equal(tensor, kept[name].float()), name
+        assert torch.equal(kept[name], whole[name]), name
