@@ -1,11 +1,12 @@
-"""A checkpoint of fairseq's made small enough to be carried to the next run: in parts, without Muon's momentum.
+"""A checkpoint of fairseq's made small enough to be carried to the next run: in parts, without what is soon there.
 
     python -m benchmarks.gpu.carrying pack checkpoint_last.pt FOLDER
     python -m benchmarks.gpu.carrying unpack FOLDER checkpoint_last.pt
 
-Momentum is as large as the weights in float32 and is there again after twenty updates; what AdamW keeps, of fewer
-parameters, is rounded to bfloat16. Schedule, place in the epoch and number of updates stay. ``unpack`` prints the
-seconds that have been trained.
+Muon's momentum is as large as the weights in float32 and is there again after twenty updates; the weights are carried
+as bfloat16 rounds them, without the float32 copies that Muon changes; what AdamW keeps, of fewer parameters, is rounded
+too. So a carried training goes on nearly as it would have. Schedule, place in the epoch and number of updates stay.
+``unpack`` prints the seconds that have been trained.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _NAME = "checkpoint.part"
 def pack(checkpoint: Path, folder: Path) -> list[Path]:
     """Write ``checkpoint`` into parts in ``folder``, in place of those of before; returns them."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state["last_optimizer_state"].pop("full_precision", None)
     for kept in state["last_optimizer_state"]["state"].values():
         kept.update({name: _light(name, value) for name, value in kept.items()})
     memory = io.BytesIO()
