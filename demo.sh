@@ -7,7 +7,7 @@ usage() {
     cat <<'EOF'
 Usage: ./demo.sh [--quick] [OUT_DIR]
 
-Writes four songs with the weights that ship (pretrained/six_track) and draws them; then a song of another form, four
+Writes four songs with the weights that ship (pretrained/six_track) and draws them; then a song to order, four
 bars into a song of ours and an accompaniment to another. index.html beside them is a page to listen on. Then goes the
 whole way: writes 48 arrangements of traditional tunes, prepares them, trains museformer_rotary_tiny, reports its
 perplexity on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.

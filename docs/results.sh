@@ -19,7 +19,7 @@ interruption. Environment variables and their defaults:
   MAX_LEN=6000                longest written piece, in tokens
   PROMPT_BARS=8               of each test song, continued for BLEU and, without the grammar, for its errors; 0 for none
   MODELS="museformer no_coarse last_8_bars"
-                              architectures of ours, any NAME of which fairseq knows NAME_SIZE, and these:
+                              architectures of this plugin, any NAME that has a NAME_SIZE, and these:
                               no_coarse      Museformer without coarse-grained attention, and the parameters for it
                               last_8_bars    Museformer with the last 8 bars as structure bars
                               embedded       Museformer of the paper: no rotary positions
@@ -109,9 +109,11 @@ PYTHONWARNINGS=ignore python - "${architectures[@]}" <<'EOF' || exit 2
 import sys
 import museformer_plugin
 from fairseq.models import ARCH_MODEL_REGISTRY
+from museformer_plugin.models.options import BarAwareLanguageModel
 for arch in sys.argv[1:]:
-    if arch not in ARCH_MODEL_REGISTRY:
-        sys.exit(f"results.sh: MODELS and SIZE ask for the architecture {arch}, which fairseq does not know.")
+    model = ARCH_MODEL_REGISTRY.get(arch)
+    if arch not in ("lstm_lm", "transformer_lm") and not (model and issubclass(model, BarAwareLanguageModel)):
+        sys.exit(f"results.sh: MODELS and SIZE ask for {arch}, which is no architecture of this plugin.")
 EOF
 
 mkdir -p "$out"

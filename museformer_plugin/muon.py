@@ -2,6 +2,7 @@
 
 # No postponed annotations here: fairseq reads the types of dataclass fields as they stand.
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -18,6 +19,8 @@ from torch.optim.adamw import adamw
 from .errors import UserError
 from .fc_attention.cpu.bfloat16 import multiplies_bfloat16
 from .layer import HiddenMatrices
+
+logger = logging.getLogger(__name__)
 
 # Jordan's polynomial x -> a x + b x^3 + c x^5, steepest at 0, and how often it is applied
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -143,6 +146,12 @@ def _is_hidden(parameter: Tensor) -> bool:
     return isinstance(getattr(parameter, "param_group", None), HiddenMatrices)
 
 
+def _is_rounded_from(parameter: Tensor, copy: Tensor) -> bool:
+    """Whether the values of ``parameter`` are those of ``copy`` in a half precision."""
+    values, copy = parameter.detach().float(), copy.to(parameter.device)
+    return any(torch.equal(values, copy.to(half).float()) for half in (torch.bfloat16, torch.float16))
+
+
 def _with_gradient(group: dict[str, Any]) -> list[Tensor]:
     return [parameter for parameter in group["params"] if parameter.grad is not None]
 
@@ -234,26 +243,29 @@ class FairseqMuon(FairseqOptimizer):
             group["lr"] = lr * ratio
 
     def state_dict(self) -> dict[str, Any]:
-        """As fairseq's; with it ``full_precision``, the float32 copies of half-precision parameters, where it has any.
+        """As fairseq's; with it ``full_precision``, the float32 copies of all parameters, where it updates copies.
 
         ``--memory-efficient-fp16`` and its like have none.
         """
-        state = super().state_dict()
-        copies = [copy.detach() for copy in self._parameters() if copy.dtype == torch.float32]
-        if self._updates_copies and copies:
-            state["full_precision"] = copies
+        state, parameters = super().state_dict(), self._parameters()
+        if self._updates_copies and all(parameter.dtype == torch.float32 for parameter in parameters):
+            state["full_precision"] = [parameter.detach() for parameter in parameters]
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any], optimizer_overrides: Optional[dict[str, Any]] = None) -> None:
-        """As fairseq's, where an overriding ``lr`` is that of the hidden matrices; copies come back as they were.
+        """As fairseq's, where an overriding ``lr`` is that of the hidden matrices.
 
-        Checkpoints from before copies were kept resume from the rounded model, as fairseq's other optimisers do.
+        Parameters, which fairseq has loaded rounded, become the copies that they were rounded from. Those that are
+        not, since somebody has changed the weights, and all of a checkpoint without copies stay as they are.
         """
         super().load_state_dict(state_dict, optimizer_overrides)
-        if self._updates_copies and "full_precision" in state_dict:
-            with torch.no_grad():
-                for parameter, copy in zip(self._parameters(), state_dict["full_precision"]):
-                    parameter.copy_(copy)
+        pairs = list(zip(self._parameters(), state_dict.get("full_precision", [])))
+        rounded = [(parameter, copy) for parameter, copy in pairs if _is_rounded_from(parameter, copy)]
+        with torch.no_grad():
+            for parameter, copy in rounded:
+                parameter.copy_(copy)
+        if len(rounded) < len(pairs):
+            logger.warning("The weights were changed after they were saved: training goes on from them as they are.")
         if optimizer_overrides and "lr" in optimizer_overrides:
             self.set_lr(optimizer_overrides["lr"])
 

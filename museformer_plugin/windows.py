@@ -85,11 +85,11 @@ class WindowSchedule:
                 f"Piece {longest_bars.index(longest) + 1} has a bar of {longest} tokens, which does not fit into "
                 f"batches of {limits.tokens}: raise --max-tokens or leave the piece out."
             )
-        usual = math.ceil(np.median(np.concatenate([np.diff(of_piece) for of_piece in edges]))) if edges else 0
-        if self.lengths[0] < usual:
+        longer = [np.diff(of_piece) > self.lengths[0] for of_piece in edges]
+        if longer and np.concatenate(longer).mean() > 0.5:
             raise UserError(
-                f"Windows of {self.lengths[0]} tokens are shorter than most bars, half of which have {usual} or more: "
-                f"raise --window-tokens; a bar is never cut."
+                f"More than half of the bars have more than the {self.lengths[0]} tokens of a window: raise "
+                f"--window-tokens; a bar is never cut."
             )
 
     def check_model(self, most: float, edges: Sequence[np.ndarray]) -> None:

@@ -285,7 +285,8 @@ def test_the_quick_demo_is_what_the_weights_that_ship_write(pretended_demo, tmp_
     assert done.returncode == 0, done.stderr
     out = tmp_path / "my demo"
     written, pictures, ordered, songs, filled, accompanied = calls
-    assert written.startswith(f"generate.sh {weights} {weights.parent} {out}/music --pieces 4 --form i4A8B8A8o4,")
+    told = f"{weights} {weights.parent} {out}/music --pieces 4 --form i4A8B8A8o4"
+    assert written == f"generate.sh {told}, at most  and at least 0"
     assert pictures == f"python -m evaluation.piano_roll {out}/music/generated_0.mid {out}/pictures/music"
     assert f"{out}/ordered --form " in ordered
     assert songs.startswith(f"python -m examples.make_songs {out}/own ")
@@ -300,7 +301,7 @@ def test_the_whole_demo_begins_with_music_too(pretended_demo, tmp_path):
     written = [call for call in calls if call.startswith("generate.sh")]
     assert len(written) == 7
     assert calls[0] == written[0]
-    assert f"{weights} " in written[0]
+    assert f"{weights} " in written[0] and written[0].endswith("at most  and at least 0")
     for call in written[4:]:
         assert "checkpoint_best.pt" in call and call.endswith("at most 5000 and at least 100")
     assert done.stdout.index("weights that ship") < done.stdout.index("== 1. Songs") < done.stdout.index("== Done")
@@ -470,10 +471,11 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
         ({"ARCH": "museformer_tiny"}, "ARCH=museformer_tiny is not read here: SIZE and MODELS say what is trained"),
         ({"RECIPE": "slow"}, "RECIPE=slow is neither fast nor paper"),
         ({"MODELS": "museformer lstm:many"}, "MODELS: lstm:many is not a name, or a name, a colon and updates"),
-        ({"MODELS": "longformer:9 reformer"}, "for the architecture reformer_rotary_tiny, which fairseq does not know"),
+        ({"MODELS": "longformer:9 reformer"}, "ask for reformer_rotary_tiny, which is no architecture of this plugin"),
+        ({"MODELS": "transformer", "RECIPE": "paper"}, "ask for transformer_tiny, which is no architecture of this"),
         ({"MODELS": "lstm", "SIZE": "rotary"}, "the model lstm has the size of tiny ones, not of SIZE=rotary"),
     ],
-    ids=["arch", "recipe", "models", "unknown", "size"],
+    ids=["arch", "recipe", "models", "unknown", "translation", "size"],
 )
 def test_results_of_settings_that_mean_nothing(tmp_path, environment, sentence):
     done = run("docs/results.sh", tmp_path, tmp_path, tmp_path / "out", **environment)

@@ -4,9 +4,9 @@
     python -m benchmarks.gpu.carrying unpack FOLDER checkpoint_last.pt
 
 Muon's momentum is as large as the weights in float32 and is there again after twenty updates; the weights are carried
-as bfloat16 rounds them, without the float32 copies that Muon changes; what AdamW keeps, of fewer parameters, is rounded
-too. So a carried training goes on nearly as it would have. Schedule, place in the epoch and number of updates stay.
-``unpack`` prints the seconds that have been trained.
+as fairseq keeps them, with --bf16 rounded, without the float32 copies that Muon changes; what AdamW keeps, of fewer
+parameters, is rounded too. So a carried training goes on nearly as it would have. Schedule, place in the epoch and
+number of updates stay. ``unpack`` prints the seconds that have been trained.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ from .protocol import AttentionCache, BatchInputs, MakeInputs
 from .streams import Streams, latest_tokens
 
 _STATE = "museformer_streams"
+# buffers that say which positions weights have learnt
+_MARK_OF_ONSETS, _LATER_MARKS = "rotary.counts_from_onset", ("rotary.counts_from_bar", "embedded_positions")
 _NO_ATTENTION = {"attn": [None]}  # fairseq's search looks for weights to show
 
 # receives, of each layer, the rows that incremental decoding needs
@@ -93,6 +95,8 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
         self.rotary = None
         if cfg.positions == "rotary":
             self.rotary = RotaryPositions(width // heads, cfg.rotary_index == "onset")
+        elif cfg.qk_norm:
+            self.register_buffer("embedded_positions", torch.ones(()))  # a mark as rotary ones have
         self.condition_columns = columns
         self.repeat_heads = 0  # in which queries of a bar that repeats another stand in that one
         if columns is not None and self.rotary is not None:
@@ -326,11 +330,14 @@ class BarAwareDecoder(FairseqIncrementalDecoder, ABC):
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         """As fairseq asks of weights that it loads, before it asks the parts of the decoder.
 
-        Those of a model that could not be told anything do not look back yet. Rotary positions that count from the bar
-        once left no mark: the sizes that had them are told from embedded ones by their normalised queries and keys.
+        Those of a model that could not be told anything do not look back yet. With normalised queries and keys, which
+        all rotary sizes have, neither embedded positions nor those that count from the bar once left a mark: weights
+        with none are taken for what the model is.
         """
-        if hasattr(self.rotary, "counts_from_bar") and f"{name}.layers.0.gain" in state_dict:
-            state_dict.setdefault(f"{name}.rotary.counts_from_bar", self.rotary.counts_from_bar)
+        marked = any(f"{name}.{mark}" in state_dict for mark in (_MARK_OF_ONSETS, *_LATER_MARKS))
+        if f"{name}.layers.0.gain" in state_dict and not marked:
+            marks = {f"{name}.{mark}": one for mark, one in self.named_buffers() if mark in _LATER_MARKS}
+            state_dict.update(marks)
         if self.repeat_heads and not any(key.startswith(f"{name}.conditions") for key in state_dict):
             state_dict[f"{name}.looks_back"] = self.looks_back
         return super().upgrade_state_dict_named(state_dict, name)

@@ -481,7 +481,10 @@ def assert_one_sentence(done, sentence):
         (["--transpose-train", "--valid-subset", "train"], "which is trained on in other keys: name other data"),
         (["--window-tokens", 40, "--window-overlap", 1], "--window-overlap must be from 0 to below 1, not 1.0"),
         (["--window-overlap", 0.5], "--window-overlap 0.5 needs --window-tokens"),
-        (["--max-tokens", 150, "--window-tokens", 2], "Windows of 2 tokens are shorter than most bars"),
+        (
+            ["--max-tokens", 150, "--window-tokens", 2],
+            "More than half of the bars have more than the 2 tokens of",
+        ),
         (["--max-tokens", 150, "--window-tokens", 160], "Windows of 160 tokens do not fit into batches of 150"),
         (["--valid-subset", "nowhere"], "There is no 'nowhere' data at"),
         pytest.param(["--fp16"], "--fp16 needs a GPU", marks=pytest.mark.skipif(HAS_GPU, reason="there is a GPU")),

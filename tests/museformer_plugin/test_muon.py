@@ -192,24 +192,56 @@ def test_state_of_half_precision_parameters_is_float32():
     assert {tensor.dtype for tensor in kept} == {torch.float32}
 
 
+def updating_copies(params):
+    return FP16Optimizer.build_optimizer(fairseq_config(), params)
+
+
+def update_copies(optimizer, params, seeds):
+    for seed in seeds:
+        set_gradients(params, seed)
+        optimizer._needs_sync = True  # what fairseq's backward leaves
+        optimizer.step()
+
+
+def as_fairseq_resumes(saved, params, others, build=updating_copies):
+    """The optimizer of ``others`` after they have been loaded from what was saved of ``params``, and then its state."""
+    for other, parameter in zip(others, params):
+        other.data.copy_(parameter.data)
+    resumed = build(others)
+    resumed.load_state_dict(through_a_file(saved.state_dict()))
+    return resumed
+
+
 def test_resuming_is_exact_with_full_precision_copies():
     """``--bf16`` and ``--fp16 --fp16-no-flatten-grads``: the model that a checkpoint holds is rounded."""
     params, others = parameters(torch.bfloat16), parameters(torch.bfloat16)
-    whole = FP16Optimizer.build_optimizer(fairseq_config(), params)
-    resumed = FP16Optimizer.build_optimizer(fairseq_config(), others)
-
-    def go_on(optimizer, of, seeds):
-        for seed in seeds:
-            set_gradients(of, seed)
-            optimizer._needs_sync = True  # what fairseq's backward leaves
-            optimizer.step()
-
-    go_on(whole, params, range(3))
-    resumed.load_state_dict(through_a_file(whole.state_dict()))
-    go_on(whole, params, range(3, 6))
-    go_on(resumed, others, range(3, 6))
+    whole = updating_copies(params)
+    update_copies(whole, params, range(3))
+    resumed = as_fairseq_resumes(whole, params, others)
+    update_copies(whole, params, range(3, 6))
+    update_copies(resumed, others, range(3, 6))
     assert all(torch.equal(copy, other) for copy, other in zip(whole.fp32_params, resumed.fp32_params))
     assert any(not torch.equal(copy, copy.bfloat16().float()) for copy in whole.fp32_params)
+
+
+def test_weights_that_were_changed_stay_as_they_are(caplog):
+    """An average of checkpoints, say, with the optimizer's state of the last one."""
+    params, others = parameters(torch.bfloat16), parameters(torch.bfloat16)
+    saved = updating_copies(params)
+    update_copies(saved, params, range(1))
+    params[0].data.zero_()
+    resumed = as_fairseq_resumes(saved, params, others)
+    assert not resumed.fp32_params[0].any()
+    assert torch.equal(resumed.fp32_params[1], saved.fp32_params[1])
+    assert "The weights were changed after they were saved" in caplog.text
+
+
+def test_a_training_in_half_precision_goes_on_in_float32_from_its_copies():
+    params, others = parameters(torch.bfloat16), parameters(torch.float32)
+    saved = updating_copies(params)
+    update_copies(saved, params, range(1))
+    as_fairseq_resumes(saved, params, others, build=muon)
+    assert all(torch.equal(copy, other) for copy, other in zip(saved.fp32_params, others))
 
 
 def test_float32_parameters_are_not_saved_twice():

@@ -139,9 +139,27 @@ def test_weights_are_refused_where_they_learnt_the_other_index(build_decoder, in
 
 
 @pytest.mark.parametrize("index", ["bar", "onset"])
+@pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("learnt", ["embedded", "rotary"])
-def test_weights_are_refused_where_they_learnt_other_positions(build_decoder, index, learnt):
-    embedded, rotary = build_decoder(), build_decoder(positions="rotary", rotary_index=index)
+def test_weights_are_refused_where_they_learnt_other_positions(build_decoder, index, qk_norm, learnt):
+    embedded = build_decoder(qk_norm=qk_norm)
+    rotary = build_decoder(positions="rotary", rotary_index=index, qk_norm=qk_norm)
     learnt, other = (embedded, rotary) if learnt == "embedded" else (rotary, embedded)
     with pytest.raises(RuntimeError, match=f"counts_from_{index}"):
-        other.load_state_dict(learnt.state_dict())
+        load_as_fairseq(other, learnt.state_dict())
+    load_as_fairseq(learnt, learnt.state_dict())
+
+
+def load_as_fairseq(decoder, state):
+    state = {f"decoder.{name}": tensor for name, tensor in state.items()}
+    decoder.upgrade_state_dict_named(state, "decoder")
+    decoder.load_state_dict({name.removeprefix("decoder."): tensor for name, tensor in state.items()})
+
+
+@pytest.mark.parametrize("options", [{"positions": "rotary", "rotary_index": "bar"}, {}], ids=["bar", "embedded"])
+def test_weights_from_before_positions_left_a_mark_load(build_decoder, options):
+    decoder = build_decoder(qk_norm=True, **options)
+    marks = {"rotary.counts_from_bar", "embedded_positions"}
+    before = {name: tensor for name, tensor in decoder.state_dict().items() if name not in marks}
+    assert len(before) == len(decoder.state_dict()) - 1
+    load_as_fairseq(decoder, before)

@@ -292,7 +292,7 @@ def test_what_does_not_fit_a_batch_is_told(edges):
         schedule.check(BatchLimits(79), edges)
     with pytest.raises(UserError, match="Piece 2 has a bar of 90 tokens, which does not fit into batches of 80"):
         schedule.check(BatchLimits(80), [np.array([0, 5]), np.array([0, 3, 93])])
-    with pytest.raises(UserError, match="Windows of 25 tokens are shorter than most bars, half of which have 26 or"):
+    with pytest.raises(UserError, match="More than half of the bars have more than the 25 tokens of a window"):
         WindowSchedule((25, 80), (3,)).check(BatchLimits(80), edges)
 
 

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,15 @@ def of_two_processes(data_bin, repository, tmp_path_factory):
         command = [sys.executable, Path(__file__).with_name("train_in_turn.py"), folder / f"{rank}.json"]
         with (folder / f"{rank}.log").open("w") as log:
             processes.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
-    try:
-        statuses = [process.wait(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert statuses == [0, 0], "".join((folder / f"{rank}.log").read_text() for rank in (0, 1))
+    deadline = time.monotonic() + 300
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        if any(process.poll() for process in processes):
+            break  # the other would wait for it
+        time.sleep(0.05)
+    for process in processes:
+        process.kill()
+    said = "".join((folder / f"{rank}.log").read_text() for rank in (0, 1))
+    assert [process.wait() for process in processes] == [0, 0], said
     return folder
 
 
