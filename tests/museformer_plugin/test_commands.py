@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from fairseq.data import data_utils
+from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from data_prep.tokens.grammar import check_piece
 from data_prep.tokens.token_files import read_token_lines
@@ -256,21 +258,23 @@ def test_muon_learns(train, tmp_path, precision):
     torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
 
 
-def test_muon_in_a_configuration_file(run_command, data_bin, tmp_path):
-    text = (PLUGIN / "config" / "museformer_tiny.yaml").read_text()
-    head, _, rest = text.partition("optimizer:\n")
-    muon = "optimizer:\n  _name: muon\n  adamw_lr: 1e-2\n  adamw_betas: 0.9,0.98\n  muon_momentum: 0.95\n\n"
-    (tmp_path / "trial.yaml").write_text(head + muon + rest[rest.index("lr_scheduler:") :])
+def test_the_fast_recipe_in_a_configuration_file(run_command, data_bin, tmp_path):
+    """It names the sizes of the preset, and options of Muon's are read from it and from the command line."""
+    config = [PLUGIN / "config", "--config-name", "museformer_rotary_tiny"]
     overrides = [f"common.user_dir={PLUGIN}", f"task.data={data_bin}", f"checkpoint.save_dir={tmp_path}/ckpt"]
-    overrides += ["optimization.max_update=2", "dataset.batch_size=4", "common.cpu=true", "optimizer.muon_momentum=0.9"]
-    done = run_command(
-        "fairseq-hydra-train", "--config-dir", tmp_path, "--config-name", "trial", *overrides, cwd=tmp_path
-    )
+    overrides += ["task.window_tokens='40,120'", "task.window_updates='1'", "+optimizer.muon_momentum=0.9"]
+    overrides += ["optimization.max_update=2", "common.cpu=true", "dataset.num_workers=0"]
+    done = run_command("fairseq-hydra-train", "--config-dir", *config, *overrides, cwd=tmp_path)
     assert done.returncode == 0, printed(done)
     state = torch.load(tmp_path / "ckpt" / "checkpoint_last.pt", weights_only=True)
     hidden, rest = state["last_optimizer_state"]["param_groups"]
-    assert (hidden["momentum"], tuple(rest["betas"])) == (0.9, (0.9, 0.98))
-    assert rest["lr"] / hidden["lr"] == pytest.approx(10)
+    assert (hidden["momentum"], rest["weight_decay"]) == (0.9, 0.01)
+    assert rest["lr"] / hidden["lr"] == pytest.approx(6e-3 / 0.04)
+    preset = Namespace()
+    ARCH_CONFIG_REGISTRY["museformer_rotary_tiny"](preset)
+    sizes = {name: value for name, value in vars(preset).items() if name in state["cfg"]["model"]}
+    assert {name: state["cfg"]["model"][name] for name in sizes} == sizes
+    assert {"positions", "qk_norm", "previous_tokens", "decoder_embed_dim", "bar_embed_dim"} <= sizes.keys()
 
 
 @pytest.mark.parametrize("options", [["--no-coarse-attention"], ["--structure-bars", ""], ["--checkpoint-activations"]])
