@@ -68,8 +68,9 @@ _DICTIONARY_SIZES = {560: False, 1024: True}  # six_track, general; and their be
 
 def read_original(path: Path) -> tuple[Namespace, dict[str, Tensor]]:
     """Options and parameters of an original checkpoint; raises UserError when it is not one."""
-    with torch.serialization.safe_globals([Namespace]):
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    # not for this file alone: what allows a class for a while forbids it afterwards, though others had allowed it
+    torch.serialization.add_safe_globals([Namespace])
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not isinstance(state.get("args"), Namespace) or "model" not in state:
         raise UserError(f"{path} is not a checkpoint of the original Museformer: it holds no 'args' and 'model'.")
     return state["args"], state["model"]

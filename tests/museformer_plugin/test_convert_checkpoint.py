@@ -42,6 +42,12 @@ def test_the_converted_checkpoint_holds_plain_values(checkpoint, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["ours.pt"]
 
 
+def test_checkpoints_of_fairseqs_older_models_load_after_a_conversion(original, tmp_path):
+    """They hold a Namespace, too, which museformer_plugin.models.any_fairseq allows."""
+    torch.save({"cfg": {"model": Namespace(arch="lstm_lm")}}, tmp_path / "checkpoint.pt")
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["cfg"]["model"].arch == "lstm_lm"
+
+
 def test_the_converted_checkpoint_names_no_folder_of_this_machine(checkpoint, tmp_path, repository):
     convert(checkpoint, tmp_path / "ours.pt")
     cfg = torch.load(tmp_path / "ours.pt", weights_only=True)["cfg"]
