@@ -285,7 +285,7 @@ def test_the_quick_demo_is_what_the_weights_that_ship_write(pretended_demo, tmp_
     assert done.returncode == 0, done.stderr
     out = tmp_path / "my demo"
     written, pictures, ordered, songs, filled, accompanied = calls
-    told = f"{weights} {weights.parent} {out}/music --pieces 4 --form i4A8B8A8o4"
+    told = f"{weights} {weights.parent} {out}/music --pieces 4 --form A4B4A4o2"
     assert written == f"generate.sh {told}, at most  and at least 0"
     assert pictures == f"python -m evaluation.piano_roll {out}/music/generated_0.mid {out}/pictures/music"
     assert f"{out}/ordered --form " in ordered
