@@ -5,7 +5,6 @@ import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from data_prep.tokens.token_files import read_token_lines
 from data_prep.tokens.vocabulary import REPRESENTATIONS
 from data_prep.tokens_to_midi import decode
 from museformer_plugin.convert_checkpoint import convert
+from tests.two_processes import distributed, free_port
 
 SIX_TRACK = REPRESENTATIONS["six_track"]
 PLUGIN = Path(__file__).resolve().parents[2] / "museformer_plugin"
@@ -303,20 +303,6 @@ def test_workers_change_nothing(train, trained, tmp_path):
     done = train(tmp_path, "--batch-size", 4, "--num-workers", 2)
     assert done.returncode == 0, printed(done)
     assert_same_parameters(tmp_path / "checkpoint_last.pt", trained[0], rtol=0, atol=0)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def distributed(rank, port):
-    return [
-        *("--distributed-world-size", 2, "--distributed-rank", rank, "--distributed-no-spawn"),
-        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
-        *("--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-    ]
 
 
 @pytest.fixture

@@ -13,12 +13,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from data_prep.tokens.grammar import check_piece
 from data_prep.tokens.vocabulary import SIX_TRACK
 from tests.architectures import KINDS, SMALL
-from tests.tiny_model import TINY
-
-
-def as_options(values):
-    """An option and its value for each."""
-    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
+from tests.tiny_model import TINY, as_words
 
 
 def arch_of_ours(architecture, **options):
@@ -26,7 +21,7 @@ def arch_of_ours(architecture, **options):
     return [
         "--arch",
         f"{architecture}_rotary_tiny",
-        *as_options({**TINY, **SMALL.get(architecture, {}), **options}),
+        *as_words({**TINY, **SMALL.get(architecture, {}), **options}),
         *muon,
     ]
 
@@ -42,7 +37,7 @@ OURS = {name: arch_of_ours(**kind) for name, kind in KINDS.items()}
 ALL = {
     **OURS,
     **{
-        name: ["--arch", name, *as_options(sizes), "--optimizer", "adam", "--lr", 0.01]
+        name: ["--arch", name, *as_words(sizes), "--optimizer", "adam", "--lr", 0.01]
         for name, sizes in FAIRSEQS.items()
     },
 }

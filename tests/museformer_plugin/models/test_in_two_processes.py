@@ -6,7 +6,6 @@ Museformer.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,8 @@ import pytest
 import torch
 
 from tests.architectures import SMALL
-from tests.tiny_model import TINY
+from tests.tiny_model import TINY, as_words
+from tests.two_processes import distributed, free_port
 
 MODELS = ["museformer", "music_transformer", "longformer"]
 BATCHES = ["--max-tokens", "150", "--window-tokens", "40,120", "--window-updates", "2", "--num-workers", "0"]
@@ -25,26 +25,15 @@ SAVING = ["--disable-validation", "--no-epoch-checkpoints", "--save-dir"]
 
 
 def options_of(model, folder):
-    sizes = {**TINY, **SMALL[model]}
-    words = [word for name, value in sizes.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return ["--arch", f"{model}_rotary_tiny", *words, *BATCHES, *TRAINING, *SAVING, str(folder / model)]
-
-
-def distributed(rank, port):
-    return [
-        *("--distributed-world-size", "2", "--distributed-rank", str(rank), "--distributed-no-spawn"),
-        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
-        *("--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-    ]
+    sizes = as_words({**TINY, **SMALL[model]})
+    return ["--arch", f"{model}_rotary_tiny", *sizes, *BATCHES, *TRAINING, *SAVING, str(folder / model)]
 
 
 @pytest.fixture(scope="module")
 def of_two_processes(data_bin, repository, tmp_path_factory):
     """A folder with the checkpoints that two processes have trained together, a model after the other."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     task = [
         str(data_bin),
         "--user-dir",
