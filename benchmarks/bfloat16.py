@@ -1,5 +1,7 @@
 """bfloat16 against float32 on a CPU, paper size: an update of one piece, and a step of writing.
 
+Before them a product of two large matrices, which says how much faster the CPU can be at most.
+
     OMP_NUM_THREADS=1 python -m benchmarks.bfloat16 --tokens 15360 --streams 1 16 --length 5000
 
 The two take turns, so that other programs slow both; a ratio is the median of those of all turns. An update is forward,
@@ -24,6 +26,7 @@ from museformer_plugin.packed_weights import pack_weights
 
 DTYPES = torch.float32, torch.bfloat16
 WARM_UP, STEPS = 5, 100  # steps of writing a turn
+PRODUCT = 2048  # rows and columns of the matrices multiplied
 PIECES = 4  # that streams continue, so that they need not all be read
 
 Times = dict[torch.dtype, list[Seconds]]  # of every turn
@@ -51,6 +54,16 @@ class _Training:
         with torch.no_grad():
             for parameter, copy in zip(self._model.parameters(), self._copies):
                 parameter.copy_(copy)
+
+
+def measure_products(turns: int) -> Times:
+    """Products of two square matrices."""
+    times: Times = {dtype: [] for dtype in DTYPES}
+    for _ in range(turns + 1):
+        for dtype in DTYPES:
+            matrix = torch.randn(PRODUCT, PRODUCT, dtype=dtype)
+            times[dtype].append(timed(lambda matrix=matrix: torch.mm(matrix, matrix)))
+    return {dtype: found[1:] for dtype, found in times.items()}
 
 
 def measure_updates(tokens: int, turns: int) -> Times:
@@ -114,6 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     print("| what | float32 ms | bfloat16 ms | times faster | float32 CPU ms | bfloat16 CPU ms | times faster |")
     print("|---|---|---|---|---|---|---|", flush=True)
+    print(_row(f"product of {PRODUCT:,} x {PRODUCT:,}", measure_products(args.turns)), flush=True)
     if args.tokens:
         print(_row(f"update of {args.tokens:,} tokens", measure_updates(args.tokens, args.turns)), flush=True)
     for streams in args.streams:
