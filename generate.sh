@@ -129,6 +129,9 @@ for option in --bars --density; do
 done
 [[ -z $key || -z $kind ]] || fail "--key is for songs from scratch: $song keeps its own."
 [[ ! -e $out_dir || -d $out_dir ]] || fail "$out_dir is a file; name a folder."
+parent=$out_dir # it is made when there is a song: whether it can be is known before
+until [[ -e $parent ]]; do parent=$(dirname "$parent"); done
+[[ -d $parent && -w $parent ]] || fail "$out_dir cannot be made in $parent; name another folder."
 if compgen -G "$out_dir/generated*" >/dev/null; then
     fail "$out_dir holds songs already; name another folder."
 fi
@@ -148,12 +151,19 @@ case ${PRECISION:=fp32} in
     fp32) precision=() ;;
     *) fail "PRECISION=$PRECISION is not fp16, bf16 or fp32." ;;
 esac
+((!wav)) || command -v fluidsynth >/dev/null ||
+    fail "--wav needs FluidSynth, which apt-get install fluidsynth fluid-soundfont-gm brings."
 "$here/setup.sh"
 
 work=$(mktemp -d)
 keep_songs() { # what was written before an interruption is not lost
     if [[ ! -e $out_dir/generated.txt ]] && grep -qs '^H-' "$work/generated.txt"; then
-        mkdir -p "$out_dir" && cp "$work/generated.txt" "$out_dir/generated.txt"
+        if ! mkdir -p "$out_dir" || ! cp "$work/generated.txt" "$out_dir/generated.txt"; then
+            echo "generate.sh: what was written is in $work/generated.txt." >&2
+            return
+        fi
+        echo "generate.sh: the tokens of songs that were done are in $out_dir/generated.txt; for MIDI" \
+            "$here/.venv/bin/python -m data_prep.tokens_to_midi $out_dir/generated.txt FOLDER in $here." >&2
     fi
     rm -rf "$work"
 }
@@ -225,6 +235,7 @@ if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive
     --repeat-temperature="$REPEAT_TEMPERATURE" ${wishes[@]+"${wishes[@]}"} --beam 1 --nbest 1 \
     --min-len "$MIN_LEN" --max-len-b "$MAX_LEN" --seed "$SEED" ${precision[@]+"${precision[@]}"} \
     >"$work/generated.txt"; then
+    ! grep -q '^H-' "$work/generated.txt" || fail "writing ended before all songs were done, see above." 1
     fail "nothing was produced, see above." 1
 fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1

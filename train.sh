@@ -43,10 +43,13 @@ EOF
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-if [[ $# -eq 0 || ${1:-} == --help || ${1:-} == -h ]]; then
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then
     usage
-    [[ $# -gt 0 ]]
     exit
+fi
+if [[ $# -eq 0 ]]; then
+    usage >&2
+    exit 2
 fi
 data_bin=$1
 shift
@@ -54,6 +57,13 @@ if [[ ! -f $data_bin/dict.txt ]]; then
     echo "train.sh: $data_bin has no dict.txt: name the folder that fairseq-preprocess wrote." >&2
     exit 2
 fi
+for number in MAX_UPDATE=${MAX_UPDATE:-} PIECES_PER_UPDATE=${PIECES_PER_UPDATE:-} PIECES_PER_BATCH=${PIECES_PER_BATCH:-} \
+    SAVE_EVERY=${SAVE_EVERY:-}; do
+    [[ ${number#*=} =~ ^([1-9][0-9]*)?$ ]] || {
+        echo "train.sh: ${number%%=*} must be a whole number from 1 up, not '${number#*=}'." >&2
+        exit 2
+    }
+done
 "$here/setup.sh"
 
 recipe=${RECIPE:-fast}
@@ -66,8 +76,9 @@ case $recipe in
         ;;
 esac
 default=${optimizers%% *}
+own_arch=0
 case ${ARCH:-} in
-    *_lm | *_lm_* | hf_gpt2*) default=adam ;; # fairseq's own models have no matrices marked for Muon
+    *_lm | *_lm_* | hf_gpt2*) own_arch=1 default=adam ;; # fairseq's own: no matrices marked for Muon, and no --bf16
 esac
 optimizer=${OPTIMIZER:-$default}
 if [[ " $optimizers " != *" $optimizer "* ]]; then
@@ -88,7 +99,7 @@ if ((pieces_per_update % at_once)); then
 fi
 
 best_precision() {
-    if [[ $recipe == paper || $optimizer == adam ]]; then # fairseq's own models do not take --bf16
+    if [[ $recipe == paper || $optimizer == adam || $own_arch == 1 ]]; then
         [[ $gpus -gt 0 ]] && echo fp16 || echo fp32
     elif [[ $gpus -gt 0 ]] || grep -qw avx512_bf16 /proc/cpuinfo; then
         echo bf16
@@ -148,7 +159,7 @@ exec "$here/.venv/bin/fairseq-train" "$data_bin" \
     "${dropout_options[@]}" --weight-decay "${WEIGHT_DECAY:-0.01}" \
     --criterion cross_entropy "${recipe_options[@]}" \
     --batch-size "$pieces_per_batch" --update-freq "$((pieces_per_update / at_once))" \
-    --max-update "$max_update" \
+    --max-update "$max_update" --stop-min-lr 0 \
     --num-workers "${NUM_WORKERS:-2}" --seed "${SEED:-1}" --log-format simple --log-interval 10 \
     --no-epoch-checkpoints --save-interval-updates "${SAVE_EVERY:-1000}" --keep-interval-updates 2 \
     --save-dir "${SAVE_DIR:-checkpoints}" ${precision_options[@]+"${precision_options[@]}"} "$@"

@@ -7,6 +7,10 @@
 # requirements.txt lists, installed beside the rest for this run alone; SECONDS_IN_ALL=520 is the time for everything.
 # DEVICE=cpu tries the whole run without a GPU, interpreted and at sizes that say nothing.
 set -uo pipefail
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+    sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
+    exit
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=${1:-gpu-results}
 python=${PYTHON:-python3}

@@ -8,7 +8,7 @@ one summary vector, and the own bar is seen as far as it goes.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib
@@ -161,4 +161,6 @@ def captions(axes: Axes, own: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "attention.svg"))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("svg", type=Path, nargs="?", default=Path("attention.svg"))
+    main(parser.parse_args().svg)

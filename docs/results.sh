@@ -60,6 +60,12 @@ case $RECIPE in
     *) fail "RECIPE=$RECIPE is neither fast nor paper." ;;
 esac
 size=${SIZE:-$size}
+for name in UPDATES PIECES MAX_LEN PROMPT_BARS; do
+    value=${!name:-1}
+    [[ $value =~ ^[0-9]+$ && ($name == PROMPT_BARS || $value =~ [1-9]) ]] ||
+        fail "$name must be a whole number$([[ $name == PROMPT_BARS ]] || echo " from 1 up"), not '$value'."
+done
+[[ ${SEEDS:-1} =~ ^[0-9\ ]+$ ]] || fail "SEEDS must be whole numbers, not '$SEEDS'."
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
 updates=${UPDATES:-$updates} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:-8}
 "$here/setup.sh"
@@ -115,6 +121,11 @@ for arch in sys.argv[1:]:
     if arch not in ("lstm_lm", "transformer_lm") and not (model and issubclass(model, BarAwareLanguageModel)):
         sys.exit(f"results.sh: MODELS and SIZE ask for {arch}, which is no architecture of this plugin.")
 EOF
+
+for set in train valid test; do
+    [[ -f $lists/$set.txt ]] || fail "there is no list of songs at $lists/$set.txt."
+done
+[[ -d $midi_dir ]] || fail "there is no folder $midi_dir."
 
 mkdir -p "$out"
 settings="$RECIPE recipe, $size, $updates updates, $rates, at most $max_len tokens, \

@@ -10,9 +10,12 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from hydra.errors import CompactHydraException
 
-class UserError(Exception):
-    """The message is a whole sentence for the person at the terminal."""
+
+class UserError(CompactHydraException):
+    """The message is a whole sentence for the person at the terminal; Hydra, of ``fairseq-hydra-train``, shows it
+    alone too."""
 
 
 def sentence_for(error: BaseException) -> str | None:

@@ -197,6 +197,8 @@ class MuseformerLanguageModelingTask(FairseqTask):
                 f"{len(ignored)} pieces are longer than the {max_positions} tokens that {option} allows, the "
                 f"longest has {longest}; raise {option} or shorten them with --truncate-train/-valid/-test"
             )
+            if not len(kept):
+                raise UserError(f"{sentence}: none is left.")
             if not ignore_invalid_inputs:
                 raise UserError(f"{sentence}; --skip-invalid-size-inputs-valid-test leaves them out.")
             logger.warning("%s; they are left out.", sentence)

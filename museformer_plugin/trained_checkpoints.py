@@ -19,11 +19,15 @@ SPECIALS = 4  # the entries that fairseq puts before those of dict.txt
 
 
 def read_trained(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours, on the CPU; raises UserError when it is something else."""
+    """A checkpoint of an architecture of this plugin, on the CPU; raises UserError when it is something else."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     cfg = state.get("cfg") if isinstance(state, dict) else None
-    if not isinstance(cfg, dict) or "model" not in state or _architecture(cfg.get("model") or {}) is None:
-        raise UserError(f"{path} is not a checkpoint that fairseq-train wrote for a Museformer.")
+    options = cfg.get("model") if isinstance(cfg, dict) else None  # of fairseq's older models no dict
+    if not isinstance(options, dict) or "model" not in state or _architecture(options) is None:
+        raise UserError(
+            f"{path} is not a checkpoint that fairseq-train wrote for an architecture of this plugin; those of "
+            "fairseq's own models are used as they are."
+        )
     return state
 
 

@@ -16,6 +16,9 @@ SMALL = {
     "transformer_xl": {"segment_tokens": 8, "memory_tokens": 11},
 }
 
+# what has no attention weights, of which --attention-dropout could drop some
+WITHOUT_WEIGHTS = {"linear_transformer"}
+
 # by the name of a test: every architecture, and what is another one by an option
 KINDS = {
     **{name: {"architecture": name} for name in ARCHITECTURES},

@@ -37,6 +37,8 @@ def test_help(script):
         ("generate.sh", [__file__, __file__, "out", "--pieces", "0"], "--pieces takes a number from 1 up"),
         ("generate.sh", [__file__, __file__, "out", "--prompt-bars", "4"], "--prompt-bars goes with --prompt"),
         ("generate.sh", [__file__, __file__], "takes CHECKPOINT DICT OUT_DIR, not 2 arguments"),
+        ("generate.sh", [__file__, __file__, f"{__file__}/out"], f"{__file__}/out cannot be made in {__file__}"),
+        ("train.sh", [], "Usage: ./train.sh"),
         ("demo.sh", ["--nonsense"], "there is no option --nonsense"),
         ("demo.sh", ["here", "there"], "takes one folder"),
         ("demo.sh", [REPOSITORY], "exists already"),
@@ -107,6 +109,14 @@ def test_pieces_that_do_not_divide_are_refused(pretended):
     assert "PIECES_PER_UPDATE=4 is not divisible by 8" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["MAX_UPDATE", "PIECES_PER_UPDATE", "PIECES_PER_BATCH", "SAVE_EVERY"])
+@pytest.mark.parametrize("value", ["0", "abc", "1.5"])
+def test_numbers_that_are_none_are_refused(pretended, name, value):
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", **{name: value})
+    assert done.returncode == 2
+    assert done.stderr == f"train.sh: {name} must be a whole number from 1 up, not '{value}'.\n"
+
+
 def test_the_fast_recipe_is_the_first(pretended):
     done = run("train.sh", pretended, folder=pretended, GPUS="2", PRECISION="fp16", MAX_UPDATE="1000")
     assert done.returncode == 0, done.stderr
@@ -150,6 +160,8 @@ def test_a_model_of_fairseqs_is_trained_by_adam(pretended):
     assert arguments[arguments.index("--optimizer") + 1] == "adam"
     assert "--window-tokens" in arguments and "--dropout" in arguments
     assert not {"--adamw-lr", "--attention-dropout", "--bf16"} & set(arguments)
+    done = run("train.sh", pretended, folder=pretended, GPUS="0", ARCH="lstm_lm", OPTIMIZER="muon")
+    assert "--adamw-lr" in done.stdout and "--bf16" not in done.stdout  # so that what is told is of Muon
     for recipe, optimizer, others in (("fast", "sgd", "muon or adam"), ("paper", "muon", "adam")):
         done = run("train.sh", pretended, folder=pretended, GPUS="0", RECIPE=recipe, OPTIMIZER=optimizer)
         sentence = f"train.sh: the {recipe} recipe trains by {others}, not by OPTIMIZER={optimizer}.\n"
@@ -250,6 +262,18 @@ def test_small_models_write_with_one_thread_unless_told_otherwise(pretended_writ
     done = run("generate.sh", checkpoint, pretended_writer, "songs", folder=pretended_writer, OMP_NUM_THREADS=given)
     assert "nothing was produced" in done.stderr
     assert (pretended_writer / "threads").read_text() == f"{threads}\n"
+
+
+def test_songs_that_were_done_before_writing_failed_are_kept(pretended_writer):
+    (pretended_writer / "model.pt").touch()
+    fairseq = pretended_writer / ".venv/bin/fairseq-interactive"
+    fairseq.write_text("#!/usr/bin/env bash\nprintf 'H-0\\t-1.0\\tb-1\\n'\nexit 1\n")
+    out = pretended_writer / "songs"
+    done = run("generate.sh", pretended_writer / "model.pt", pretended_writer, out, folder=pretended_writer)
+    assert done.returncode == 1
+    assert "writing ended before all songs were done" in done.stderr
+    assert f"the tokens of songs that were done are in {out}/generated.txt" in done.stderr
+    assert (out / "generated.txt").read_text() == "H-0\t-1.0\tb-1\n"
 
 
 @pytest.mark.parametrize(
@@ -474,8 +498,12 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
         ({"MODELS": "longformer:9 reformer"}, "ask for reformer_rotary_tiny, which is no architecture of this plugin"),
         ({"MODELS": "transformer", "RECIPE": "paper"}, "ask for transformer_tiny, which is no architecture of this"),
         ({"MODELS": "lstm", "SIZE": "rotary"}, "the model lstm has the size of tiny ones, not of SIZE=rotary"),
+        ({"UPDATES": "abc"}, "UPDATES must be a whole number from 1 up, not 'abc'"),
+        ({"PROMPT_BARS": "-1"}, "PROMPT_BARS must be a whole number, not '-1'"),
+        ({"SEEDS": "1 x"}, "SEEDS must be whole numbers, not '1 x'"),
+        ({}, "there is no list of songs at"),
     ],
-    ids=["arch", "recipe", "models", "unknown", "translation", "size"],
+    ids=["arch", "recipe", "models", "unknown", "translation", "size", "updates", "prompts", "seeds", "lists"],
 )
 def test_results_of_settings_that_mean_nothing(tmp_path, environment, sentence):
     done = run("docs/results.sh", tmp_path, tmp_path, tmp_path / "out", **environment)

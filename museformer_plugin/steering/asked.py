@@ -95,7 +95,7 @@ def ask_of(options: SteeringOptions, families: TokenFamilies, *, steerable: bool
     if wishes.need_steering and not steerable:
         raise UserError(
             "This model cannot be told of bars: it takes --tracks, --tempo and --metre alone. Train one with "
-            "--steerable and --task-shares, or take the weights in pretrained/six_track."
+            f"--steerable and --task-shares, or take the weights in pretrained/{families.representation.name}."
         )
     if not grammar:
         raise UserError("--no-grammar does not go with what is asked of bars: requests are kept by the grammar.")

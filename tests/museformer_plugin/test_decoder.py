@@ -11,7 +11,7 @@ from torch import nn
 
 from museformer_plugin.models.museformer import MuseformerConfig, MuseformerDecoder, MuseformerLanguageModel
 from museformer_plugin.steering.guide import BarGuide
-from tests.architectures import ARCHITECTURES, KINDS
+from tests.architectures import ARCHITECTURES, KINDS, WITHOUT_WEIGHTS
 
 SHIPPABLE = [
     ("six_track", "six_track_checkpoint", "six_track__band_0"),
@@ -311,7 +311,7 @@ def test_every_parameter_learns_from_a_batch(build_decoder, read_piece):
     assert all(parameter.grad.any() for parameter in decoder.parameters())
 
 
-@pytest.mark.parametrize("architecture", sorted({*ARCHITECTURES} - {"linear_transformer"}))  # it has no weights
+@pytest.mark.parametrize("architecture", sorted({*ARCHITECTURES} - WITHOUT_WEIGHTS))
 def test_dropout_acts_in_training_alone(build_decoder, read_piece, architecture):
     tokens = read_piece("six_track", bars=3, seed=0)
     for rates in ({"dropout": 0.5, "attention_dropout": 0}, {"dropout": 0, "attention_dropout": 0.5}):

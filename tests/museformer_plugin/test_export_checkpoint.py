@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -182,14 +183,15 @@ def test_the_same_dictionary_may_be_there(trained, run_export, tmp_path):
     [
         (None, "No such file"),
         (b"", "truncated or not a checkpoint"),
-        ({"model": {}}, "is not a checkpoint that fairseq-train wrote for a Museformer"),
-        ({"model": {}, "cfg": {"model": {"_name": "transformer_lm"}}}, "fairseq-train wrote for a Museformer"),
+        ({"model": {}}, "is not a checkpoint that fairseq-train wrote for an architecture of this"),
+        ({"model": {}, "cfg": {"model": {"_name": "transformer_lm"}}}, "for an architecture of this plugin"),
+        ({"model": {}, "cfg": {"model": Namespace(arch="lstm_lm")}}, "those of fairseq's own models are used as they"),
         (
             {"model": {}, "cfg": {"model": {"_name": "museformer_tiny"}}},
             "has 0 dictionary entries, neither those of six_track nor of general",
         ),
     ],
-    ids=["missing", "empty", "no options", "another model", "no weights"],
+    ids=["missing", "empty", "no options", "another model", "an older model", "no weights"],
 )
 def test_what_is_no_checkpoint_of_ours_ends_in_a_sentence(run_export, tmp_path, content, sentence):
     path = tmp_path / "strange.pt"

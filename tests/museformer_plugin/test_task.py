@@ -204,6 +204,8 @@ def test_pieces_too_long_for_a_batch_are_told_or_left_out(set_up):
     with pytest.raises(UserError, match=f"1 pieces are longer than the {second} tokens .* longest has {longest}"):
         task.filter_indices_by_size(indices, dataset, second)
     assert len(task.filter_indices_by_size(indices, dataset, second, ignore_invalid_inputs=True)) == 12
+    with pytest.raises(UserError, match="^13 pieces are longer than the 3 tokens .*: none is left"):
+        task.filter_indices_by_size(indices, dataset, 3, ignore_invalid_inputs=True)
     with pytest.raises(UserError, match="raise --max-tokens or --tokens-per-sample or shorten"):  # no model of ours
         task.filter_indices_by_size(indices, dataset, second)
 
