@@ -159,7 +159,7 @@ exec "$here/.venv/bin/fairseq-train" "$data_bin" \
     "${dropout_options[@]}" --weight-decay "${WEIGHT_DECAY:-0.01}" \
     --criterion cross_entropy "${recipe_options[@]}" \
     --batch-size "$pieces_per_batch" --update-freq "$((pieces_per_update / at_once))" \
-    --max-update "$max_update" --stop-min-lr 0 \
+    --max-update "$max_update" \
     --num-workers "${NUM_WORKERS:-2}" --seed "${SEED:-1}" --log-format simple --log-interval 10 \
     --no-epoch-checkpoints --save-interval-updates "${SAVE_EVERY:-1000}" --keep-interval-updates 2 \
     --save-dir "${SAVE_DIR:-checkpoints}" ${precision_options[@]+"${precision_options[@]}"} "$@"

@@ -121,11 +121,26 @@ class WindowBatches(EpochBatchIterator):
         return batches
 
     def state_dict(self) -> dict[str, Any]:
-        """What fairseq keeps in a checkpoint, the number of updates, and how many processes share the batches."""
-        return {**super().state_dict(), "updates": self.updates, "num_shards": self.num_shards}
+        """What fairseq keeps in a checkpoint, the number of updates, how many processes share the batches, and the
+        options by which they were drawn."""
+        ours = {"updates": self.updates, "num_shards": self.num_shards, "drawn_by": self._drawn_by()}
+        return {**super().state_dict(), **ours}
+
+    def _drawn_by(self) -> dict[str, str]:
+        lengths, updates = (",".join(map(str, of)) for of in (self._schedule.lengths, self._schedule.updates))
+        return {
+            "--window-tokens": lengths,
+            "--window-updates": updates,
+            "--window-overlap": str(self._schedule.overlap),
+            "--transpose-train": "on" if self.dataset.transposition is not None else "off",
+            "--batch-size": str(self._limits.windows),
+            "--max-tokens": str(self._limits.tokens),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where a run stood, also with another ``--update-freq`` or number of processes.
+
+        With options that draw other windows the rest of the epoch is of these, and that is told.
 
         Raises UserError for a checkpoint of a run on whole pieces.
         """
@@ -133,6 +148,15 @@ class WindowBatches(EpochBatchIterator):
             raise UserError(
                 "The checkpoint was trained on whole pieces: pass --reset-dataloader to go on with --window-tokens, "
                 "from their first length."
+            )
+        now = self._drawn_by()
+        before = {**now, **state_dict.get("drawn_by", {})}  # older checkpoints do not say
+        changes = [f"{name} {before[name]} (now {now[name]})" for name in now if before[name] != now[name]]
+        if changes and state_dict["iterations_in_epoch"]:
+            logger.warning(
+                "The checkpoint stopped in an epoch with %s: of what is left of it some is read twice and some not at "
+                "all. --reset-dataloader begins an epoch.",
+                ", ".join(changes),
             )
         self.epoch = state_dict["epoch"]
         self.dataset.set_epoch(self.epoch)  # workers begin to read at once, before fairseq says it

@@ -204,6 +204,29 @@ def test_a_run_goes_on_where_it_stood(batches_of, first_update, overlap):
         assert resumed.updates == whole.updates
 
 
+@pytest.mark.parametrize(
+    ("schedule", "changes"),
+    [
+        (((40, 120), (17,)), None),
+        (((60, 120), (17,)), "with --window-tokens 40,120 (now 60,120): of what"),
+        (((40, 120), (9,), 0.5), "with --window-updates 17 (now 9), --window-overlap 0.0 (now 0.5): of what"),
+    ],
+    ids=["none", "lengths", "others"],
+)
+def test_an_epoch_that_goes_on_with_other_windows_is_told(batches_of, caplog, schedule, changes):
+    stopped = batches_of()
+    read(stopped.next_epoch_itr(), 5)
+    state = stopped.state_dict()
+    batches_of(schedule=schedule).load_state_dict(state)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == (
+        [] if changes is None else [caplog.text[caplog.text.index("The checkpoint") :].strip()]
+    )
+    assert changes is None or changes in caplog.text
+    caplog.clear()
+    batches_of(schedule=schedule).load_state_dict({**state, "iterations_in_epoch": 0})
+    assert not caplog.text
+
+
 def test_overlapping_windows_reach_the_batches_and_the_log(batches_of, caplog):
     caplog.set_level("INFO", logger="museformer_plugin.window_batches")
     tokens = []
