@@ -19,7 +19,9 @@ class UserError(CompactHydraException):
 
 
 def sentence_for(error: BaseException) -> str | None:
-    """What to tell the user of an error that their input caused; None for a defect of the program."""
+    """What to tell the user of an error that their input or Ctrl-C caused; None for a defect of the program."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted: what had been saved or written by then is kept."
     if isinstance(error, UserError):
         return str(error)
     full = _full_device(error)

@@ -1,6 +1,7 @@
 import errno
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
@@ -67,6 +68,13 @@ def test_the_interpreter_ends_with_the_sentence_alone(repository):
     done = run_with_hook("raise UserError('Name another folder.')", repository)
     assert done.returncode == 1
     assert done.stderr.endswith("museformer: Name another folder.\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interruption_is_told_and_stays_one(repository):
+    done = run_with_hook("raise KeyboardInterrupt", repository)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.endswith("museformer: Interrupted: what had been saved or written by then is kept.\n")
     assert "Traceback" not in done.stderr
 
 
