@@ -12,7 +12,7 @@ bars into a song of ours and an accompaniment to another. index.html beside them
 whole way: writes 48 arrangements of traditional tunes, prepares them, trains museformer_rotary_tiny, reports its
 perplexity on songs it has not seen, writes four songs (two from scratch, two continuing) and draws them.
 
-  --quick    only what the weights that ship write, in about a minute
+  --quick    only what the weights that ship write, in about two minutes
 
 OUT_DIR is demo-output by default. Environment: SEED=1; MAX_LEN, the longest song in tokens (with the weights that
 ship as long as the form needs, 5000 with those trained here), MIN_LEN=2000 and MAX_UPDATE=400 (updates of training)
