@@ -128,10 +128,12 @@ for option in --bars --density; do
         fail "$option takes a whole number$([[ $option != --bars ]] || echo " from 1 up"), not '$number'."
 done
 [[ -z $key || -z $kind ]] || fail "--key is for songs from scratch: $song keeps its own."
+[[ -n $out_dir ]] || fail "OUT_DIR is empty; name a folder."
+[[ $out_dir == / ]] || out_dir=${out_dir%/}
 [[ ! -e $out_dir || -d $out_dir ]] || fail "$out_dir is a file; name a folder."
 parent=$out_dir # it is made when there is a song: whether it can be is known before
 until [[ -e $parent ]]; do parent=$(dirname "$parent"); done
-[[ -d $parent && -w $parent ]] || fail "$out_dir cannot be made in $parent; name another folder."
+[[ -d $parent && -w $parent ]] || fail "nothing can be written into $parent; name another folder than $out_dir."
 if compgen -G "$out_dir/generated*" >/dev/null; then
     fail "$out_dir holds songs already; name another folder."
 fi
@@ -156,14 +158,18 @@ esac
 "$here/setup.sh"
 
 work=$(mktemp -d)
+keep_tokens() {
+    mkdir -p "$out_dir" && cp "$work/generated.txt" "$out_dir/generated.part" &&
+        mv "$out_dir/generated.part" "$out_dir/generated.txt"
+}
 keep_songs() { # what was written before an interruption is not lost
     if [[ ! -e $out_dir/generated.txt ]] && grep -qs '^H-' "$work/generated.txt"; then
-        if ! mkdir -p "$out_dir" || ! cp "$work/generated.txt" "$out_dir/generated.txt"; then
+        if ! keep_tokens; then
             echo "generate.sh: what was written is in $work/generated.txt." >&2
             return
         fi
-        echo "generate.sh: the tokens of songs that were done are in $out_dir/generated.txt; for MIDI" \
-            "$here/.venv/bin/python -m data_prep.tokens_to_midi $out_dir/generated.txt FOLDER in $here." >&2
+        echo "generate.sh: the tokens of songs that were done are in $out_dir/generated.txt, of which" \
+            "python -m data_prep.tokens_to_midi makes MIDI of what was written alone." >&2
     fi
     rm -rf "$work"
 }
@@ -239,8 +245,7 @@ if ! PYTHONWARNINGS=ignore LOGLEVEL=WARNING "$here/.venv/bin/fairseq-interactive
     fail "nothing was produced, see above." 1
 fi
 grep -q '^H-' "$work/generated.txt" || fail "nothing was produced: fairseq-interactive wrote no song." 1
-mkdir -p "$out_dir"
-cp "$work/generated.txt" "$out_dir/generated.txt"
+keep_tokens
 decoded=0
 into_song() { # what was written goes back into the song
     "$python" -m data_prep.written_song "$song" "$out_dir/generated.txt" "$out_dir" --dict "$dict" \

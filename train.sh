@@ -57,10 +57,9 @@ if [[ ! -f $data_bin/dict.txt ]]; then
     echo "train.sh: $data_bin has no dict.txt: name the folder that fairseq-preprocess wrote." >&2
     exit 2
 fi
-for number in MAX_UPDATE=${MAX_UPDATE:-} PIECES_PER_UPDATE=${PIECES_PER_UPDATE:-} PIECES_PER_BATCH=${PIECES_PER_BATCH:-} \
-    SAVE_EVERY=${SAVE_EVERY:-}; do
-    [[ ${number#*=} =~ ^([1-9][0-9]*)?$ ]] || {
-        echo "train.sh: ${number%%=*} must be a whole number from 1 up, not '${number#*=}'." >&2
+for name in MAX_UPDATE PIECES_PER_UPDATE PIECES_PER_BATCH SAVE_EVERY; do
+    [[ ${!name:-} =~ ^([1-9][0-9]*)?$ ]] || {
+        echo "train.sh: $name must be a whole number from 1 up, not '${!name}'." >&2
         exit 2
     }
 done

@@ -62,10 +62,10 @@ esac
 size=${SIZE:-$size}
 for name in UPDATES PIECES MAX_LEN PROMPT_BARS; do
     value=${!name:-1}
-    [[ $value =~ ^[0-9]+$ && ($name == PROMPT_BARS || $value =~ [1-9]) ]] ||
+    [[ $value =~ ^[1-9][0-9]*$ || ($name == PROMPT_BARS && $value == 0) ]] ||
         fail "$name must be a whole number$([[ $name == PROMPT_BARS ]] || echo " from 1 up"), not '$value'."
 done
-[[ ${SEEDS:-1} =~ ^[0-9\ ]+$ ]] || fail "SEEDS must be whole numbers, not '$SEEDS'."
+[[ ${SEEDS:-1} =~ ^[0-9[:space:]]+$ ]] || fail "SEEDS must be whole numbers, not '$SEEDS'."
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0}
 updates=${UPDATES:-$updates} max_len=${MAX_LEN:-6000} prompt_bars=${PROMPT_BARS:-8}
 "$here/setup.sh"

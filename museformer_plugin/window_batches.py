@@ -132,7 +132,7 @@ class WindowBatches(EpochBatchIterator):
             "--window-tokens": lengths,
             "--window-updates": updates,
             "--window-overlap": str(self._schedule.overlap),
-            "--transpose-train": "on" if self.dataset.transposition is not None else "off",
+            "--seed": str(self.seed),
             "--batch-size": str(self._limits.windows),
             "--max-tokens": str(self._limits.tokens),
         }

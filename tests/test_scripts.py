@@ -37,7 +37,9 @@ def test_help(script):
         ("generate.sh", [__file__, __file__, "out", "--pieces", "0"], "--pieces takes a number from 1 up"),
         ("generate.sh", [__file__, __file__, "out", "--prompt-bars", "4"], "--prompt-bars goes with --prompt"),
         ("generate.sh", [__file__, __file__], "takes CHECKPOINT DICT OUT_DIR, not 2 arguments"),
-        ("generate.sh", [__file__, __file__, f"{__file__}/out"], f"{__file__}/out cannot be made in {__file__}"),
+        ("generate.sh", [__file__, __file__, f"{__file__}/out"], f"nothing can be written into {__file__}"),
+        ("generate.sh", [__file__, __file__, f"{__file__}/"], f"{__file__} is a file"),
+        ("generate.sh", [__file__, __file__, ""], "OUT_DIR is empty"),
         ("train.sh", [], "Usage: ./train.sh"),
         ("demo.sh", ["--nonsense"], "there is no option --nonsense"),
         ("demo.sh", ["here", "there"], "takes one folder"),
@@ -110,7 +112,7 @@ def test_pieces_that_do_not_divide_are_refused(pretended):
 
 
 @pytest.mark.parametrize("name", ["MAX_UPDATE", "PIECES_PER_UPDATE", "PIECES_PER_BATCH", "SAVE_EVERY"])
-@pytest.mark.parametrize("value", ["0", "abc", "1.5"])
+@pytest.mark.parametrize("value", ["0", "abc", "1.5", "10 20"])
 def test_numbers_that_are_none_are_refused(pretended, name, value):
     done = run("train.sh", pretended, folder=pretended, GPUS="0", **{name: value})
     assert done.returncode == 2
@@ -160,7 +162,7 @@ def test_a_model_of_fairseqs_is_trained_by_adam(pretended):
     assert arguments[arguments.index("--optimizer") + 1] == "adam"
     assert "--window-tokens" in arguments and "--dropout" in arguments
     assert not {"--adamw-lr", "--attention-dropout", "--bf16"} & set(arguments)
-    done = run("train.sh", pretended, folder=pretended, GPUS="0", ARCH="lstm_lm", OPTIMIZER="muon")
+    done = run("train.sh", pretended, folder=pretended, GPUS="2", ARCH="lstm_lm", OPTIMIZER="muon")
     assert "--adamw-lr" in done.stdout and "--bf16" not in done.stdout  # so that what is told is of Muon
     for recipe, optimizer, others in (("fast", "sgd", "muon or adam"), ("paper", "muon", "adam")):
         done = run("train.sh", pretended, folder=pretended, GPUS="0", RECIPE=recipe, OPTIMIZER=optimizer)
@@ -500,10 +502,23 @@ def test_a_song_the_model_cannot_spell_is_no_prompt(converted, golden, tmp_path)
         ({"MODELS": "lstm", "SIZE": "rotary"}, "the model lstm has the size of tiny ones, not of SIZE=rotary"),
         ({"UPDATES": "abc"}, "UPDATES must be a whole number from 1 up, not 'abc'"),
         ({"PROMPT_BARS": "-1"}, "PROMPT_BARS must be a whole number, not '-1'"),
+        ({"PIECES": "08"}, "PIECES must be a whole number from 1 up, not '08'"),
         ({"SEEDS": "1 x"}, "SEEDS must be whole numbers, not '1 x'"),
         ({}, "there is no list of songs at"),
     ],
-    ids=["arch", "recipe", "models", "unknown", "translation", "size", "updates", "prompts", "seeds", "lists"],
+    ids=[
+        "arch",
+        "recipe",
+        "models",
+        "unknown",
+        "translation",
+        "size",
+        "updates",
+        "prompts",
+        "pieces",
+        "seeds",
+        "lists",
+    ],
 )
 def test_results_of_settings_that_mean_nothing(tmp_path, environment, sentence):
     done = run("docs/results.sh", tmp_path, tmp_path, tmp_path / "out", **environment)
