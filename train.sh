@@ -75,9 +75,9 @@ case $recipe in
         ;;
 esac
 default=${optimizers%% *}
-own_arch=0
+of_fairseq=0
 case ${ARCH:-} in
-    *_lm | *_lm_* | hf_gpt2*) own_arch=1 default=adam ;; # fairseq's own: no matrices marked for Muon, and no --bf16
+    *_lm | *_lm_* | hf_gpt2*) of_fairseq=1 default=adam ;; # its own models: no matrices marked for Muon, and no --bf16
 esac
 optimizer=${OPTIMIZER:-$default}
 if [[ " $optimizers " != *" $optimizer "* ]]; then
@@ -98,7 +98,7 @@ if ((pieces_per_update % at_once)); then
 fi
 
 best_precision() {
-    if [[ $recipe == paper || $optimizer == adam || $own_arch == 1 ]]; then
+    if [[ $recipe == paper || $optimizer == adam || $of_fairseq == 1 ]]; then
         [[ $gpus -gt 0 ]] && echo fp16 || echo fp32
     elif [[ $gpus -gt 0 ]] || grep -qw avx512_bf16 /proc/cpuinfo; then
         echo bf16

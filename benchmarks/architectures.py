@@ -3,8 +3,9 @@
     python -m benchmarks.architectures museformer_rotary_tiny longformer_rotary_tiny "lstm_lm --decoder-layers 2"
 
 An architecture is what ``--arch`` takes, with options of its own behind it. An update is forward and backward of one
-piece, in a process of its own; its memory is what the process has at its peak beyond what it had before. ``growth`` is
-the time of a token behind the longest piece over that behind the shortest. Weights are random, dropout is off.
+piece, in a process of its own; its memory is what the process has at its peak beyond what it had before. Tokens are
+written behind pieces of all lengths in turns; ``growth`` is the time of one behind the longest over that of one behind
+the shortest, the median of the turns. Weights are random, dropout is off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import resource
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,11 +27,13 @@ from tqdm import tqdm
 
 from benchmarks.configured import configured
 from benchmarks.pieces import random_piece, six_track_dictionary
-from benchmarks.turns import Seconds, timed
+from benchmarks.turns import Seconds, median_ratios, timed
 from museformer_plugin.models.any_fairseq import writing_model
 from museformer_plugin.token_families import TokenFamilies
 
 STEPS = 100  # over which the time of a step is taken
+
+Figures = dict[str, float]
 
 
 def build(arch: str, longest: int) -> FairseqModel:
@@ -41,7 +45,7 @@ def build(arch: str, longest: int) -> FairseqModel:
     return task.build_model(cfg.model)
 
 
-def measure_update(model: FairseqModel, length: int, repeats: int) -> dict[str, float]:
+def measure_update(model: FairseqModel, length: int, repeats: int) -> Figures:
     """Median seconds of forward and backward of a piece, wall-clock and CPU; GiB at its peak beyond those before."""
     model.train()
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**30
@@ -57,39 +61,49 @@ def measure_update(model: FairseqModel, length: int, repeats: int) -> dict[str, 
 
 
 @torch.no_grad()
-def measure_step(model: FairseqModel, length: int, repeats: int) -> dict[str, float]:
-    """Median seconds of a step of one stream behind ``length`` tokens, of ``repeats`` times ``STEPS``."""
+def measure_steps(model: FairseqModel, lengths: Sequence[int], repeats: int) -> dict[str, Figures]:
+    """Median seconds of a step of one stream behind each of ``lengths`` tokens, of ``repeats`` times ``STEPS`` in
+    turns, and the growth from the first length to the last."""
     model.eval()
     dictionary = six_track_dictionary()
-    piece = random_piece(length + STEPS * (repeats + 1), dictionary, seed=1)
     writer = writing_model(model, TokenFamilies(dictionary))
-    streams = writer.read_prompts([piece[:length]])[1]
-    following = piece[length:].split(STEPS)
+    turns: dict[int, list[Seconds]] = {length: [] for length in lengths}
+    pieces = {length: random_piece(length + STEPS * (repeats + 1), dictionary, seed=1) for length in lengths}
+    streams = {length: writer.read_prompts([piece[:length]])[1] for length, piece in pieces.items()}
 
-    def write(tokens: Tensor) -> None:
-        for token in tokens:
-            writer.step(token[None], streams)
+    def write(length: int, turn: int) -> None:
+        for token in pieces[length][length:].split(STEPS)[turn]:
+            writer.step(token[None], streams[length])
 
-    turns = [timed(lambda tokens=tokens: write(tokens)) for tokens in following][1:]
-    return {name: seconds / STEPS for name, seconds in _medians(turns).items()}
+    for turn in range(repeats + 1):
+        for length in lengths:
+            turns[length].append(timed(lambda turn=turn, length=length: write(length, turn)))
+    counted = {length: found[1:] for length, found in turns.items()}
+    of_step = {
+        f"step {length}": {name: seconds / STEPS for name, seconds in _medians(found).items()}
+        for length, found in counted.items()
+    }
+    wall, cpu = median_ratios(counted[lengths[-1]], counted[lengths[0]])
+    return {**of_step, "growth": {"wall": wall, "cpu": cpu}}
 
 
-def _medians(turns: list[Seconds]) -> dict[str, float]:
+def _medians(turns: list[Seconds]) -> Figures:
     return {
         "wall": statistics.median(turn.wall for turn in turns),
         "cpu": statistics.median(turn.cpu for turn in turns),
     }
 
 
-def _measure_apart(kind: str, arch: str, length: int, repeats: int) -> dict[str, float]:
+def _measure_apart(kind: str, arch: str, lengths: Sequence[int], repeats: int) -> dict[str, Figures]:
+    """What ``--one`` prints, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.architectures", arch, "--one", kind, "--repeats", str(repeats)]
-    done = subprocess.run([*command, "--update-lengths", str(length)], capture_output=True, text=True)
+    done = subprocess.run([*command, f"--{kind}-lengths", *map(str, lengths)], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _table(results: dict[str, dict[str, dict[str, float]]], updates: list[int], steps: list[int]) -> str:
+def _table(results: dict[str, dict[str, Figures]], updates: list[int], steps: list[int]) -> str:
     """A row for each architecture."""
     header = ["architecture", "parameters"]
     header += [f"update of {length:,}, tokens/s" for length in updates] + [f"GiB at {length:,}" for length in updates]
@@ -100,7 +114,7 @@ def _table(results: dict[str, dict[str, dict[str, float]]], updates: list[int], 
         cells = [arch, f"{found['model']['parameters']:,}"]
         cells += [f"{length / found[f'update {length}']['wall']:,.0f}" for length in updates]
         cells += [f"{found[f'update {length}']['peak_gib']:.2f}" for length in updates]
-        cells += [f"{1 / second:,.0f}" for second in seconds] + [f"{seconds[-1] / seconds[0]:.2f}"]
+        cells += [f"{1 / second:,.0f}" for second in seconds] + [f"{found['growth']['wall']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -116,19 +130,20 @@ def main() -> None:
     parser.add_argument("--one", choices=("update", "step"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        measure = measure_update if args.one == "update" else measure_step
-        length = args.update_lengths[0]
-        model = build(args.archs[0], length + STEPS * (args.repeats + 1))
-        print(json.dumps(measure(model, length, args.repeats)))
+        lengths = args.update_lengths if args.one == "update" else args.step_lengths
+        model = build(args.archs[0], max(lengths) + STEPS * (args.repeats + 1))
+        if args.one == "update":
+            print(json.dumps({f"update {lengths[0]}": measure_update(model, lengths[0], args.repeats)}))
+        else:
+            print(json.dumps(measure_steps(model, lengths, args.repeats)))
         return
-    lengths = {"update": args.update_lengths, "step": args.step_lengths}
-    results: dict[str, dict[str, dict[str, float]]] = {}
+    results: dict[str, dict[str, Figures]] = {}
     for arch in tqdm(args.archs, desc="architectures"):
         parameters = sum(parameter.numel() for parameter in build(arch, 1000).parameters())
         results[arch] = {"model": {"parameters": parameters}}
-        for kind in lengths:
-            for length in lengths[kind]:
-                results[arch][f"{kind} {length}"] = _measure_apart(kind, arch, length, args.repeats)
+        for length in args.update_lengths:
+            results[arch].update(_measure_apart("update", arch, [length], args.repeats))
+        results[arch].update(_measure_apart("step", arch, args.step_lengths, args.repeats))
         if args.json:
             args.json.write_text(json.dumps(results, indent=1) + "\n")
     print(_table(results, args.update_lengths, args.step_lengths))

@@ -122,8 +122,8 @@ for arch in sys.argv[1:]:
         sys.exit(f"results.sh: MODELS and SIZE ask for {arch}, which is no architecture of this plugin.")
 EOF
 
-for set in train valid test; do
-    [[ -f $lists/$set.txt ]] || fail "there is no list of songs at $lists/$set.txt."
+for split in train valid test; do
+    [[ -f $lists/$split.txt ]] || fail "there is no list of songs at $lists/$split.txt."
 done
 [[ -d $midi_dir ]] || fail "there is no folder $midi_dir."
 

@@ -242,7 +242,8 @@ def test_hydra_train(run_command, data_bin, tmp_path, repository):
 
 def test_hydra_shows_a_sentence_alone(run_command, tmp_path):
     config = [PLUGIN / "config", "--config-name", "museformer_tiny"]
-    done = run_command("fairseq-hydra-train", "--config-dir", *config, f"common.user_dir={PLUGIN}", "task.data=nowhere")
+    overrides = [f"common.user_dir={PLUGIN}", "task.data=nowhere"]
+    done = run_command("fairseq-hydra-train", "--config-dir", *config, *overrides, cwd=tmp_path)
     assert done.returncode == 1
     assert "There is no dictionary at nowhere/dict.txt" in done.stderr
     assert "Traceback" not in printed(done)
